@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store, whatever the engine under it. Nothing above this line speaks SQL; nothing below it sees a key or an
+ * unsealed byte: the caller seals, and gives the two keyed functions that make the store MAC and the event chain.
+ *
+ * Requests are queued to one writer thread, which puts many of them into one transaction (group commit) and syncs
+ * before it reports. Completions wait in a queue: `wake` is called from the writer thread when one is there, and the
+ * loop runs them with db_dispatch. Synchronous calls say so.
+ */
+#ifndef VTPM_DB_DB_H
+#define VTPM_DB_DB_H
+
+#include "server/base/err.h"
+#include "server/base/text.h"
+
+struct db;
+
+/* Sealed bytes as the caller made them; the tag (AEAD) is what the store MAC covers, so it is kept apart. */
+struct db_sealed {
+    uint8_t tag[16];
+    const uint8_t *data;
+    size_t len;
+};
+#define DB_SEALED_MAX (1024u * 1024)
+
+/*
+ * Keyed functions from the caller; called on the writer thread and inside db_verify; pure.
+ * row: out = PRF(table || key || security-relevant columns), of one row.
+ * seal: the MAC over (set digest, generation, number of rows).
+ * event: hash of one event over the previous hash.
+ */
+struct db_mac {
+    void *ctx;
+    void (*row)(void *ctx, const void *bytes, size_t len, uint8_t out[32]);
+    void (*seal)(void *ctx, const uint8_t digest[32], uint64_t generation, uint64_t rows, uint8_t out[32]);
+    void (*event)(void *ctx, const void *bytes, size_t len, uint8_t out[32]);
+};
+
+struct db_config {
+    const char *dir;                /* DIR/vtpm.db and DIR/lock */
+    void (*wake)(void *ctx);        /* writer thread: completions are waiting */
+    void *wake_ctx;
+};
+
+/* ---- Life (synchronous, loop thread) ---- */
+
+/* Makes DIR/vtpm.db in an existing directory (0600); VT_EEXISTS if there is one, which stays untouched. */
+int db_create(const char *dir, const struct vt_uuid *store, struct vt_why *why) VT_USE_RESULT;
+/*
+ * Takes DIR/lock (VT_ECONFLICT: another server holds it), opens, checks application_id (VT_EDAMAGED) and
+ * user_version (newer: VT_EDAMAGED, says so; older: migrates in one transaction), starts no thread yet.
+ * VT_ENOTFOUND: no store there, with the init command to type.
+ */
+int db_open(const struct db_config *config, struct db **db, struct vt_why *why) VT_USE_RESULT;
+/* Key slots can be read before the MAC keys are known. */
+void db_store_uuid(const struct db *db, struct vt_uuid *uuid);
+/*
+ * With the keys: recomputes the set digest over all security rows and compares the MAC (VT_EDAMAGED: names what it
+ * can). On success starts the writer thread. `fresh` (init only): there is no MAC yet, make it.
+ */
+int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why) VT_USE_RESULT;
+/* Drains the queue, stops the thread, marks a clean stop, closes. Pending completions are run. db may be NULL. */
+void db_close(struct db *db);
+/* True if the last stop was not clean. */
+bool db_was_unclean(const struct db *db);
+/* Loop thread: runs completions that are ready. */
+void db_dispatch(struct db *db);
+
+/* ---- Key slots (synchronous; loop thread; before db_start the list only) ---- */
+struct db_keyslot {
+    int64_t id;             /* 0, 1, 2, ... never reused */
+    char kind[24];          /* "keyfile", "passphrase", "recovery", "tpm2", ... */
+    char params[4096];      /* JSON, not secret; bounded on read */
+    uint8_t wrapped[512];   /* master key under this slot's key */
+    size_t wrapped_len;
+};
+typedef int (*db_keyslot_fn)(void *ctx, const struct db_keyslot *slot);
+int db_keyslot_each(struct db *db, db_keyslot_fn fn, void *ctx) VT_USE_RESULT;
+
+/* ---- Reading (synchronous, any thread, own read connection; cheap indexed look-ups) ---- */
+
+enum db_life { DB_LIVE = 0, DB_DISABLED = 1, DB_BROKEN = 2, DB_DELETED = 3 };
+
+struct db_instance {
+    struct vt_uuid uuid;
+    char name[65];
+    char group[65];
+    char profile[33];
+    enum db_life life;
+    char reason[256];           /* why it is broken */
+    char power[20];             /* "off", "on", "needs-power-on": what the inventory shows when not broken/disabled */
+    char domain[65];            /* front-end domain as last reported, or "" */
+    uint8_t wrapped_key[128];   /* instance key under the master key */
+    size_t wrapped_key_len;
+    uint8_t ek_sha256[32];
+    bool has_ek;
+    uint64_t epoch;             /* grows with each acquire; fences */
+    uint64_t seq;               /* of the durable record */
+    uint64_t generation;        /* store generation of its last commit */
+    uint64_t commands;
+    uint64_t state_bytes;
+    int64_t created, updated, last_seen; /* unix seconds; last_seen 0: never */
+};
+int db_instance_get(struct db *db, const struct vt_uuid *uuid, struct db_instance *out) VT_USE_RESULT; /* VT_ENOTFOUND */
+/* Among the living only. */
+int db_instance_by_name(struct db *db, const char *name, struct db_instance *out) VT_USE_RESULT;
+typedef int (*db_instance_fn)(void *ctx, const struct db_instance *instance);
+int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx) VT_USE_RESULT;
+/* The durable record; *data returns owned (vt_free). */
+int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, struct db_sealed *out, uint8_t **data) VT_USE_RESULT;
+
+struct db_credential {
+    char identity[80];          /* the uuid's 36 characters, or "host:NAME" */
+    uint8_t sealed[128];        /* the PSK, sealed by the caller */
+    size_t sealed_len;
+    bool disabled;
+    uint64_t version;           /* grows with each rotation */
+};
+int db_credential_get(struct db *db, const char *identity, struct db_credential *out) VT_USE_RESULT;
+/* May this identity attach this instance? (its own uuid always; host:NAME by its list) */
+int db_credential_allows(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed) VT_USE_RESULT;
+
+struct db_event {
+    int64_t id, time;
+    char kind[32], uuid[VT_UUID_TEXT], peer[96], text[256];
+    uint8_t prev_hash[32], hash[32];
+};
+typedef int (*db_event_fn)(void *ctx, const struct db_event *event);
+/* In order of id, from `after` on, at most `limit`. */
+int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, void *ctx) VT_USE_RESULT;
+
+/* ---- Writing (asynchronous; loop thread; arguments are copied before return) ---- */
+
+/* err: VT_OK, VT_EFENCED, VT_ECONFLICT (seq), VT_EEXISTS, VT_ENOTFOUND, VT_EUNAVAILABLE (nothing written, may work
+ * later), VT_EUNKNOWN (may or may not be on disk: acquire again before going on). */
+typedef void (*db_done)(void *arg, int err);
+
+/* An event to be appended in the same transaction; uuid may be NULL. */
+struct db_audit {
+    const char *kind;
+    const struct vt_uuid *uuid;
+    const char *peer;
+    const char *text;
+};
+
+/* New instance with its first record and credential, in one transaction. VT_EEXISTS: name or uuid (also deleted). */
+struct db_create_args {
+    const struct db_instance *instance;     /* uuid, name, group, profile, wrapped_key, ek */
+    struct db_sealed record;                /* seq 1 */
+    const struct db_credential *credential;
+};
+int db_instance_create(struct db *db, const struct db_create_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+
+/* Fences every earlier owner: epoch + 1. done gets it through *epoch, which must live until then. */
+int db_acquire(struct db *db, const struct vt_uuid *uuid, uint64_t *epoch, db_done done, void *arg) VT_USE_RESULT;
+
+/* Replaces the record if epoch and expected_seq still hold; the new seq is expected_seq + `advance` (>= 1). */
+struct db_commit_args {
+    struct vt_uuid uuid;
+    uint64_t epoch;
+    uint64_t expected_seq;
+    uint64_t seq;                           /* > expected_seq */
+    struct db_sealed record;
+    const char *power;                      /* NULL: unchanged */
+    const uint8_t *ek_sha256;               /* NULL: unchanged */
+};
+int db_commit(struct db *db, const struct db_commit_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+
+/* Administrative changes; each one transaction with its event. */
+int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* reason: for DB_BROKEN, else NULL. DB_DELETED erases key, record and credential; the row stays as a tombstone. */
+int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life life, const char *reason, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* The word the inventory shows; also the front-end domain. NULL: unchanged. Not security-relevant. */
+int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *power, const char *domain, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* New key for an identity (version + 1), or a new host identity with its list. */
+int db_credential_put(struct db *db, const struct db_credential *credential, const struct vt_uuid *instances, size_t count, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* id < 0: a new slot; its id comes through *id, which must live until done. */
+int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+int db_event_add(struct db *db, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* Counters for people, many at once, every 10 s and at stop; never per command. */
+struct db_counter {
+    struct vt_uuid uuid;
+    uint64_t commands;      /* to be added */
+    int64_t last_seen;
+};
+int db_counters(struct db *db, const struct db_counter *counters, size_t count) VT_USE_RESULT;
+
+/* ---- Check (synchronous; a thread of the caller's choice; own connection) ---- */
+struct db_check {
+    uint64_t instances, deleted, credentials, keyslots, events;
+    bool mac_ok, chain_ok, structure_ok;
+    char text[512];         /* what was found */
+};
+int db_check(struct db *db, struct db_check *out) VT_USE_RESULT;
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The record (docs/record-and-recovery.md) and its bytes. Plain data; owns its three byte strings. */
+#ifndef VTPM_CORE_RECORD_H
+#define VTPM_CORE_RECORD_H
+
+#include "server/base/err.h"
+#include "server/base/text.h"
+
+enum record_power { RECORD_OFF = 0, RECORD_ON = 1, RECORD_NEEDS_POWER_ON = 2 };
+
+/* One life of the guest's machine (PROTOCOL.md, GuestEpoch). */
+struct guest_epoch {
+    uint8_t boot_id[16];
+    uint32_t domid;
+    bool has_domid;
+};
+
+struct record {
+    uint64_t seq, base_seq;
+    uint8_t boot_id[16];
+    uint8_t stream[16];
+    uint64_t n;
+    uint8_t command_sha256[32];
+    enum record_power power;
+    struct guest_epoch guest;
+    bool resume_armed;              /* `vtpmctl instance suspend` */
+    struct vt_bytes {
+        uint8_t *data;
+        size_t len;
+    } response, volatile_state, permanent; /* permanent.len 0: not a durable record */
+};
+
+/* Wipes and frees; the record is empty and usable again. */
+void record_free(struct record *record);
+/* Replaces the bytes of one string by a copy. */
+int record_set(struct vt_bytes *bytes, const void *data, size_t len) VT_USE_RESULT;
+/* *out returns owned (vt_free_wiped). */
+int record_encode(const struct record *record, uint8_t **out, size_t *len) VT_USE_RESULT;
+/* VT_EDAMAGED: does not parse to the last byte, or a version of the future. */
+int record_decode(struct record *record, const uint8_t *in, size_t len, struct vt_why *why) VT_USE_RESULT;
+
+/* What an Execute{stream, n, hash} is against the last record. */
+enum record_verdict { RECORD_RUN, RECORD_REPLAY, RECORD_REFUSE };
+enum record_verdict record_judge(const struct record *last, const uint8_t stream[16], uint64_t n,
+                                 const uint8_t command_sha256[32], const char **why);
+
+/*
+ * The table "At start": durable (always there) against runtime (NULL: no file or unreadable). Moves what is chosen
+ * into *out (durable and runtime are emptied). VT_EBROKEN when the database is older than the runtime store.
+ */
+int record_recover(struct record *out, struct record *durable, struct record *runtime, const uint8_t boot_id[16],
+                   struct vt_why *why) VT_USE_RESULT;
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one door to mbedTLS and libcrypto. Callers see plain structures that can be stored and wiped; no library type
+ * passes through. All functions may run on any thread; they share no state.
+ *
+ * Return: enum vt_err; VT_ECRYPTO when a check fails (bad tag, bad padding, bad key), VT_ENOMEM, VT_EUSAGE.
+ */
+#ifndef VTPM_CRYPTO_CRYPTO_H
+#define VTPM_CRYPTO_CRYPTO_H
+
+#include "server/base/err.h"
+#include "server/base/secret.h"
+
+/* Before any other call, once per process. Idempotent. */
+int cr_init(void) VT_USE_RESULT;
+/* "mbedTLS 2.28.3" or "libcrypto 3.0.x + mbedTLS 2.28.3": for --version and the log. */
+const char *cr_backend(void);
+/* Known answers for every primitive below; VT_ECRYPTO and the primitive's name in why. */
+int cr_self_test(struct vt_why *why) VT_USE_RESULT;
+
+/* ---- Hashes and HMAC. They cannot fail. ---- */
+#define CR_SHA1_LEN 20
+#define CR_SHA256_LEN 32
+
+struct cr_slice {
+    const void *ptr;
+    size_t len;
+};
+#define CR_SLICE(p, n) ((struct cr_slice){(p), (n)})
+
+/* Hash of the concatenation of `count` slices. */
+void cr_sha1v(uint8_t out[CR_SHA1_LEN], const struct cr_slice *slices, size_t count);
+void cr_sha256v(uint8_t out[CR_SHA256_LEN], const struct cr_slice *slices, size_t count);
+void cr_sha1(uint8_t out[CR_SHA1_LEN], const void *ptr, size_t len);
+void cr_sha256(uint8_t out[CR_SHA256_LEN], const void *ptr, size_t len);
+void cr_hmac_sha1v(uint8_t out[CR_SHA1_LEN], const void *key, size_t key_len, const struct cr_slice *slices,
+                   size_t count);
+void cr_hmac_sha256v(uint8_t out[CR_SHA256_LEN], const void *key, size_t key_len, const struct cr_slice *slices,
+                     size_t count);
+
+/* A SHA-1 under way that can be frozen: TPM_SHA1Start (Part 3, 13.1) outlives a command, so its state is data. */
+struct cr_sha1_state {
+    uint32_t h[5];
+    uint64_t total;     /* bytes so far; a multiple of 64 */
+};
+void cr_sha1_start(struct cr_sha1_state *state);
+/* len is a multiple of 64. */
+void cr_sha1_blocks(struct cr_sha1_state *state, const void *ptr, size_t len);
+/* The last part, any length; wipes the state. */
+void cr_sha1_finish(struct cr_sha1_state *state, const void *ptr, size_t len, uint8_t out[CR_SHA1_LEN]);
+
+/* ---- Key derivation ---- */
+/* HKDF-SHA-256 (RFC 5869) with `label` as info; salt may be empty. out_len <= 255 * 32. */
+int cr_hkdf(uint8_t *out, size_t out_len, const void *key, size_t key_len, const void *salt, size_t salt_len,
+            const char *label) VT_USE_RESULT;
+/* scrypt (RFC 7914). Both builds give the same bytes. Bounds: log2_n 10..20, r 1..16, p 1..4, else VT_EUSAGE. */
+int cr_scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
+              unsigned log2_n, unsigned r, unsigned p) VT_USE_RESULT;
+
+/* ---- AES ---- */
+#define CR_GCM_NONCE 12
+#define CR_GCM_TAG 16
+/* AES-256-GCM. out holds len bytes and may be `in` itself. */
+int cr_gcm_seal(const struct vt_key *key, const uint8_t nonce[CR_GCM_NONCE], const void *ad, size_t ad_len,
+                const void *in, size_t len, uint8_t *out, uint8_t tag[CR_GCM_TAG]) VT_USE_RESULT;
+/* On VT_ECRYPTO out is wiped. */
+int cr_gcm_open(const struct vt_key *key, const uint8_t nonce[CR_GCM_NONCE], const void *ad, size_t ad_len,
+                const void *in, size_t len, const uint8_t tag[CR_GCM_TAG], uint8_t *out) VT_USE_RESULT;
+/* AES-128 counter mode, big-endian 128-bit counter, from `iv`; encrypts and decrypts. out may be in. */
+int cr_aes128_ctr(const uint8_t key[16], const uint8_t iv[16], const void *in, size_t len, uint8_t *out) VT_USE_RESULT;
+
+/* ---- Random ---- */
+/* From the operating system: getrandom(2). For the broker and for seeds. */
+int cr_os_random(void *out, size_t len) VT_USE_RESULT;
+
+/*
+ * HMAC-DRBG with SHA-256 (SP 800-90A rev 1, 10.1.2) as plain data: part of an instance's frozen state. Same seed,
+ * same calls: same output. Reseeding is explicit (stir).
+ */
+struct cr_drbg {
+    uint8_t k[32];
+    uint8_t v[32];
+    uint64_t calls;     /* since the last (re)seed */
+};
+#define CR_DRBG_SEED 48
+void cr_drbg_init(struct cr_drbg *drbg, const uint8_t seed[CR_DRBG_SEED], const void *personal, size_t len);
+void cr_drbg_stir(struct cr_drbg *drbg, const void *input, size_t len);
+void cr_drbg_random(struct cr_drbg *drbg, void *out, size_t len);
+
+/* ---- RSA (PKCS #1 v2.1). Sizes 512..2048 bits, a multiple of 16; public exponent odd, 3..2^32-1. ---- */
+#define CR_RSA_MAX 256 /* bytes of a modulus */
+
+struct cr_rsa_pub {
+    uint32_t e;
+    uint16_t bytes;                 /* of the modulus; n[0..bytes) big-endian, top bit set */
+    uint8_t n[CR_RSA_MAX];
+};
+
+/* One prime is all a TPM blob carries (Part 2, 10.6 TPM_STORE_ASYMKEY); the rest is derived at load. */
+struct cr_rsa_key {
+    struct cr_rsa_pub pub;
+    uint8_t p[CR_RSA_MAX / 2];      /* pub.bytes / 2 bytes */
+};
+void cr_rsa_key_wipe(struct cr_rsa_key *key);
+#define CR_SECRET_RSA VT_CLEANUP(cr_rsa_key_wipe) struct cr_rsa_key
+
+/* A private key ready for use: CRT parameters and blinding computed once. Opaque; one thread at a time. */
+struct cr_rsa;
+
+/* Primes from the generator given: same generator state, same key (mbedTLS; checked by FIPS 186-4's criteria on
+ * |p - q| and on d). Takes tens to hundreds of milliseconds. */
+int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg) VT_USE_RESULT;
+/* Checks n = p * q, sizes, e and the primes' sanity (VT_ECRYPTO if not a key), computes q, d, dP, dQ, qInv. Returns
+ * owned. */
+int cr_rsa_load(struct cr_rsa **rsa, const struct cr_rsa_key *key) VT_USE_RESULT;
+/* Wipes; rsa may be NULL. */
+void cr_rsa_free(struct cr_rsa *rsa);
+const struct cr_rsa_pub *cr_rsa_public(const struct cr_rsa *rsa);
+
+/* RSAES-OAEP with SHA-1/MGF1 and the label given (TPM: the four bytes "TCPA"). Randomness from drbg.
+ * in_len <= bytes - 42. out holds pub->bytes. */
+int cr_rsa_oaep_encrypt(const struct cr_rsa_pub *pub, const void *label, size_t label_len, const void *in,
+                        size_t in_len, struct cr_drbg *drbg, uint8_t *out) VT_USE_RESULT;
+/* RSAES-PKCS1-v1_5; in_len <= bytes - 11. */
+int cr_rsa_pkcs1_encrypt(const struct cr_rsa_pub *pub, const void *in, size_t in_len, struct cr_drbg *drbg,
+                         uint8_t *out) VT_USE_RESULT;
+/* in is exactly the modulus' length; out holds CR_RSA_MAX; constant time in the padding check; one error for all. */
+int cr_rsa_oaep_decrypt(struct cr_rsa *rsa, const void *label, size_t label_len, const void *in, size_t in_len,
+                        uint8_t *out, size_t *out_len) VT_USE_RESULT;
+int cr_rsa_pkcs1_decrypt(struct cr_rsa *rsa, const void *in, size_t in_len, uint8_t *out, size_t *out_len) VT_USE_RESULT;
+
+enum cr_sig_scheme {
+    CR_SIG_PKCS1_SHA1,  /* in: a SHA-1 digest; DigestInfo is added (Part 2, 5.8.1 TPM_SS_RSASSAPKCS1v15_SHA1) */
+    CR_SIG_PKCS1_RAW    /* in: what goes into the padding as it is (TPM_SS_RSASSAPKCS1v15_DER); len <= bytes - 11 */
+};
+/* Signature of pub.bytes bytes, checked with the public key before it is returned (fault attacks). */
+int cr_rsa_sign(struct cr_rsa *rsa, enum cr_sig_scheme scheme, const void *in, size_t in_len, uint8_t *out) VT_USE_RESULT;
+int cr_rsa_verify(const struct cr_rsa_pub *pub, enum cr_sig_scheme scheme, const void *in, size_t in_len,
+                  const uint8_t *sig, size_t sig_len) VT_USE_RESULT;
+/* out = in^e mod n; VT_ECRYPTO unless in < n. */
+int cr_rsa_public_op(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out) VT_USE_RESULT;
+/* out = in^d mod n, blinded, CRT, result checked. */
+int cr_rsa_private_op(struct cr_rsa *rsa, const uint8_t *in, uint8_t *out) VT_USE_RESULT;
+
+/* MGF1 with SHA-1 (PKCS #1 B.2.1). */
+void cr_mgf1_sha1(uint8_t *out, size_t out_len, const void *seed, size_t seed_len);
+
+#endif

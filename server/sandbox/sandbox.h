@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the broker and its engine processes say to each other. Three processes, two sockets:
+ *
+ *   broker --control--> zygote (vtpm-engine --zygote, descriptor 3, SOCK_SEQPACKET)
+ *      SPAWN {id} + one descriptor by SCM_RIGHTS  ->  SPAWNED {id, pid} | SPAWN_FAILED {id, errno}
+ *      (unasked) EXITED {id, pid, wait status, system call the filter stopped or -1}
+ *   broker <--instance socket (SOCK_STREAM)--> sandbox: one request, one reply, in turn.
+ *
+ * Frames on the instance socket: 4-byte big-endian length of what follows, one byte type, payload. Integers are
+ * big-endian. The broker bounds what a sandbox sends (it ran guest bytes): SANDBOX_FRAME_MAX, checked before
+ * allocation; lengths inside are read with bounded cursors.
+ */
+#ifndef VTPM_SANDBOX_SANDBOX_H
+#define VTPM_SANDBOX_SANDBOX_H
+
+#include "server/base/err.h"
+
+#define SANDBOX_CONTROL_FD 3
+#define SANDBOX_FRAME_MAX (512u * 1024)
+
+enum sandbox_control {
+    SANDBOX_SPAWN = 1,
+    SANDBOX_SPAWNED = 2,
+    SANDBOX_SPAWN_FAILED = 3,
+    SANDBOX_EXITED = 4,
+    SANDBOX_READY = 5,      /* zygote, once, after its self-tests: {ok u32, text of backend or of what failed} */
+};
+
+/* Fixed layout on the control socket (same machine, same build). */
+struct sandbox_control_msg {
+    uint32_t type;
+    uint32_t id;            /* chosen by the broker */
+    int32_t pid;
+    int32_t status;         /* of waitpid, or errno, or ok */
+    int32_t syscall;        /* EXITED: number the filter refused, or -1 */
+    char text[108];
+};
+
+enum sandbox_request {
+    /* {seed[48], profile (wire form), with_ek u8} -> STATE */
+    SANDBOX_MANUFACTURE = 1,
+    /* {entropy[32], permanent u32+bytes, volatile u32+bytes} -> STATE (dirty 0) or FAILED */
+    SANDBOX_THAW = 2,
+    /* {locality u8, now_us u64, command u32+bytes} -> STATE with the response */
+    SANDBOX_EXECUTE = 3,
+    /* {now_us u64, startup u8 (enum vtpm.Startup)} -> STATE; response = that of TPM_Startup or empty */
+    SANDBOX_POWER_ON = 4,
+    /* {} -> STATE */
+    SANDBOX_POWER_OFF = 5,
+    /* {act u8, locality u8, data u32+bytes} -> STATE; response = {tpm_rc u32, established u8} */
+    SANDBOX_PLATFORM = 6,
+};
+
+enum sandbox_reply {
+    /*
+     * {dirty u8, is_on u8, has_ek u8, ek_sha256[32], response u32+bytes, volatile u32+bytes, permanent u32+bytes}
+     * volatile: when dirty has TPM_DIRTY_VOLATILE; permanent: when dirty has TPM_DIRTY_PERMANENT; else empty.
+     * MANUFACTURE, POWER_ON and POWER_OFF always carry both.
+     */
+    SANDBOX_STATE = 64,
+    /* {err i32 (enum vt_err), text}: the sandbox then exits. */
+    SANDBOX_FAILED = 65,
+};
+
+/* ---- Inside the engine process (server/sandbox) ---- */
+
+/* The zygote: never returns to its caller's business; exit status for main. Single-threaded. */
+int sandbox_zygote(int control_fd);
+/* One instance: serves `fd` until it closes. Runs after confinement. */
+int sandbox_serve(int fd);
+/* No new privileges, no dumps, limits, closed descriptors but `fd`, seccomp filter. Fails closed. */
+int sandbox_confine(int fd, struct vt_why *why) VT_USE_RESULT;
+
+#endif
