@@ -65,10 +65,12 @@ void db_close(struct db *db);
 bool db_was_unclean(const struct db *db);
 /* Loop thread: runs completions that are ready. */
 void db_dispatch(struct db *db);
+/* Waits until everything asked for so far is done and runs the completions: for `init`, which has no loop. */
+void db_drain(struct db *db);
 
 /* ---- Key slots (synchronous; loop thread; before db_start the list only) ---- */
 struct db_keyslot {
-    int64_t id;             /* 0, 1, 2, ... never reused */
+    int64_t id;             /* 0, 1, 2, ... never reused; it may be sealed into `wrapped`: db_keyslot_next */
     char kind[24];          /* "keyfile", "passphrase", "recovery", "tpm2", ... */
     char params[4096];      /* JSON, not secret; bounded on read */
     uint8_t wrapped[512];   /* master key under this slot's key */
@@ -76,6 +78,8 @@ struct db_keyslot {
 };
 typedef int (*db_keyslot_fn)(void *ctx, const struct db_keyslot *slot);
 int db_keyslot_each(struct db *db, db_keyslot_fn fn, void *ctx) VT_USE_RESULT;
+/* The id that the next new slot gets. */
+int db_keyslot_next(struct db *db, int64_t *id) VT_USE_RESULT;
 
 /* ---- Reading (synchronous, any thread, own read connection; cheap indexed look-ups) ---- */
 
@@ -134,6 +138,8 @@ int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, v
 /* err: VT_OK, VT_EFENCED, VT_ECONFLICT (seq), VT_EEXISTS, VT_ENOTFOUND, VT_EUNAVAILABLE (nothing written, may work
  * later), VT_EUNKNOWN (may or may not be on disk: acquire again before going on). */
 typedef void (*db_done)(void *arg, int err);
+/* The calls themselves: VT_EUSAGE or VT_ETOOBIG (arguments), VT_EAGAIN (queue full), VT_ENOMEM, VT_ECLOSED; `done` is
+ * called only if they return VT_OK; it may be NULL. */
 
 /* An event to be appended in the same transaction; uuid may be NULL. */
 struct db_audit {
@@ -172,9 +178,16 @@ int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *na
 int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life life, const char *reason, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* The word the inventory shows; also the front-end domain. NULL: unchanged. Not security-relevant. */
 int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *power, const char *domain, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
-/* New key for an identity (version + 1), or a new host identity with its list. */
+/*
+ * count 0: new key for an identity that is there (VT_ENOTFOUND), its list stays. Else a new identity with its list
+ * (VT_EEXISTS). The version becomes 1, or the old one + 1; if credential->version is not 0 it must be just that
+ * (VT_ECONFLICT): it is sealed into the key.
+ */
 int db_credential_put(struct db *db, const struct db_credential *credential, const struct vt_uuid *instances, size_t count, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
-/* id < 0: a new slot; its id comes through *id, which must live until done. */
+/*
+ * slot->id < 0, or the one that db_keyslot_next told: a new slot; its id comes through *id (may be NULL), which must
+ * live until done. Another id replaces that slot (VT_ENOTFOUND). The last slot cannot be removed (VT_ECONFLICT).
+ */
 int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 int db_event_add(struct db *db, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
@@ -192,6 +205,7 @@ struct db_check {
     bool mac_ok, chain_ok, structure_ok;
     char text[512];         /* what was found */
 };
+/* VT_OK: the check could be made, `out` says what it found. */
 int db_check(struct db *db, struct db_check *out) VT_USE_RESULT;
 
 #endif

@@ -26,6 +26,7 @@ enum channel_phase {
 int channel_new(struct channel **ch, const struct tls_config *config) VT_USE_RESULT;
 void channel_free(struct channel *ch);
 
+/* At most 64 KiB at a time; then call channel_next until VT_EAGAIN. VT_ETOOBIG: the peer floods: close. */
 int channel_feed(struct channel *ch, const void *bytes, size_t len) VT_USE_RESULT;
 struct vt_buf *channel_output(struct channel *ch);
 
@@ -47,7 +48,9 @@ void channel_message_free(Vtpm__Message *msg);
 
 /* Borrows msg. VT_EPROTO when the phase does not allow it (a fault of ours), VT_ETOOBIG when the output is full. */
 int channel_send(struct channel *ch, const Vtpm__Message *msg) VT_USE_RESULT;
-/* Sends Error{fatal} with this code and text, then close_notify. */
+/* Queues close_notify; nothing may be sent afterwards. */
+void channel_close(struct channel *ch);
+/* Sends Error{fatal} with this code and text (cut to 512 bytes), then close_notify. */
 void channel_refuse(struct channel *ch, int err, const char *text);
 
 #endif

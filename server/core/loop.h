@@ -20,6 +20,9 @@ int loop_new(struct loop **loop, struct uv_loop_s *uv) VT_USE_RESULT;
 /* All timers, descriptors and wakes must be freed before. May be NULL. */
 void loop_free(struct loop *loop);
 
+/* At start-up only: turns the loop until a callback has set *flag. */
+void loop_run_until(struct loop *loop, const bool *flag);
+
 /* Monotonic microseconds (CLOCK_BOOTTIME): the engines' ticks and all time-outs. Any thread. */
 uint64_t loop_now_us(void);
 

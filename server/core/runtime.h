@@ -23,7 +23,10 @@ int runtime_file_open(struct runtime_file **file, struct runtime_dir *dir, const
 void runtime_file_close(struct runtime_file *file); /* may be NULL; the file stays */
 int runtime_file_remove(struct runtime_dir *dir, const struct vt_uuid *uuid) VT_USE_RESULT;
 
-/* The slot that is not the newest gets these bytes; grows the file when needed. Complete or without effect. */
+/*
+ * The slot that is not the newest gets these bytes; grows the file when needed. Complete or without effect. seq must
+ * be above that of the newest slot (VT_ECONFLICT); VT_ENOSPC before anything is touched.
+ */
 int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], const void *data, size_t len) VT_USE_RESULT;
 
 struct runtime_slot {
@@ -34,5 +37,7 @@ struct runtime_slot {
 };
 /* Whatever slots are well-formed, newest first: 0, 1 or 2. Whether they open, the caller finds out. */
 size_t runtime_read(const struct runtime_file *file, struct runtime_slot slots[2]);
+/* The slot with this seq is void (another boot, does not open): it no longer counts as the newest. */
+void runtime_drop(struct runtime_file *file, uint64_t seq);
 
 #endif

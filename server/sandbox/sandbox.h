@@ -4,6 +4,7 @@
  *
  *   broker --control--> zygote (vtpm-engine --zygote, descriptor 3, SOCK_SEQPACKET)
  *      SPAWN {id} + one descriptor by SCM_RIGHTS  ->  SPAWNED {id, pid} | SPAWN_FAILED {id, errno}
+ *      KILL {id}  (nothing, then EXITED)
  *      (unasked) EXITED {id, pid, wait status, system call the filter stopped or -1}
  *   broker <--instance socket (SOCK_STREAM)--> sandbox: one request, one reply, in turn.
  *
@@ -25,6 +26,7 @@ enum sandbox_control {
     SANDBOX_SPAWN_FAILED = 3,
     SANDBOX_EXITED = 4,
     SANDBOX_READY = 5,      /* zygote, once, after its self-tests: {ok u32, text of backend or of what failed} */
+    SANDBOX_KILL = 6,       /* broker: {id}; the zygote is the parent, so it never hits a process that took over the pid */
 };
 
 /* Fixed layout on the control socket (same machine, same build). */

@@ -9,7 +9,8 @@ const uint8_t *rd_take(struct rd *r, size_t len)
         r->bad = true;
         return NULL;
     }
-    r->at += len;
+    if (len) /* at may be NULL when nothing is left */
+        r->at += len;
     r->left -= len;
     return at;
 }
@@ -58,7 +59,7 @@ void rd_copy(struct rd *r, void *out, size_t len)
 
 uint8_t *wr_room(struct wr *w, size_t len)
 {
-    uint8_t *at = w->base + w->len;
+    uint8_t *at = w->len ? w->base + w->len : w->base;
 
     if (w->bad || len > w->cap - w->len) {
         w->bad = true;

@@ -13,6 +13,7 @@ struct rd {
     const uint8_t *at;
     size_t left;
     bool bad;
+    uint32_t rc; /* TPM code of the first value that cannot be; 0: none so far */
 };
 
 struct wr {
@@ -46,7 +47,14 @@ uint32_t rd_get32(struct rd *r);
 uint64_t rd_get64(struct rd *r);
 /* Copies; zeros when bad. */
 void rd_copy(struct rd *r, void *out, size_t len);
-/* Everything was read and nothing was missing. */
+/* A value was read that cannot be: the first such code stays, unless bytes had been missing before. */
+static inline void rd_fail(struct rd *r, uint32_t rc)
+{
+    if (!r->bad && !r->rc)
+        r->rc = rc;
+}
+
+/* Everything was read and nothing was missing. (schema.h has rd_result for both.) */
 static inline bool rd_done(const struct rd *r)
 {
     return !r->bad && r->left == 0;

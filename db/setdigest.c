@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set digest: the XOR of a keyed PRF over each security row. A change costs two PRFs whatever the size of the
+ * store, and the order of rows does not matter. The PRF's values never leave the process (the file only has a MAC over
+ * their XOR and their number), and no row can be there twice, so rows cannot be chosen to cancel each other.
+ */
+#include "db/sqlite_priv.h"
+
+#include "server/base/secret.h"
+
+static void enc_put(struct enc *enc, const void *bytes, size_t len)
+{
+    if (enc->full || len > sizeof enc->bytes - enc->len) {
+        enc->full = true;
+        return;
+    }
+    if (len)
+        memcpy(enc->bytes + enc->len, bytes, len);
+    enc->len += len;
+}
+
+void enc_i64(struct enc *enc, int64_t value)
+{
+    uint8_t out[9] = {'I'};
+
+    for (int i = 0; i < 8; i++)
+        out[1 + i] = (uint8_t)((uint64_t)value >> (56 - 8 * i));
+    enc_put(enc, out, sizeof out);
+}
+
+void enc_bytes(struct enc *enc, uint8_t type, const void *bytes, size_t len)
+{
+    const uint8_t head[5] = {type, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
+
+    enc_put(enc, head, sizeof head);
+    enc_put(enc, bytes, len);
+}
+
+void enc_column(struct enc *enc, sqlite3_stmt *st, int col)
+{
+    const int type = sqlite3_column_type(st, col);
+    const void *bytes;
+
+    switch (type) {
+    case SQLITE_INTEGER:
+        enc_i64(enc, sqlite3_column_int64(st, col));
+        return;
+    case SQLITE_NULL:
+        enc_bytes(enc, 'N', NULL, 0);
+        return;
+    case SQLITE_BLOB:
+        bytes = sqlite3_column_blob(st, col);
+        enc_bytes(enc, 'B', bytes, (size_t)sqlite3_column_bytes(st, col));
+        return;
+    case SQLITE_TEXT:
+        bytes = sqlite3_column_text(st, col);
+        enc_bytes(enc, 'T', bytes, (size_t)sqlite3_column_bytes(st, col));
+        return;
+    default: /* STRICT tables hold no floats where these columns are: someone else's doing */
+        enc->full = true;
+    }
+}
+
+static const struct {
+    enum stmt scan;
+    const char *table;
+} tables[] = {
+    {SCAN_META, "meta"},
+    {SCAN_INSTANCE, "instance"},
+    {SCAN_RECORD, "record"},
+    {SCAN_CREDENTIAL, "credential"},
+    {SCAN_BINDING, "credential_instance"},
+    {SCAN_KEYSLOT, "keyslot"},
+    {SCAN_HEAD, "event"},
+};
+
+static const char *table_of(enum stmt id)
+{
+    switch (id) {
+    case ROW_META:
+        return "meta";
+    case ROW_INSTANCE:
+        return "instance";
+    case ROW_RECORD:
+        return "record";
+    case ROW_CREDENTIAL:
+        return "credential";
+    case ROW_BINDING:
+    case ROWS_BINDING_OF:
+        return "credential_instance";
+    case ROW_KEYSLOT:
+        return "keyslot";
+    default:
+        return "event";
+    }
+}
+
+/* PRF(table || number of columns || columns) into the digest. */
+static int mix_row(struct db_set *set, const struct db_mac *mac, sqlite3_stmt *st, const char *table)
+{
+    struct enc enc;
+    const int columns = sqlite3_column_count(st);
+    uint8_t prf[DB_HASH];
+
+    enc.len = 0; /* not all of it: this runs for every row at start */
+    enc.full = false;
+    enc_bytes(&enc, 'T', table, strlen(table));
+    enc_i64(&enc, columns);
+    for (int i = 0; i < columns; i++)
+        enc_column(&enc, st, i);
+    if (enc.full)
+        return VT_EDAMAGED;
+    mac->row(mac->ctx, enc.bytes, enc.len, prf);
+    for (size_t i = 0; i < sizeof prf; i++)
+        set->digest[i] ^= prf[i];
+    vt_wipe(prf, sizeof prf);
+    return VT_OK;
+}
+
+int set_flip(struct db_set *set, const struct db_mac *mac, struct q *q, enum stmt id, enum row_sign sign)
+{
+    int err = VT_OK;
+
+    while (!err && q_row(q)) {
+        err = mix_row(set, mac, q->st, table_of(id));
+        set->rows += sign == ROW_IN ? 1 : UINT64_MAX;
+        set->changed = true;
+    }
+    const int closed = q_close(q);
+
+    return err ? err : closed;
+}
+
+int set_scan(struct db_set *set, const struct db_mac *mac, struct conn *conn)
+{
+    memset(set, 0, sizeof *set);
+    for (size_t i = 0; i < VT_COUNT(tables); i++) {
+        struct q q;
+        int err = VT_OK, closed;
+
+        q_open(&q, conn, tables[i].scan);
+        while (!err && q_row(&q)) {
+            err = mix_row(set, mac, q.st, tables[i].table);
+            set->rows++;
+        }
+        closed = q_close(&q);
+        if (err || closed)
+            return err ? err : closed;
+    }
+    return VT_OK;
+}
+
+/* The last event's own columns are not in the digest, its hash is: so its hash must be right. */
+static int verify_head(const struct db_mac *mac, struct conn *conn, struct vt_why *named)
+{
+    struct db_event event;
+    uint8_t hash[DB_HASH];
+    struct q q;
+    bool there;
+    int err;
+
+    q_open(&q, conn, R_LAST_EVENT);
+    there = q_row(&q);
+    if (there)
+        event_read(&q, &event);
+    err = q_close(&q);
+    if (err || !there)
+        return err;
+    event_hash(mac, &event, hash);
+    if (vt_ct_equal(hash, event.hash, sizeof hash))
+        return VT_OK;
+    return vt_fail(named, VT_EDAMAGED, "event %lld was altered", (long long)event.id);
+}
+
+int set_verify(struct db_set *set, const struct db_mac *mac, struct conn *conn, struct vt_why *named)
+{
+    uint8_t stored[DB_HASH] = {0}, computed[DB_HASH];
+    uint64_t generation = 0;
+    struct q q;
+    bool there, sealed = false;
+    int err, named_err;
+
+    q_open(&q, conn, R_META);
+    there = q_row(&q);
+    if (there) {
+        generation = (uint64_t)q_get_i64(&q, 0);
+        sealed = q_get_blob(&q, 2, stored, sizeof stored) == sizeof stored;
+    }
+    err = q_close(&q);
+    if (!err)
+        err = set_scan(set, mac, conn);
+    if (!err && (!there || !sealed))
+        err = vt_fail(named, VT_EDAMAGED, "it has no MAC: it was removed, or `init` did not finish");
+    if (!err) {
+        set->generation = generation;
+        mac->seal(mac->ctx, set->digest, generation, set->rows, computed);
+        if (vt_ct_equal(stored, computed, sizeof stored))
+            return verify_head(mac, conn, named);
+        err = VT_EDAMAGED;
+    }
+    if (err != VT_EDAMAGED)
+        return err;
+    named_err = set_explain(conn, named);
+    return named_err && named_err != VT_EDAMAGED ? named_err : VT_EDAMAGED;
+}
+
+/* Each selects the uuid of the first offender; the text stands around it. */
+static const struct {
+    const char *sql, *before, *after;
+} relations[] = {
+    {"SELECT uuid FROM record WHERE uuid NOT IN (SELECT uuid FROM instance)",
+     "a record belongs to instance ", ", which is not there"},
+    {"SELECT uuid FROM instance WHERE life <> 3 AND uuid NOT IN (SELECT uuid FROM record)",
+     "the record is missing of instance ", ""},
+    {"SELECT i.uuid FROM instance i JOIN record r ON r.uuid = i.uuid WHERE r.seq < i.seq",
+     "the record is older than the row of instance ", ""},
+    {"SELECT i.uuid FROM instance i JOIN record r ON r.uuid = i.uuid WHERE r.seq > i.seq",
+     "the record is newer than the row of instance ", ""},
+    {"SELECT uuid FROM instance WHERE generation > (SELECT max(generation) FROM meta)",
+     "the rest of the store is older than instance ", ""},
+    {"SELECT uuid FROM instance WHERE life = 3 AND (length(wrapped_key) > 0 OR uuid IN (SELECT uuid FROM record))",
+     "there is a key or record again of the deleted instance ", ""},
+    {"SELECT uuid FROM credential_instance WHERE identity NOT IN (SELECT identity FROM credential)",
+     "no credential belongs to a binding to instance ", ""},
+    {"SELECT uuid FROM credential_instance WHERE uuid NOT IN (SELECT uuid FROM instance WHERE life <> 3)",
+     "a host credential names instance ", ", which is not there"},
+};
+
+static int run_relation(struct conn *conn, size_t i, struct vt_why *named)
+{
+    sqlite3_stmt *st = NULL;
+    struct vt_uuid uuid = {{0}};
+    char text[VT_UUID_TEXT];
+    int rc = sqlite3_prepare_v2(conn->sq, relations[i].sql, -1, &st, NULL);
+
+    if (!rc)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == sizeof uuid.bytes)
+        memcpy(uuid.bytes, sqlite3_column_blob(st, 0), sizeof uuid.bytes);
+    sqlite3_finalize(st);
+    if (rc != SQLITE_ROW)
+        return db_err(rc);
+    vt_uuid_text(text, &uuid);
+    return vt_fail(named, VT_EDAMAGED, "%s%s%s", relations[i].before, text, relations[i].after);
+}
+
+static int events_complete(struct conn *conn, struct vt_why *named)
+{
+    int64_t missing;
+    int err = conn_int(conn->sq, "SELECT coalesce(max(id), 0) - count(*) FROM event", &missing);
+
+    if (!err && missing)
+        err = vt_fail(named, VT_EDAMAGED, "%lld events are missing", (long long)missing);
+    return err;
+}
+
+int set_explain(struct conn *conn, struct vt_why *named)
+{
+    for (size_t i = 0; i < VT_COUNT(relations); i++) {
+        int err = run_relation(conn, i, named);
+
+        if (err)
+            return err;
+    }
+    return events_complete(conn, named);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What owners of an instance write: create, acquire, commit. Each row goes out of the set digest, changes, goes in. */
+#include "db/sqlite_priv.h"
+
+int state_of(struct txn *t, const struct vt_uuid *uuid, struct state *state)
+{
+    bool there;
+    struct q q;
+    int err;
+
+    q_open(&q, t->conn, W_STATE);
+    q_uuid(&q, uuid);
+    there = q_row(&q);
+    if (there) {
+        state->life = (enum db_life)q_get_i64(&q, 0);
+        state->epoch = (uint64_t)q_get_i64(&q, 1);
+        state->seq = (uint64_t)q_get_i64(&q, 2);
+    }
+    err = q_close(&q);
+    if (err)
+        return err;
+    return there && state->life != DB_DELETED ? VT_OK : VT_ENOTFOUND;
+}
+
+static int insert_instance(struct txn *t, const struct request *req)
+{
+    const struct db_instance *instance = req->extra;
+    struct q q;
+
+    q_open(&q, t->conn, W_INSERT);
+    q_uuid(&q, &instance->uuid);
+    q_text(&q, instance->name);
+    q_text(&q, instance->group);
+    q_text(&q, instance->profile);
+    q_text(&q, instance->power[0] ? instance->power : "off");
+    q_blob(&q, instance->wrapped_key, instance->wrapped_key_len);
+    if (instance->has_ek)
+        q_blob(&q, instance->ek_sha256, sizeof instance->ek_sha256);
+    else
+        q_null(&q);
+    q_i64(&q, (int64_t)req->seq);
+    q_i64(&q, (int64_t)t->set.generation);
+    q_i64(&q, (int64_t)req->record_len);
+    q_i64(&q, t->now);
+    return q_run(&q);
+}
+
+static int insert_record(struct txn *t, const struct request *req)
+{
+    struct q q;
+
+    q_open(&q, t->conn, W_RECORD_INSERT);
+    q_uuid(&q, &req->uuid);
+    q_i64(&q, (int64_t)req->seq);
+    q_blob(&q, req->tag, sizeof req->tag);
+    q_blob(&q, req->record, req->record_len);
+    return q_run(&q);
+}
+
+static int verb_create(struct txn *t, struct request *req)
+{
+    int err = insert_instance(t, req);
+
+    if (!err)
+        err = insert_record(t, req);
+    if (!err)
+        err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
+    if (!err)
+        err = flip_uuid(t, ROW_RECORD, &req->uuid, ROW_IN);
+    return err ? err : credential_insert(t, &req->credential);
+}
+
+static int verb_acquire(struct txn *t, struct request *req)
+{
+    struct state state;
+    struct q q;
+    int err = state_of(t, &req->uuid, &state);
+
+    if (!err)
+        err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_OUT);
+    if (err)
+        return err;
+    req->epoch = state.epoch + 1;
+    q_open(&q, t->conn, W_ACQUIRE);
+    q_uuid(&q, &req->uuid);
+    q_i64(&q, (int64_t)req->epoch);
+    err = q_run(&q);
+    return err ? err : flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
+}
+
+static int update_instance(struct txn *t, const struct request *req)
+{
+    struct q q;
+
+    q_open(&q, t->conn, W_COMMITTED);
+    q_uuid(&q, &req->uuid);
+    q_i64(&q, (int64_t)req->seq);
+    q_i64(&q, (int64_t)t->set.generation);
+    q_i64(&q, (int64_t)req->record_len);
+    q_i64(&q, t->now);
+    q_text(&q, req->has_power ? req->power : NULL);
+    if (req->has_ek)
+        q_blob(&q, req->ek_sha256, sizeof req->ek_sha256);
+    else
+        q_null(&q);
+    return q_run(&q);
+}
+
+/* A living instance has a record: one that was taken away must not go unseen. */
+static int update_record(struct txn *t, const struct request *req)
+{
+    struct q q;
+    int err;
+
+    q_open(&q, t->conn, W_RECORD_UPDATE);
+    q_uuid(&q, &req->uuid);
+    q_i64(&q, (int64_t)req->seq);
+    q_blob(&q, req->tag, sizeof req->tag);
+    q_blob(&q, req->record, req->record_len);
+    err = q_run(&q);
+    if (!err && sqlite3_changes(t->conn->sq) != 1)
+        err = VT_EDAMAGED;
+    return err;
+}
+
+static int verb_commit(struct txn *t, struct request *req)
+{
+    struct state state;
+    int err = state_of(t, &req->uuid, &state);
+
+    if (err)
+        return err;
+    if (state.epoch != req->epoch)
+        return VT_EFENCED;
+    if (state.seq != req->expected_seq)
+        return VT_ECONFLICT;
+    err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_OUT);
+    if (!err)
+        err = flip_uuid(t, ROW_RECORD, &req->uuid, ROW_OUT);
+    if (!err)
+        err = update_instance(t, req);
+    if (!err)
+        err = update_record(t, req);
+    if (!err)
+        err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
+    return err ? err : flip_uuid(t, ROW_RECORD, &req->uuid, ROW_IN);
+}
+
+const verb_fn db_verbs[VERB_COUNT] = {
+    [VERB_CREATE] = verb_create,
+    [VERB_ACQUIRE] = verb_acquire,
+    [VERB_COMMIT] = verb_commit,
+    [VERB_RENAME] = verb_rename,
+    [VERB_LIFE] = verb_life,
+    [VERB_POWER] = verb_power,
+    [VERB_CREDENTIAL] = verb_credential,
+    [VERB_KEYSLOT_PUT] = verb_keyslot_put,
+    [VERB_KEYSLOT_REMOVE] = verb_keyslot_remove,
+    [VERB_EVENT] = verb_event,
+    [VERB_COUNTERS] = verb_counters,
+};

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One batch, one transaction, one sync. Each request stands in a savepoint of its own, so one that is fenced or in
+ * conflict takes only itself back. The set digest is staged beside the transaction and adopted after the COMMIT.
+ */
+#include "db/sqlite_priv.h"
+
+#include <time.h>
+
+#include "server/base/log.h"
+
+int flip_one(struct txn *t, enum stmt id, enum row_sign sign)
+{
+    struct q q;
+
+    q_open(&q, t->conn, id);
+    return set_flip(&t->set, &t->db->mac, &q, id, sign);
+}
+
+int flip_uuid(struct txn *t, enum stmt id, const struct vt_uuid *uuid, enum row_sign sign)
+{
+    struct q q;
+
+    q_open(&q, t->conn, id);
+    q_uuid(&q, uuid);
+    return set_flip(&t->set, &t->db->mac, &q, id, sign);
+}
+
+int flip_text(struct txn *t, enum stmt id, const char *key, enum row_sign sign)
+{
+    struct q q;
+
+    q_open(&q, t->conn, id);
+    q_text(&q, key);
+    return set_flip(&t->set, &t->db->mac, &q, id, sign);
+}
+
+int flip_id(struct txn *t, enum stmt id, int64_t key, enum row_sign sign)
+{
+    struct q q;
+
+    q_open(&q, t->conn, id);
+    q_i64(&q, key);
+    return set_flip(&t->set, &t->db->mac, &q, id, sign);
+}
+
+static void fail_all(struct vt_list *batch, int err)
+{
+    VT_LIST_EACH(batch, node)
+        VT_LIST_ENTRY(node, struct request, node)->err = err;
+}
+
+/* What the caller can act upon; the rest is said in the log and means "not now". */
+static int outcome(struct db *db, int err)
+{
+    switch (err) {
+    case VT_OK:
+    case VT_EFENCED:
+    case VT_ECONFLICT:
+    case VT_EEXISTS:
+    case VT_ENOTFOUND:
+    case VT_EUSAGE:
+        return err;
+    default:
+        vt_warning("store: a request failed: %s: %s", vt_err_text(err), sqlite3_errmsg(db->writer->sq));
+        return VT_EUNAVAILABLE;
+    }
+}
+
+/* False if SQLite gave up the whole transaction. */
+static bool run_request(struct txn *t, struct request *req)
+{
+    const struct db_set before = t->set;
+    int err = stmt_run(t->conn, W_SAVE);
+
+    if (!err)
+        err = db_verbs[req->verb](t, req);
+    if (!err && req->has_audit)
+        err = event_append(t, &req->audit);
+    req->err = outcome(t->db, err);
+    if (sqlite3_get_autocommit(t->conn->sq))
+        return false;
+    if (err) {
+        t->set = before;
+        err = stmt_run(t->conn, W_SAVE_UNDO);
+    }
+    return !err && stmt_run(t->conn, W_SAVE_DROP) == VT_OK;
+}
+
+/* The MAC over what the transaction leaves; fails if someone else wrote meta since our last COMMIT. */
+static int seal_meta(struct txn *t)
+{
+    uint8_t mac[DB_HASH];
+    struct q q;
+    int err;
+
+    t->db->mac.seal(t->db->mac.ctx, t->set.digest, t->set.generation, t->set.rows, mac);
+    q_open(&q, t->conn, W_META);
+    q_i64(&q, (int64_t)t->set.generation);
+    q_i64(&q, (int64_t)t->set.rows);
+    q_blob(&q, mac, sizeof mac);
+    q_i64(&q, (int64_t)t->db->set.generation);
+    err = q_run(&q);
+    if (!err && sqlite3_changes(t->conn->sq) != 1) {
+        vt_error("store: %s was written by another program; nothing more is written to it", t->db->path);
+        t->db->damaged = true;
+        err = VT_EDAMAGED;
+    }
+    return err;
+}
+
+#ifdef VTPM_TEST_HOOKS
+static int injected(struct db *db, bool after)
+{
+    int rc = SQLITE_OK;
+
+    pthread_mutex_lock(&db->lock);
+    if (db->fail_commits && db->fail_after == after) {
+        db->fail_commits--;
+        rc = db->fail_err == VT_EUNKNOWN ? SQLITE_IOERR_FSYNC : SQLITE_FULL;
+    }
+    pthread_mutex_unlock(&db->lock);
+    return rc;
+}
+#else
+static int injected(struct db *db, bool after)
+{
+    (void)db;
+    (void)after;
+    return SQLITE_OK;
+}
+#endif
+
+/* COMMIT with SQLite's own code, which tells what is certain. */
+static int commit(struct txn *t)
+{
+    struct q q;
+    int rc = injected(t->db, false);
+
+    if (rc)
+        return rc;
+    q_open(&q, t->conn, W_COMMIT);
+    while (q_row(&q))
+        ;
+    rc = q.rc;
+    return q_close(&q) ? rc : injected(t->db, true);
+}
+
+/*
+ * With these the frame that makes the transaction valid was never written whole. After anything else, above all a
+ * failed sync, it may be in the log file, and a crash before the next COMMIT overwrites it could bring it back.
+ */
+static bool certainly_not_written(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_READONLY:
+    case SQLITE_BUSY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void roll_back(struct conn *conn)
+{
+    if (!sqlite3_get_autocommit(conn->sq) && stmt_run(conn, W_ROLLBACK))
+        vt_warning("store: roll-back failed: %s", sqlite3_errmsg(conn->sq));
+}
+
+/* Opens again after an unknown outcome: the store must verify, and be at our last generation or the one after it. */
+static int reopen(struct db *db)
+{
+    struct vt_why why = {""};
+    struct db_set set;
+    int err = conn_open(&db->writer, db->path, SQLITE_OPEN_READWRITE, &why);
+
+    if (!err)
+        err = conn_prepare_all(db->writer, &why);
+    if (!err)
+        err = stmt_run(db->writer, R_BEGIN);
+    if (!err) {
+        err = set_verify(&set, &db->mac, db->writer, &why);
+        roll_back(db->writer);
+    }
+    if (!err && set.generation != db->set.generation && set.generation != db->set.generation + 1)
+        err = vt_fail(&why, VT_EDAMAGED, "it is at generation %llu, not %llu", (unsigned long long)set.generation,
+                      (unsigned long long)db->set.generation);
+    if (!err) {
+        vt_notice("store: opened again at generation %llu", (unsigned long long)set.generation);
+        db->set = set;
+        return VT_OK;
+    }
+    vt_error("store: %s cannot be opened again: %s%s%s", db->path, vt_err_text(err), why.text[0] ? ": " : "", why.text);
+    db->damaged = err == VT_EDAMAGED;
+    conn_close(db->writer);
+    db->writer = NULL;
+    return err;
+}
+
+static void finish(struct txn *t, struct vt_list *batch)
+{
+    struct db *db = t->db;
+    int rc = SQLITE_OK;
+
+    if (t->set.changed && seal_meta(t)) {
+        fail_all(batch, VT_EUNAVAILABLE);
+        return;
+    }
+    rc = commit(t);
+    if (!rc) {
+        if (t->set.changed)
+            db->set = t->set;
+        db->erase_pending |= t->erased;
+        return;
+    }
+    vt_error("store: COMMIT failed: %s", sqlite3_errstr(rc));
+    if (certainly_not_written(rc)) {
+        fail_all(batch, VT_EUNAVAILABLE);
+        return;
+    }
+    fail_all(batch, VT_EUNKNOWN);
+    roll_back(db->writer);
+    conn_close(db->writer);
+    db->writer = NULL;
+}
+
+/*
+ * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A reader can
+ * be in the way: nobody waits for it, it is tried again with a later batch.
+ */
+static void erase_log(struct db *db, int64_t now)
+{
+    int rc;
+
+    if (!db->erase_pending || !db->writer || now < db->erase_after)
+        return;
+    sqlite3_busy_timeout(db->writer->sq, 0);
+    rc = sqlite3_wal_checkpoint_v2(db->writer->sq, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(db->writer->sq, DB_BUSY_MS);
+    db->erase_pending = rc != SQLITE_OK;
+    db->erase_after = rc ? now + 1 : 0;
+    if (rc)
+        vt_info("store: erased data stays in the log file for now: %s", sqlite3_errstr(rc));
+}
+
+void writer_batch(struct db *db, struct vt_list *batch)
+{
+    struct txn t = {.db = db, .now = (int64_t)time(NULL)};
+    bool alive = true;
+    int err;
+
+    if (db->damaged || (!db->writer && reopen(db))) {
+        fail_all(batch, VT_EUNAVAILABLE);
+        return;
+    }
+    t.conn = db->writer;
+    t.set = db->set;
+    t.set.generation++;
+    t.set.changed = false;
+    err = stmt_run(t.conn, W_BEGIN);
+    if (err) {
+        vt_warning("store: unavailable: %s", sqlite3_errmsg(t.conn->sq));
+        fail_all(batch, VT_EUNAVAILABLE);
+        return;
+    }
+    VT_LIST_EACH(batch, node)
+    {
+        if (alive)
+            alive = run_request(&t, VT_LIST_ENTRY(node, struct request, node));
+    }
+    if (alive)
+        finish(&t, batch);
+    else
+        fail_all(batch, VT_EUNAVAILABLE);
+    if (db->writer)
+        roll_back(db->writer);
+    erase_log(db, t.now);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shim's side of one instance, without I/O and without a clock: it takes commands from a front end one at a time,
+ * brings each to the server exactly once over however many connections that needs, and gives the response back. The
+ * Linux shim and the Mini-OS shim drive it in the same way:
+ *
+ *   after every call below: take the response if there is one, send relay_output, then do what relay_drive says,
+ *   and call relay_drive again at *wake_ms at the latest.
+ *
+ * The invariant (docs/record-and-recovery.md, "Who repeats what"): a number n of a stream stands for one command
+ * only, and is used until its outcome is known. What happens is logged. Times are milliseconds of any clock that
+ * does not jump. One thread.
+ */
+#ifndef VTPM_PROTO_RELAY_H
+#define VTPM_PROTO_RELAY_H
+
+#include "proto/channel.h"
+#include "proto/message.h"
+
+struct relay;
+
+struct relay_config {
+    struct tls_config tls;      /* client: identity, key, random; all copied or borrowed as there */
+    const char *server;         /* for the log: "unix:/run/..."; borrowed for life, as the next two */
+    const char *software;       /* Hello */
+    const char *front_end;      /* Attach */
+    uint8_t uuid[16];           /* of the instance */
+    bool has_uuid;              /* false: the one that the credential names */
+    uint8_t stream[MESSAGE_STREAM];
+    uint64_t last_n;            /* last number whose response was delivered; 0 for a fresh stream */
+    uint8_t boot_id[16];
+    uint32_t domid;
+    bool has_domid;
+    int startup;                /* enum Vtpm__Startup: the policy of PowerOn */
+    uint64_t hold_ms;           /* a command waits this long for an absent server; 0: without limit */
+};
+
+enum relay_act {
+    RELAY_WAIT,
+    RELAY_CONNECT,  /* connect, then relay_connected or relay_disconnected */
+    RELAY_CLOSE,    /* send relay_output, close the connection, then relay_disconnected */
+    RELAY_ENDED     /* no more connections will be made: relay_ended says why */
+};
+
+/* Returns owned (relay_free). VT_EUSAGE for a bad identity, VT_ENOMEM. */
+int relay_new(struct relay **relay, const struct relay_config *config) VT_USE_RESULT;
+/* Wipes; may be NULL. */
+void relay_free(struct relay *relay);
+
+/* ---- Front end ---- */
+
+/* Copies the command. VT_EAGAIN while another one is under way; VT_EUSAGE when it is not 10 to 4096 bytes. */
+int relay_submit(struct relay *relay, uint64_t now_ms, uint32_t locality, const void *command, size_t len) VT_USE_RESULT;
+bool relay_busy(const struct relay *relay);
+/* The response to the command under way: borrowed until relay_answered. False: not there yet. */
+bool relay_response(const struct relay *relay, const uint8_t **bytes, size_t *len) VT_USE_RESULT;
+/* The front end has the response: the next command may come. */
+void relay_answered(struct relay *relay);
+
+/* ---- Transport ---- */
+
+void relay_connected(struct relay *relay, uint64_t now_ms);
+void relay_bytes(struct relay *relay, uint64_t now_ms, const void *bytes, size_t len);
+/* The connection is gone or could not be made; reason is for the log and may be NULL. */
+void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason);
+/* Bytes to send (drop what was sent); NULL without a connection. */
+struct vt_buf *relay_output(struct relay *relay);
+
+/* ---- Time and end ---- */
+
+/* *wake_ms: when to call again even if nothing happens; UINT64_MAX: never. RELAY_CONNECT is said once per attempt. */
+enum relay_act relay_drive(struct relay *relay, uint64_t now_ms, uint64_t *wake_ms);
+/* Attached and powered: commands reach the TPM now. */
+bool relay_attached(const struct relay *relay);
+/* Sends Detach{off} when attached and no command is under way, and makes no more connections. */
+void relay_detach(struct relay *relay, bool off);
+/* VT_OK: not ended, or by relay_detach; VT_EFENCED: another shim serves the instance. */
+int relay_ended(const struct relay *relay);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/core/admin_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+
+static const struct verb {
+    const char *name;
+    admin_verb fn;
+    enum admin_role role;   /* at least */
+} verbs[] = {
+    [VTPM__ADMIN_REQUEST__VERB_CREATE] = {"instance create", admin_create, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_LIST] = {"instance list", admin_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_SHOW] = {"instance show", admin_show, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_RENAME] = {"instance rename", admin_rename, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_POWER_CYCLE] = {"instance power-cycle", admin_power_cycle, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_SUSPEND] = {"instance suspend", admin_suspend, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_ENABLE] = {"instance enable", admin_enable, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_DISABLE] = {"instance disable", admin_disable, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_DELETE] = {"instance delete", admin_delete, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_ROTATE] = {"credential rotate", admin_rotate, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_CREATE_HOST] = {"credential create-host", admin_create_host, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_LIST] = {"keyslot list", admin_keyslot_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD] = {"keyslot add", admin_keyslot_add, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_REMOVE] = {"keyslot remove", admin_keyslot_remove, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_TEST] = {"keyslot test", admin_keyslot_test, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL] = {"keyslot reseal", admin_keyslot_reseal, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_CHECK] = {"check", admin_check, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_EVENTS] = {"events", admin_events, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
+};
+
+void admin_reply(struct admin_call *call, Vtpm__AdminReply *reply)
+{
+    reply->text = call->why.text;
+    call->reply(call->arg, reply);
+    vt_free_wiped(call, sizeof *call);
+}
+
+void admin_done(struct admin_call *call, int err)
+{
+    Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
+
+    reply.err = err;
+    if (err)
+        vt_fail(&call->why, err, "%s", vt_err_text(err));
+    admin_reply(call, &reply);
+}
+
+void admin_fail(struct admin_call *call, int err, const char *fmt, ...)
+{
+    struct vt_why why;
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(why.text, sizeof why.text, fmt, args);
+    va_end(args);
+    vt_fail(&call->why, err, "%s", why.text);
+    admin_done(call, err);
+}
+
+void admin_on_db(void *arg, int err)
+{
+    struct admin_call *call = arg;
+
+    if (err == VT_EUNAVAILABLE)
+        admin_fail(call, err, "the store cannot be written now (disk full, read-only or locked?); nothing was changed");
+    else
+        admin_done(call, err);
+}
+
+void admin_started(struct admin_call *call, int err)
+{
+    if (err)
+        admin_on_db(call, err);
+}
+
+int admin_find(struct admin_call *call, const char *instance, struct db_instance *row)
+{
+    struct vt_uuid uuid;
+    int err = vt_uuid_parse(&uuid, instance) ? db_instance_get(call->broker->db, &uuid, row)
+                                             : db_instance_by_name(call->broker->db, instance, row);
+
+    if (!err && row->life == DB_DELETED)
+        err = VT_ENOTFOUND;
+    if (err == VT_ENOTFOUND)
+        admin_fail(call, err, "no instance is called %.80s: vtpmctl instance list shows all", instance);
+    else if (err)
+        admin_fail(call, err, "the store cannot be read: %s", vt_err_text(err));
+    if (err)
+        return err;
+    call->uuid = row->uuid;
+    memcpy(call->name, row->name, sizeof call->name);
+    return VT_OK;
+}
+
+struct db_audit admin_audit(const struct admin_call *call, const char *kind, const char *text)
+{
+    return (struct db_audit){.kind = kind, .uuid = &call->uuid, .peer = call->peer, .text = text};
+}
+
+static void refuse(const char *peer, const char *verb, int err, const char *text,
+                   void (*reply)(void *arg, const Vtpm__AdminReply *reply), void *arg)
+{
+    Vtpm__AdminReply answer = VTPM__ADMIN_REPLY__INIT;
+    struct vt_why why = {0};
+
+    vt_fail(&why, err, "%s", text);
+    vt_warning("admin: refused verb=\"%s\" peer=%s: %s", verb, peer, text);
+    answer.err = err;
+    answer.text = why.text;
+    reply(arg, &answer);
+}
+
+void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
+                  const Vtpm__AdminRequest *request, void (*reply)(void *arg, const Vtpm__AdminReply *reply),
+                  void *arg)
+{
+    size_t which = (size_t)request->verb_case;
+    struct admin_call *call;
+
+    if (which >= VT_COUNT(verbs) || !verbs[which].fn) {
+        refuse(peer, "?", VT_ENOTSUP, "this server does not know that request: is vtpmctl newer?", reply, arg);
+        return;
+    }
+    if (role < verbs[which].role) {
+        refuse(peer, verbs[which].name, VT_EPERM,
+               role == ADMIN_MONITOR ? "members of the monitor group may look, not change"
+                                     : "only root, the server's user and the admin group may do this",
+               reply, arg);
+        return;
+    }
+    call = VT_NEW(struct admin_call);
+    if (!call) {
+        refuse(peer, verbs[which].name, VT_ENOMEM, "out of memory", reply, arg);
+        return;
+    }
+    *call = (struct admin_call){.broker = broker, .reply = reply, .arg = arg, .request = request};
+    snprintf(call->peer, sizeof call->peer, "%s", peer);
+    if (verbs[which].role == ADMIN_FULL)
+        vt_info("admin: verb=\"%s\" peer=%s", verbs[which].name, peer);
+    verbs[which].fn(call);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs on instances. */
+#include "server/core/admin_priv.h"
+
+#include <stdio.h>
+
+#include "server/base/alloc.h"
+#include "server/core/manufacture.h"
+#include "server/core/session_priv.h"
+
+/* ---- What the inventory says of one ---- */
+
+struct listing {
+    struct admin_call *call;
+    Vtpm__Instance **rows;
+    size_t count, cap;
+};
+
+static const char *state_word(const struct db_instance *row)
+{
+    switch (row->life) {
+    case DB_DISABLED:
+        return "disabled";
+    case DB_BROKEN:
+        return "broken";
+    case DB_DELETED:
+        return "deleted";
+    case DB_LIVE:
+        break;
+    }
+    return row->power;
+}
+
+/* One row with the texts it points to. */
+struct shown {
+    Vtpm__Instance msg;
+    struct db_instance row;
+    char uuid[VT_UUID_TEXT], ek[65], last_seen[VT_TIME_TEXT], created[VT_TIME_TEXT], updated[VT_TIME_TEXT];
+    char state[20], peer[96];
+};
+
+static void show_live(struct shown *shown, const struct instance *instance)
+{
+    struct session *session;
+
+    if (!instance)
+        return;
+    session = instance_session(instance);
+    shown->msg.commands += instance_uncounted(instance);
+    if (instance_last_seen(instance) > shown->row.last_seen)
+        shown->row.last_seen = instance_last_seen(instance);
+    shown->msg.connected = session != NULL;
+    if (session)
+        snprintf(shown->peer, sizeof shown->peer, "%s", session_peer(session));
+    shown->msg.engine_pid = (uint32_t)instance_engine_pid(instance);
+}
+
+static void fill(struct shown *shown, struct broker *broker, const struct db_instance *row)
+{
+    Vtpm__Instance *msg = &shown->msg;
+
+    vtpm__instance__init(msg);
+    shown->row = *row;
+    msg->commands = row->commands;
+    show_live(shown, instance_in_memory(broker, &row->uuid));
+    vt_uuid_text(shown->uuid, &row->uuid);
+    vt_time_text(shown->created, row->created);
+    vt_time_text(shown->updated, row->updated);
+    if (shown->row.last_seen)
+        vt_time_text(shown->last_seen, shown->row.last_seen);
+    if (row->has_ek)
+        vt_hex(shown->ek, row->ek_sha256, sizeof row->ek_sha256);
+    snprintf(shown->state, sizeof shown->state, "%s", state_word(row));
+    msg->uuid = shown->uuid;
+    msg->name = shown->row.name;
+    msg->group = shown->row.group;
+    msg->state = shown->state;
+    msg->reason = shown->row.reason;
+    msg->domain = shown->row.domain;
+    msg->last_seen = shown->last_seen;
+    msg->state_bytes = row->state_bytes;
+    msg->generation = row->generation;
+    msg->ek_sha256 = shown->ek;
+    msg->created = shown->created;
+    msg->updated = shown->updated;
+    msg->profile = shown->row.profile;
+    msg->peer = shown->peer;
+}
+
+static int add_row(void *ctx, const struct db_instance *row)
+{
+    struct listing *listing = ctx;
+    struct shown *shown;
+
+    if (listing->count == listing->cap) {
+        size_t cap = listing->cap ? listing->cap * 2 : 64;
+        Vtpm__Instance **rows = vt_realloc(listing->rows, cap * sizeof(Vtpm__Instance *));
+        if (!rows)
+            return VT_ENOMEM;
+        listing->rows = rows;
+        listing->cap = cap;
+    }
+    shown = VT_NEW(struct shown);
+    if (!shown)
+        return VT_ENOMEM;
+    fill(shown, listing->call->broker, row);
+    listing->rows[listing->count++] = &shown->msg;
+    return VT_OK;
+}
+
+static void end_listing(struct listing *listing, int err)
+{
+    Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
+
+    reply.err = err;
+    if (!err) {
+        reply.n_instances = listing->count;
+        reply.instances = listing->rows;
+    }
+    if (err)
+        vt_fail(&listing->call->why, err, "the store cannot be read: %s", vt_err_text(err));
+    admin_reply(listing->call, &reply);
+    for (size_t k = 0; k < listing->count; k++)
+        vt_free(VT_CONTAINER(listing->rows[k], struct shown, msg));
+    vt_free(listing->rows);
+}
+
+void admin_list(struct admin_call *call)
+{
+    struct listing listing = {.call = call};
+
+    end_listing(&listing, db_instance_each(call->broker->db, false, add_row, &listing));
+}
+
+void admin_show(struct admin_call *call)
+{
+    struct listing listing = {.call = call};
+    struct db_instance row;
+
+    if (!admin_find(call, call->request->show->instance, &row))
+        end_listing(&listing, add_row(&listing, &row));
+}
+
+/* ---- Create ---- */
+
+static void on_created(void *arg, int err, const struct manufactured *made, const char *why)
+{
+    struct admin_call *call = arg;
+    Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
+    Vtpm__Credential credential = VTPM__CREDENTIAL__INIT;
+    Vtpm__Instance instance = VTPM__INSTANCE__INIT;
+    Vtpm__Instance *rows[] = {&instance};
+    char uuid[VT_UUID_TEXT];
+    VT_SECRET_KEY psk;
+
+    if (err) {
+        admin_fail(call, err, "%s", why);
+        return;
+    }
+    vt_uuid_text(uuid, &made->uuid);
+    psk = made->psk;
+    credential.identity = uuid;
+    credential.key = (ProtobufCBinaryData){.data = psk.bytes, .len = sizeof psk.bytes};
+    instance.uuid = uuid;
+    instance.name = call->name;
+    reply.credential = &credential;
+    reply.instances = rows;
+    reply.n_instances = 1;
+    admin_reply(call, &reply);
+}
+
+void admin_create(struct admin_call *call)
+{
+    const Vtpm__InstanceCreate *create = call->request->create;
+    struct manufacture order = {.with_ek = !create->no_ek, .profile = create->profile, .group = create->group,
+                                .peer = call->peer};
+
+    if (!vt_name_valid(create->name)) {
+        admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
+                   create->name);
+        return;
+    }
+    if (*create->group && !vt_name_valid(create->group)) {
+        admin_fail(call, VT_EUSAGE, "%.80s is no group: 1 to 64 of A-Z a-z 0-9 . _ -", create->group);
+        return;
+    }
+    if (*create->uuid && !vt_uuid_parse(&order.uuid, create->uuid)) {
+        admin_fail(call, VT_EUSAGE, "%.80s is no uuid: it looks like 5b1c2f0e-7c1d-4b8a-9f2e-3d4c5b6a7988", create->uuid);
+        return;
+    }
+    order.has_uuid = *create->uuid != '\0';
+    snprintf(call->name, sizeof call->name, "%s", create->name);
+    order.name = call->name;
+    manufacture(call->broker, &order, on_created, call);
+}
+
+/* ---- Changes of the row ---- */
+
+void admin_rename(struct admin_call *call)
+{
+    const Vtpm__InstanceRename *rename = call->request->rename;
+    struct db_instance row;
+    struct db_audit audit;
+    char text[160];
+
+    if (admin_find(call, rename->instance, &row))
+        return;
+    if (!vt_name_valid(rename->name)) {
+        admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
+                   rename->name);
+        return;
+    }
+    snprintf(text, sizeof text, "from %s to %s", row.name, rename->name);
+    audit = admin_audit(call, "rename", text);
+    admin_started(call, db_instance_rename(call->broker->db, &call->uuid, rename->name, &audit, admin_on_db, call));
+}
+
+static const struct life_change {
+    const char *kind;   /* of the event */
+    const char *told;   /* to a live channel; NULL: it goes on */
+} life_changes[] = {
+    [DB_LIVE] = {"enable", NULL},
+    [DB_DISABLED] = {"disable", "the instance was disabled"},
+    [DB_DELETED] = {"delete", "the instance was deleted"},
+};
+
+/* What happens to the running instance when its row changes. */
+static void on_life_written(void *arg, int err)
+{
+    struct admin_call *call = arg;
+    struct instance *instance = instance_in_memory(call->broker, &call->uuid);
+    const char *told = life_changes[call->life].told;
+
+    if (!err && instance && told)
+        instance_evict(instance, VT_EPERM, told);
+    if (!err && call->life == DB_DELETED)
+        (void)!runtime_file_remove(call->broker->runtime, &call->uuid);
+    admin_on_db(call, err);
+}
+
+static void change_life(struct admin_call *call, const Vtpm__InstanceRef *ref, enum db_life life)
+{
+    struct db_instance row;
+    struct db_audit audit;
+
+    if (admin_find(call, ref->instance, &row))
+        return;
+    if (row.life == life) {
+        admin_done(call, VT_OK);
+        return;
+    }
+    if (row.life == DB_BROKEN && life != DB_DELETED) {
+        admin_fail(call, VT_ECONFLICT, "%s is broken (%s): restore a backup, or delete it", row.name, row.reason);
+        return;
+    }
+    call->life = life;
+    audit = admin_audit(call, life_changes[life].kind, row.name);
+    admin_started(call, db_instance_life(call->broker->db, &call->uuid, life, NULL, &audit, on_life_written, call));
+}
+
+void admin_enable(struct admin_call *call)
+{
+    change_life(call, call->request->enable, DB_LIVE);
+}
+
+void admin_disable(struct admin_call *call)
+{
+    change_life(call, call->request->disable, DB_DISABLED);
+}
+
+void admin_delete(struct admin_call *call)
+{
+    change_life(call, call->request->delete_, DB_DELETED);
+}
+
+/* ---- Power ---- */
+
+static void on_powered_off(void *arg, const struct instance_answer *answer)
+{
+    struct admin_call *call = arg;
+    struct instance *instance = instance_in_memory(call->broker, &call->uuid);
+
+    /* The shim attaches again and its PowerOn acts, since the TPM is off now. */
+    if (!answer->err && instance && instance_session(instance))
+        session_close(instance_session(instance), VT_EAGAIN, "power cycled: attach again");
+    if (answer->err)
+        admin_fail(call, answer->err, "%s", answer->text);
+    else
+        admin_done(call, VT_OK);
+}
+
+static void on_armed(void *arg, const struct instance_answer *answer)
+{
+    struct admin_call *call = arg;
+
+    if (answer->err)
+        admin_fail(call, answer->err, "%s", answer->text);
+    else
+        admin_done(call, VT_OK);
+}
+
+static void submit(struct admin_call *call, const char *name, enum instance_job_kind kind, instance_done done)
+{
+    struct instance_job job = {.kind = kind, .done = done, .arg = call};
+    struct instance *instance;
+    struct db_instance row;
+    int err;
+
+    if (admin_find(call, name, &row))
+        return;
+    err = instance_find(call->broker, &call->uuid, &instance, &call->why);
+    if (!err)
+        err = instance_submit(instance, &job);
+    if (err)
+        admin_done(call, err);
+}
+
+void admin_power_cycle(struct admin_call *call)
+{
+    submit(call, call->request->power_cycle->instance, INSTANCE_POWER_OFF, on_powered_off);
+}
+
+void admin_suspend(struct admin_call *call)
+{
+    submit(call, call->request->suspend->instance, INSTANCE_ARM_RESUME, on_armed);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Administration: one table of verbs (admin.c), their rooms admin_instance.c and admin_store.c. A verb gets a call,
+ * does its work now or later, and ends it once with admin_reply or admin_fail.
+ */
+#ifndef VTPM_CORE_ADMIN_PRIV_H
+#define VTPM_CORE_ADMIN_PRIV_H
+
+#include "server/core/broker_priv.h"
+#include "server/core/instance.h"
+
+/* One request under way; owns a copy of what it needs after the first callback. */
+struct admin_call {
+    struct broker *broker;
+    char peer[96];
+    void (*reply)(void *arg, const Vtpm__AdminReply *reply);
+    void *arg;
+    const Vtpm__AdminRequest *request;  /* valid during the verb's first call only */
+    struct vt_uuid uuid;                /* of the instance that is meant */
+    char name[65];
+    enum db_life life;                  /* the new one, of enable, disable, delete */
+    struct vt_why why;
+    void *state;                        /* of the verb; freed by it */
+};
+
+/* Ends the call. `reply->err` and text are set here. Frees the call. */
+void admin_reply(struct admin_call *call, Vtpm__AdminReply *reply);
+void admin_done(struct admin_call *call, int err);
+/* As admin_done, with the reason. */
+void admin_fail(struct admin_call *call, int err, const char *fmt, ...) VT_PRINTF(3, 4);
+/* For db_* calls whose completion ends the call; `text` of an error is the store's. */
+void admin_on_db(void *call, int err);
+/* Ends the call if err; else the completion will. */
+void admin_started(struct admin_call *call, int err);
+
+/* Fills call->uuid and name from a name or uuid; VT_ENOTFOUND (ends the call). deleted ones are not found. */
+int admin_find(struct admin_call *call, const char *instance, struct db_instance *row) VT_USE_RESULT;
+struct db_audit admin_audit(const struct admin_call *call, const char *kind, const char *text);
+
+typedef void (*admin_verb)(struct admin_call *call);
+/* admin_instance.c */
+void admin_create(struct admin_call *call);
+void admin_list(struct admin_call *call);
+void admin_show(struct admin_call *call);
+void admin_rename(struct admin_call *call);
+void admin_power_cycle(struct admin_call *call);
+void admin_suspend(struct admin_call *call);
+void admin_enable(struct admin_call *call);
+void admin_disable(struct admin_call *call);
+void admin_delete(struct admin_call *call);
+/* admin_credential.c */
+void admin_rotate(struct admin_call *call);
+void admin_create_host(struct admin_call *call);
+/* admin_store.c */
+void admin_keyslot_list(struct admin_call *call);
+void admin_keyslot_add(struct admin_call *call);
+void admin_keyslot_remove(struct admin_call *call);
+void admin_keyslot_test(struct admin_call *call);
+void admin_keyslot_reseal(struct admin_call *call);
+void admin_check(struct admin_call *call);
+void admin_events(struct admin_call *call);
+void admin_status(struct admin_call *call);
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start, end, and the key look-up of handshakes. */
+#include "server/core/broker_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/core/instance.h"
+#include "server/core/session_priv.h"
+
+#define DEFAULT_IDLE_S 60
+#define COUNTER_MS 10000
+#define COUNTER_BATCH 256
+
+/* ---- Counters for people, and leaving of what nobody uses ---- */
+
+struct sweep {
+    struct broker *broker;
+    struct db_counter batch[COUNTER_BATCH];
+    size_t count;
+};
+
+static void flush(struct sweep *sweep)
+{
+    if (sweep->count && db_counters(sweep->broker->db, sweep->batch, sweep->count))
+        vt_warning("store: counters of %zu instances were not written", sweep->count);
+    sweep->count = 0;
+}
+
+static void sweep_instance(void *arg, struct registry_node *node)
+{
+    struct sweep *sweep = arg;
+    struct instance *instance = instance_of_node(node);
+
+    if (instance_take_counter(instance, &sweep->batch[sweep->count]) && ++sweep->count == COUNTER_BATCH)
+        flush(sweep);
+    if (!instance_is_busy(instance) && !instance_session(instance) && !instance_is_warm(instance))
+        instance_free(instance);
+}
+
+static void sweep_all(struct broker *broker)
+{
+    struct sweep *sweep = VT_NEW(struct sweep);
+
+    if (!sweep)
+        return;
+    sweep->broker = broker;
+    registry_each(&broker->instances, sweep_instance, sweep);
+    flush(sweep);
+    vt_free(sweep);
+}
+
+static void on_counter_timer(void *arg)
+{
+    struct broker *broker = arg;
+
+    sweep_all(broker);
+    loop_timer_start(broker->counter_timer, COUNTER_MS);
+}
+
+/* ---- Start ---- */
+
+/* Writer thread. */
+static void on_db_wake(void *ctx)
+{
+    struct broker *broker = ctx;
+
+    loop_wake_up(broker->db_wake);
+}
+
+static void dispatch_db(void *arg)
+{
+    struct broker *broker = arg;
+
+    db_dispatch(broker->db);
+}
+
+static int unlock(struct broker *broker, const struct broker_config *config, struct vt_key *master,
+                  struct vt_why *why)
+{
+    struct db_keyslot opened;
+    int err = vt_fail(NULL, VT_EUSAGE, "-");
+
+    if (!config->keyslot_count)
+        return vt_fail(why, VT_EUSAGE, "no key slot was named: --keyslot keyfile:FILE, or auto");
+    for (size_t i = 0; i < config->keyslot_count; i++) {
+        /* The last one tried has the last word, unless an earlier one found damage. */
+        struct vt_why reason = {0};
+        err = keyslot_unlock(broker->db, &config->keyslots[i], &broker->store, master, &opened, &reason);
+        if (!err) {
+            broker->opened_slot = opened.id;
+            snprintf(broker->opened_by, sizeof broker->opened_by, "%lld %s", (long long)opened.id, opened.kind);
+            return VT_OK;
+        }
+        vt_error("store: key slot %s does not open it: %s", config->keyslots[i].kind, reason.text);
+        if (i + 1 == config->keyslot_count)
+            vt_fail(why, err, "%s", reason.text);
+    }
+    return err;
+}
+
+static int open_store(struct broker *broker, const struct broker_config *config, struct vt_why *why)
+{
+    struct db_config store = {.dir = config->data_dir, .wake = on_db_wake, .wake_ctx = broker};
+    VT_SECRET_KEY master = {{0}};
+    int err = db_open(&store, &broker->db, why);
+
+    if (err)
+        return err;
+    db_store_uuid(broker->db, &broker->store);
+    err = unlock(broker, config, &master, why);
+    if (!err)
+        err = keys_new(&broker->keys, &master, &broker->store, why);
+    if (!err)
+        err = db_start(broker->db, keys_mac(broker->keys), false, why);
+    if (!err)
+        vt_notice("store: opened by key slot %s dir=%s", broker->opened_by, config->data_dir);
+    if (!err && db_was_unclean(broker->db))
+        vt_notice("store: the last stop was not clean; its MAC is right");
+    return err;
+}
+
+static bool can_make(const char *path)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+/* CONTRACT: $RUNTIME_DIRECTORY, else /run/vtpm-server/<store uuid> if writable, else DIR/run. */
+static int choose_runtime(struct broker *broker, const struct broker_config *config)
+{
+    const char *from_systemd = getenv("RUNTIME_DIRECTORY");
+    char uuid[VT_UUID_TEXT], path[4096];
+    struct runtime_dir *probe;
+
+    vt_uuid_text(uuid, &broker->store);
+    if (config->runtime_dir) {
+        snprintf(path, sizeof path, "%s", config->runtime_dir);
+    } else if (from_systemd && *from_systemd) {
+        snprintf(path, sizeof path, "%s/%s", from_systemd, uuid);
+    } else {
+        snprintf(path, sizeof path, "/run/vtpm-server/%s", uuid);
+        if (!can_make("/run/vtpm-server") || !can_make(path) || runtime_open(&probe, path, NULL))
+            snprintf(path, sizeof path, "%s/run", config->data_dir);
+        else
+            runtime_close(probe);
+    }
+    broker->runtime_path = vt_strdup(path);
+    return broker->runtime_path ? VT_OK : VT_ENOMEM;
+}
+
+static int open_runtime(struct broker *broker, const struct broker_config *config, struct vt_why *why)
+{
+    int err = choose_runtime(broker, config);
+
+    if (err)
+        return vt_fail(why, err, "out of memory");
+    return runtime_open(&broker->runtime, broker->runtime_path, why);
+}
+
+/* Each zygote that comes up tells how its self-tests went; the first one decides about the start. */
+static void on_zygote_ready(void *arg, int err, const char *text)
+{
+    struct broker *broker = arg;
+
+    if (err)
+        vt_error("zygote: no engine can be started: %s", text);
+    else
+        vt_info("zygote: self-tests passed, crypto by %s", text);
+    if (broker->zygote_told)
+        return;
+    broker->zygote_told = true;
+    broker->zygote_err = err;
+    vt_fail(&broker->zygote_why, err, "the engine's self-tests: %s", text);
+}
+
+static int start_zygote(struct broker *broker, const struct broker_config *config, struct vt_why *why)
+{
+    struct zygote_config zygote = {.engine_path = config->engine_path, .on_ready = on_zygote_ready, .arg = broker};
+    int err = zygote_start(&broker->zygote, broker->loop, &zygote, why);
+
+    if (err)
+        return err;
+    loop_run_until(broker->loop, &broker->zygote_told);
+    return broker->zygote_err ? vt_fail(why, broker->zygote_err, "%s", broker->zygote_why.text) : VT_OK;
+}
+
+static int start_parts(struct broker *broker, const struct broker_config *config, struct vt_why *why)
+{
+    int err = registry_init(&broker->instances);
+
+    if (!err)
+        err = loop_wake_new(broker->loop, &broker->db_wake, dispatch_db, broker);
+    if (!err)
+        err = loop_timer_new(broker->loop, &broker->counter_timer, on_counter_timer, broker);
+    if (!err)
+        err = open_store(broker, config, why);
+    if (!err)
+        err = open_runtime(broker, config, why);
+    if (!err)
+        err = start_zygote(broker, config, why);
+    return vt_fail(err ? why : NULL, err, "%s", vt_err_text(err));
+}
+
+int broker_start(struct broker **out, struct loop *loop, const struct broker_config *config, struct vt_why *why)
+{
+    struct broker *broker = VT_NEW(struct broker);
+    int err;
+
+    if (!broker)
+        return vt_fail(why, VT_ENOMEM, "out of memory");
+    broker->loop = loop;
+    vt_list_init(&broker->sessions);
+    memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
+    broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;
+    broker->started_us = loop_now_us();
+    broker->listeners = config->listeners;
+    broker->listener_count = config->listener_count;
+    broker->data_dir = vt_strdup(config->data_dir);
+    err = broker->data_dir ? start_parts(broker, config, why) : VT_ENOMEM;
+    if (err) {
+        broker_free(broker);
+        return err;
+    }
+    loop_timer_start(broker->counter_timer, COUNTER_MS);
+    *out = broker;
+    return VT_OK;
+}
+
+/* ---- End ---- */
+
+struct busy {
+    size_t count;
+};
+
+static void count_busy(void *arg, struct registry_node *node)
+{
+    struct busy *busy = arg;
+
+    busy->count += instance_is_busy(instance_of_node(node));
+}
+
+void broker_progress(struct broker *broker)
+{
+    struct busy busy = {0};
+    void (*done)(void *arg) = broker->on_drained;
+
+    if (!broker->draining || !done)
+        return;
+    registry_each(&broker->instances, count_busy, &busy);
+    if (busy.count)
+        return;
+    sweep_all(broker);
+    broker->on_drained = NULL;
+    done(broker->on_drained_arg);
+}
+
+void broker_drain(struct broker *broker, void (*done)(void *arg), void *arg)
+{
+    broker->draining = true;
+    broker->on_drained = done;
+    broker->on_drained_arg = arg;
+    broker_progress(broker);
+}
+
+static void free_instance(void *arg, struct registry_node *node)
+{
+    (void)arg;
+    instance_abandon(instance_of_node(node));
+}
+
+void broker_free(struct broker *broker)
+{
+    if (!broker)
+        return;
+    /* Completions that are still on their way find their instances: the store is closed first. */
+    db_close(broker->db);
+    if (broker->instances.buckets) {
+        registry_each(&broker->instances, free_instance, NULL);
+        registry_free(&broker->instances);
+    }
+    zygote_free(broker->zygote);
+    if (broker->runtime)
+        runtime_close(broker->runtime);
+    keys_free(broker->keys);
+    loop_timer_free(broker->counter_timer);
+    if (broker->db_wake)
+        loop_wake_free(broker->db_wake);
+    vt_free(broker->data_dir);
+    vt_free(broker->runtime_path);
+    vt_free(broker);
+}
+
+/* ---- Handshakes (any thread) ---- */
+
+static bool instance_may_attach(struct broker *broker, const char *identity)
+{
+    struct vt_uuid uuid;
+    struct db_instance row;
+
+    /* host:NAME: its list is checked at Attach. */
+    if (!vt_uuid_parse(&uuid, identity))
+        return true;
+    /* A broken instance may come in, to be told why it is refused. */
+    return db_instance_get(broker->db, &uuid, &row) == VT_OK && (row.life == DB_LIVE || row.life == DB_BROKEN);
+}
+
+void broker_psk(struct broker *broker, const char *identity, struct vt_key *key, bool *known)
+{
+    struct db_credential credential;
+    VT_SECRET_KEY decoy;
+
+    /* Both are made in both cases: an unknown identity costs what a known one costs. */
+    keys_decoy(broker->keys, identity, &decoy);
+    *known = db_credential_get(broker->db, identity, &credential) == VT_OK && !credential.disabled &&
+             instance_may_attach(broker, identity) &&
+             keys_open_psk(broker->keys, identity, credential.version, credential.sealed, credential.sealed_len,
+                           key) == VT_OK;
+    if (!*known)
+        *key = decoy;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of server/core share about the one broker. Not for others. */
+#ifndef VTPM_CORE_BROKER_PRIV_H
+#define VTPM_CORE_BROKER_PRIV_H
+
+#include "db/db.h"
+#include "server/core/broker.h"
+#include "server/core/keys.h"
+#include "server/core/registry.h"
+#include "server/core/runtime.h"
+#include "server/core/zygote.h"
+
+struct broker {
+    struct loop *loop;
+    struct loop_wake *db_wake;
+    struct loop_timer *counter_timer;
+    struct db *db;
+    struct keys *keys;
+    struct zygote *zygote;
+    bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
+    int zygote_err;
+    struct vt_why zygote_why;
+    struct runtime_dir *runtime;
+    struct registry instances;      /* struct instance */
+    struct vt_list sessions;        /* struct session */
+    size_t session_count;
+    struct vt_uuid store;
+    uint8_t boot_id[16];
+    uint64_t idle_ms;
+    uint64_t started_us;
+    uint64_t commands;              /* since start, all instances */
+    char *data_dir, *runtime_path;
+    char opened_by[32];             /* "0 keyfile": the slot that opened the store */
+    int64_t opened_slot;
+    char *const *listeners;
+    size_t listener_count;
+
+    /* Draining: no new work; done is called when nothing is under way. */
+    bool draining;
+    void (*on_drained)(void *arg);
+    void *on_drained_arg;
+};
+
+/* Something that drain waits for has ended: an instance became idle. */
+void broker_progress(struct broker *broker);
+
+#endif

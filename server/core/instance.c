@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/core/instance_priv.h"
+
+#include <assert.h>
+#include <time.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/core/session_priv.h"
+
+#define QUEUE_MAX 64
+
+struct instance *instance_of_node(struct registry_node *node)
+{
+    return VT_CONTAINER(node, struct instance, node);
+}
+
+/* ---- Life in memory ---- */
+
+static void on_idle(void *arg)
+{
+    struct instance *i = arg;
+
+    if (i->step != STEP_IDLE || !vt_list_empty(&i->jobs))
+        return;
+    instance_drop_engine(i);
+    instance_unload(i);
+}
+
+static struct instance *instance_new(struct broker *broker, const struct vt_uuid *uuid)
+{
+    struct instance *i = VT_NEW(struct instance);
+
+    if (!i)
+        return NULL;
+    i->broker = broker;
+    i->node.uuid = *uuid;
+    vt_list_init(&i->jobs);
+    if (loop_timer_new(broker->loop, &i->idle, on_idle, i)) {
+        vt_free(i);
+        return NULL;
+    }
+    registry_add(&broker->instances, &i->node);
+    return i;
+}
+
+void instance_free(struct instance *i)
+{
+    assert(i->step == STEP_IDLE && vt_list_empty(&i->jobs));
+    instance_drop_engine(i);
+    instance_unload(i);
+    loop_timer_free(i->idle);
+    registry_remove(&i->broker->instances, &i->node);
+    vt_free_wiped(i, sizeof *i);
+}
+
+struct instance *instance_in_memory(struct broker *broker, const struct vt_uuid *uuid)
+{
+    struct registry_node *node = registry_find(&broker->instances, uuid);
+
+    return node ? instance_of_node(node) : NULL;
+}
+
+static int refuse_life(const struct db_instance *row, struct vt_why *why)
+{
+    switch (row->life) {
+    case DB_LIVE:
+        return VT_OK;
+    case DB_DISABLED:
+        return vt_fail(why, VT_EPERM, "instance %s is disabled: vtpmctl instance enable %s", row->name, row->name);
+    case DB_BROKEN:
+        return vt_fail(why, VT_EBROKEN, "instance %s is broken and kept as it is: %s", row->name, row->reason);
+    case DB_DELETED:
+        break;
+    }
+    return vt_fail(why, VT_ENOTFOUND, "this instance was deleted");
+}
+
+int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct instance **instance, struct vt_why *why)
+{
+    struct db_instance row;
+    int err = db_instance_get(broker->db, uuid, &row);
+
+    if (err == VT_ENOTFOUND)
+        return vt_fail(why, err, "no such instance");
+    if (err)
+        return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
+    err = refuse_life(&row, why);
+    if (err)
+        return err;
+    *instance = instance_in_memory(broker, uuid);
+    if (!*instance)
+        *instance = instance_new(broker, uuid);
+    return *instance ? VT_OK : vt_fail(why, VT_ENOMEM, "out of memory");
+}
+
+void instance_drop_engine(struct instance *i)
+{
+    engine_free(i->engine);
+    i->engine = NULL;
+    i->is_thawed = false;
+}
+
+void instance_unload(struct instance *i)
+{
+    record_free(&i->record);
+    record_free(&i->next);
+    vt_key_wipe(&i->key);
+    runtime_file_close(i->runtime);
+    i->runtime = NULL;
+    i->is_loaded = false;
+}
+
+/* ---- The queue ---- */
+
+static void job_free(struct job *job)
+{
+    if (job->what.data) {
+        union {
+            const uint8_t *in;
+            void *out;
+        } data = {.in = job->what.data};
+        vt_free_wiped(data.out, job->what.len);
+    }
+    vt_free_wiped(job, sizeof *job);
+}
+
+int instance_submit(struct instance *i, const struct instance_job *what)
+{
+    struct job *job;
+
+    if (i->broker->draining || i->job_count >= QUEUE_MAX)
+        return VT_EAGAIN;
+    job = VT_NEW(struct job);
+    if (!job)
+        return VT_ENOMEM;
+    job->what = *what;
+    if (what->data) {
+        job->what.data = vt_memdup(what->data, what->len);
+        if (!job->what.data) {
+            vt_free(job);
+            return VT_ENOMEM;
+        }
+    }
+    if (what->kind == INSTANCE_EXECUTE)
+        cr_sha256(job->command_sha256, what->data, what->len);
+    vt_list_add(&i->jobs, &job->node);
+    i->job_count++;
+    loop_timer_stop(i->idle);
+    instance_advance(i);
+    return VT_OK;
+}
+
+void instance_forget(struct instance *i, void *arg)
+{
+    VT_LIST_EACH(&i->jobs, at) {
+        struct job *job = VT_LIST_ENTRY(at, struct job, node);
+        if (job->what.arg == arg)
+            job->what.done = NULL;
+    }
+}
+
+static void report(struct instance *i, const struct job *job, int err, const char *text)
+{
+    struct instance_answer answer = {
+        .err = err,
+        .text = text ? text : vt_err_text(err),
+        .record = i->is_loaded ? &i->record : NULL,
+        .acted = i->next_acted,
+    };
+
+    if (!job->what.done)
+        return;
+    if (!err) {
+        const struct vt_bytes *bytes = job->what.kind == INSTANCE_EXECUTE ? &i->record.response : &i->side;
+        answer.response = bytes->data;
+        answer.response_len = bytes->len;
+    }
+    job->what.done(job->what.arg, &answer);
+}
+
+static void pop(struct instance *i, struct job *job)
+{
+    vt_list_remove(&job->node);
+    i->job_count--;
+}
+
+void instance_finish(struct instance *i, int err, const char *text)
+{
+    struct job *job = instance_current(i);
+
+    i->step = STEP_IDLE;
+    pop(i, job);
+    if (job->what.kind == INSTANCE_EXECUTE && !err) {
+        i->uncounted++;
+        i->broker->commands++;
+        i->last_seen = time(NULL);
+    }
+    report(i, job, err, text);
+    i->next_acted = false;
+    vt_free_wiped(i->side.data, i->side.len);
+    i->side = (struct vt_bytes){0};
+    job_free(job);
+    /* The callback may have queued the next command already: then this finds it under way. */
+    instance_advance(i);
+    broker_progress(i->broker);
+}
+
+/* ---- One job ---- */
+
+static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
+{
+    return memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->has_domid == b->has_domid &&
+           a->domid == b->domid;
+}
+
+/* docs/record-and-recovery.md, "Power". Only a new domain is a power on for an instance that is on. */
+static bool power_on_acts(const struct record *record, const struct guest_epoch *guest)
+{
+    switch (record->power) {
+    case RECORD_OFF:
+        return true;
+    case RECORD_NEEDS_POWER_ON:
+        return !same_epoch(&record->guest, guest);
+    case RECORD_ON:
+        return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest) &&
+               !record->resume_armed;
+    }
+    return false;
+}
+
+static void decide_power_on(struct instance *i, struct job *job)
+{
+    if (power_on_acts(&i->record, &job->what.guest)) {
+        instance_run(i);
+        return;
+    }
+    if (i->record.power == RECORD_NEEDS_POWER_ON)
+        vt_warning("instance: PCRs were lost while the guest went on; it gets TPM_FAIL until it is restarted: "
+                   "vtpmctl instance power-cycle");
+    i->next_acted = false;
+    instance_finish(i, VT_OK, NULL);
+}
+
+static void decide_execute(struct instance *i, struct job *job)
+{
+    const char *why = NULL;
+
+    switch (record_judge(&i->record, job->what.stream, job->what.n, job->command_sha256, &why)) {
+    case RECORD_REPLAY:
+        instance_finish(i, VT_OK, NULL);
+        return;
+    case RECORD_REFUSE:
+        instance_finish(i, VT_EPROTO, why);
+        return;
+    case RECORD_RUN:
+        break;
+    }
+    /* Off, or PCRs lost: TPM_Startup too must fail, or the guest could fill fresh PCRs as it likes. */
+    if (i->record.power != RECORD_ON)
+        instance_answer_rc(i, 9 /* TPM_FAIL */);
+    else
+        instance_run(i);
+}
+
+static void decide(struct instance *i)
+{
+    struct job *job = instance_current(i);
+
+    switch (job->what.kind) {
+    case INSTANCE_LOAD:
+        instance_finish(i, VT_OK, NULL);
+        return;
+    case INSTANCE_EXECUTE:
+        decide_execute(i, job);
+        return;
+    case INSTANCE_POWER_ON:
+        decide_power_on(i, job);
+        return;
+    case INSTANCE_POWER_OFF:
+        if (i->record.power == RECORD_OFF)
+            instance_finish(i, VT_OK, NULL);
+        else
+            instance_run(i);
+        return;
+    case INSTANCE_PLATFORM:
+        if (i->record.power != RECORD_ON)
+            instance_finish(i, VT_EPOWER, "the TPM is off");
+        else
+            instance_run(i);
+        return;
+    case INSTANCE_ARM_RESUME:
+        instance_stage(i);
+        i->next.resume_armed = true;
+        i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
+        instance_persist(i);
+        return;
+    }
+}
+
+static void rest(struct instance *i)
+{
+    if (i->engine || i->is_loaded)
+        loop_timer_start(i->idle, i->broker->idle_ms);
+}
+
+void instance_advance(struct instance *i)
+{
+    if (i->step != STEP_IDLE)
+        return;
+    if (vt_list_empty(&i->jobs))
+        rest(i);
+    else if (!i->has_epoch)
+        instance_acquire(i);
+    else if (!i->is_loaded)
+        instance_load(i);
+    else
+        decide(i);
+}
+
+/* ---- What others may ask ---- */
+
+static void on_broken_written(void *arg, int err)
+{
+    (void)arg;
+    if (err)
+        vt_error("instance: that it is broken could not be written: %s", vt_err_text(err));
+}
+
+void instance_break(struct instance *i, const char *why)
+{
+    char uuid[VT_UUID_TEXT];
+    struct db_audit audit = {.kind = "broken", .uuid = &i->node.uuid, .peer = "server", .text = why};
+
+    vt_uuid_text(uuid, &i->node.uuid);
+    vt_error("instance: broken, kept as it is uuid=%s: %s", uuid, why);
+    if (db_instance_life(i->broker->db, &i->node.uuid, DB_BROKEN, why, &audit, on_broken_written, NULL))
+        vt_error("instance: the store takes no more requests uuid=%s", uuid);
+    instance_drop_engine(i);
+    instance_unload(i);
+    instance_finish(i, VT_EBROKEN, why);
+}
+
+void instance_evict(struct instance *i, int err, const char *text)
+{
+    if (i->session)
+        session_close(i->session, err, text);
+    /* The job under way ends by its own callback; those behind it have not begun. */
+    struct vt_list *first = i->step == STEP_IDLE ? &i->jobs : i->jobs.next;
+    while (first->next != &i->jobs) {
+        struct job *job = VT_LIST_ENTRY(first->next, struct job, node);
+        pop(i, job);
+        report(i, job, err, text);
+        job_free(job);
+    }
+    if (i->step == STEP_IDLE) {
+        instance_drop_engine(i);
+        instance_unload(i);
+        i->has_epoch = false;
+    }
+}
+
+struct session *instance_session(const struct instance *i)
+{
+    return i->session;
+}
+
+void instance_set_session(struct instance *i, struct session *session)
+{
+    i->session = session;
+}
+
+int instance_engine_pid(const struct instance *i)
+{
+    return i->engine ? engine_pid(i->engine) : 0;
+}
+
+uint64_t instance_uncounted(const struct instance *i)
+{
+    return i->uncounted;
+}
+
+int64_t instance_last_seen(const struct instance *i)
+{
+    return i->last_seen;
+}
+
+bool instance_is_busy(const struct instance *i)
+{
+    return i->step != STEP_IDLE || !vt_list_empty(&i->jobs);
+}
+
+bool instance_take_counter(struct instance *i, struct db_counter *out)
+{
+    if (!i->uncounted)
+        return false;
+    *out = (struct db_counter){.uuid = i->node.uuid, .commands = i->uncounted, .last_seen = i->last_seen};
+    i->uncounted = 0;
+    return true;
+}
+
+const struct vt_uuid *instance_uuid(const struct instance *i)
+{
+    return &i->node.uuid;
+}
+
+bool instance_is_warm(const struct instance *i)
+{
+    return i->engine || i->is_loaded;
+}
+
+void instance_abandon(struct instance *i)
+{
+    while (!vt_list_empty(&i->jobs)) {
+        struct job *job = instance_current(i);
+        pop(i, job);
+        job_free(job);
+    }
+    i->step = STEP_IDLE;
+    instance_free(i);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Epoch and record from the stores: the read and the opening on a worker, the verdict on the loop. */
+#include "server/core/instance_priv.h"
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+
+/* ---- Epoch ---- */
+
+static void on_acquired(void *arg, int err)
+{
+    struct instance *i = arg;
+
+    i->step = STEP_IDLE;
+    if (err) {
+        instance_finish(i, err, err == VT_ENOTFOUND ? "no such instance" : "the store cannot be written now");
+        return;
+    }
+    i->epoch = i->epoch_in;
+    i->has_epoch = true;
+    instance_advance(i);
+}
+
+void instance_acquire(struct instance *i)
+{
+    int err;
+
+    i->step = STEP_ACQUIRING;
+    err = db_acquire(i->broker->db, &i->node.uuid, &i->epoch_in, on_acquired, i);
+    if (err)
+        instance_finish(i, err, "the store cannot be written now");
+}
+
+/* ---- Record ---- */
+
+/* Everything the worker touches is in here; the instance itself waits. */
+struct load {
+    struct instance *instance;
+    struct record record;
+    struct vt_key key;
+    uint64_t durable_seq;
+    int err;
+    struct vt_why why;
+};
+
+static int read_durable(struct load *load, struct record *durable)
+{
+    struct broker *broker = load->instance->broker;
+    const struct vt_uuid *uuid = &load->instance->node.uuid;
+    struct db_instance row;
+    struct db_sealed sealed;
+    uint8_t *data = NULL;
+    uint64_t seq;
+    int err = db_instance_get(broker->db, uuid, &row);
+
+    if (err)
+        return vt_fail(&load->why, err, "the store cannot be read: %s", vt_err_text(err));
+    err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, &load->key);
+    if (err)
+        return vt_fail(&load->why, VT_EDAMAGED, "the instance's key does not open under the master key");
+    err = db_record_get(broker->db, uuid, &seq, &sealed, &data);
+    if (err)
+        return vt_fail(&load->why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s",
+                       vt_err_text(err));
+    err = instance_open_record(broker, uuid, &load->key, SEAL_DURABLE, seq, sealed.data, sealed.len, sealed.tag,
+                               durable, &load->why);
+    vt_free(data);
+    return err;
+}
+
+/* The newest slot that opens: a slot that does not was being written when a process died. */
+static bool read_runtime(struct load *load, struct record *runtime)
+{
+    struct broker *broker = load->instance->broker;
+    const struct vt_uuid *uuid = &load->instance->node.uuid;
+    struct runtime_slot slots[2];
+    struct runtime_file *file;
+    size_t count;
+    bool found = false;
+
+    if (runtime_file_open(&file, broker->runtime, uuid, false))
+        return false;
+    count = runtime_read(file, slots);
+    for (size_t k = 0; k < count && !found; k++)
+        found = instance_open_record(broker, uuid, &load->key, SEAL_RUNTIME, slots[k].seq, slots[k].data,
+                                     slots[k].len, slots[k].tag, runtime, NULL) == VT_OK;
+    runtime_file_close(file);
+    return found;
+}
+
+static void work(void *arg)
+{
+    struct load *load = arg;
+    struct record durable = {0}, runtime = {0};
+    bool has_runtime;
+
+    load->err = read_durable(load, &durable);
+    if (!load->err) {
+        load->durable_seq = durable.seq;
+        has_runtime = read_runtime(load, &runtime);
+        load->err = record_recover(&load->record, &durable, has_runtime ? &runtime : NULL,
+                                   load->instance->broker->boot_id, &load->why);
+    }
+    record_free(&durable);
+    record_free(&runtime);
+}
+
+static void on_power_written(void *arg, int err)
+{
+    (void)arg;
+    if (err)
+        vt_warning("instance: the inventory was not updated: %s", vt_err_text(err));
+}
+
+static void tell_lost_power(struct instance *i)
+{
+    char uuid[VT_UUID_TEXT];
+    struct db_audit audit = {.kind = "needs-power-on", .uuid = &i->node.uuid, .peer = "server",
+                             .text = "the volatile state was lost while the TPM was on"};
+
+    vt_uuid_text(uuid, &i->node.uuid);
+    vt_warning("instance: needs a power on, its PCRs were lost with the runtime store uuid=%s", uuid);
+    if (db_instance_power(i->broker->db, &i->node.uuid, "needs-power-on", NULL, &audit, on_power_written, NULL))
+        on_power_written(NULL, VT_EAGAIN);
+}
+
+static void loaded(struct instance *i, struct load *load)
+{
+    i->record = load->record;
+    load->record = (struct record){0};
+    i->key = load->key;
+    i->durable_seq = load->durable_seq;
+    i->is_loaded = true;
+    if (i->record.power == RECORD_NEEDS_POWER_ON && i->record.seq == i->durable_seq)
+        tell_lost_power(i);
+    instance_advance(i);
+}
+
+static void done(void *arg)
+{
+    struct load *load = arg;
+    struct instance *i = load->instance;
+
+    i->step = STEP_IDLE;
+    switch (load->err) {
+    case VT_OK:
+        loaded(i, load);
+        break;
+    case VT_EDAMAGED:
+    case VT_EBROKEN:
+        instance_break(i, load->why.text);
+        break;
+    default:
+        instance_finish(i, load->err, load->why.text);
+        break;
+    }
+    record_free(&load->record);
+    vt_key_wipe(&load->key);
+    vt_free_wiped(load, sizeof *load);
+}
+
+void instance_load(struct instance *i)
+{
+    struct load *load = VT_NEW(struct load);
+    int err = VT_ENOMEM;
+
+    if (load) {
+        load->instance = i;
+        i->step = STEP_LOADING;
+        err = loop_work(i->broker->loop, work, done, load);
+    }
+    if (err) {
+        vt_free(load);
+        instance_finish(i, err, NULL);
+    }
+}

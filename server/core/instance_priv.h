@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The actor's parts, shared by instance*.c only. */
+#ifndef VTPM_CORE_INSTANCE_PRIV_H
+#define VTPM_CORE_INSTANCE_PRIV_H
+
+#include "server/core/instance.h"
+
+/* Where the first job of the queue stands. Anything but IDLE waits for exactly one callback. */
+enum instance_step {
+    STEP_IDLE,
+    STEP_ACQUIRING,     /* store: epoch */
+    STEP_LOADING,       /* worker: record read and opened */
+    STEP_THAWING,       /* engine: state */
+    STEP_RUNNING,       /* engine: the job */
+    STEP_COMMITTING     /* store: the job's record */
+};
+
+struct job {
+    struct vt_list node;
+    struct instance_job what;       /* what.data is owned here */
+    uint8_t command_sha256[CR_SHA256_LEN];
+    unsigned crashes;               /* engines that died of it */
+    unsigned unknown;               /* commits of unknown outcome */
+};
+
+struct instance {
+    struct registry_node node;      /* must be first */
+    struct broker *broker;
+    struct session *session;
+    struct vt_list jobs;            /* struct job; the first one is under way unless STEP_IDLE */
+    size_t job_count;
+    enum instance_step step;
+
+    bool has_epoch;
+    uint64_t epoch, epoch_in;
+    bool is_loaded;                 /* record, key, durable_seq are valid */
+    struct record record;           /* the last safe record */
+    struct vt_key key;
+    uint64_t durable_seq;
+    struct runtime_file *runtime;   /* NULL: not open */
+
+    struct engine *engine;          /* NULL: paged out */
+    bool is_thawed;
+    struct loop_timer *idle;
+
+    /* The record being made: strings that are not changed stay empty here. */
+    struct record next;
+    bool next_volatile, next_permanent, next_acted, next_has_ek;
+    uint8_t next_ek[CR_SHA256_LEN];
+
+    struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
+    uint64_t uncounted;
+    int64_t last_seen;
+};
+
+static inline struct job *instance_current(struct instance *i)
+{
+    return VT_LIST_ENTRY(i->jobs.next, struct job, node);
+}
+
+/* instance.c */
+void instance_advance(struct instance *i);
+/* Ends the current job and goes on with the next. */
+void instance_finish(struct instance *i, int err, const char *text);
+/* The engine's state is ahead of the record, or it is not needed: away with it. */
+void instance_drop_engine(struct instance *i);
+/* The record, the key: forgotten and wiped; read again when needed. */
+void instance_unload(struct instance *i);
+/* The state cannot be opened: says so in the store, answers the job, keeps everything as it is on disk. */
+void instance_break(struct instance *i, const char *why);
+
+/* instance_load.c */
+void instance_acquire(struct instance *i);
+void instance_load(struct instance *i);
+
+/* instance_engine.c */
+void instance_thaw(struct instance *i);
+void instance_run(struct instance *i);
+
+/* instance_record.c: the record of the current job, then instance_finish. */
+void instance_persist(struct instance *i);
+/* A record without an engine: this TPM return code is the answer to EXECUTE. */
+void instance_answer_rc(struct instance *i, uint32_t tpm_rc);
+/* Makes sure that the runtime file exists and tells of this boot, before a power on is committed. */
+int instance_mark_runtime(struct instance *i) VT_USE_RESULT;
+/* Scalars of `next` as the current job makes them; strings empty. */
+void instance_stage(struct instance *i);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a job's record becomes safe: durable when permanent state changed, else in the runtime store. */
+#include "server/core/instance_priv.h"
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/wire/cursor.h"
+
+#define UNKNOWN_MAX 3
+
+static struct seal_name name_of(const struct broker *broker, const struct vt_uuid *uuid, enum seal_kind kind,
+                                uint64_t seq)
+{
+    return (struct seal_name){.store = broker->store, .instance = *uuid, .kind = kind, .seq = seq};
+}
+
+int instance_seal_record(const struct broker *broker, const struct vt_uuid *uuid, const struct vt_key *key,
+                         enum seal_kind kind, const struct record *record, uint8_t tag[CR_GCM_TAG],
+                         uint8_t **sealed, size_t *len)
+{
+    struct seal_name name = name_of(broker, uuid, kind, record->seq);
+    uint8_t *plain = NULL, *out;
+    size_t plain_len;
+    int err = record_encode(record, &plain, &plain_len);
+
+    if (err)
+        return err;
+    out = vt_calloc(1, plain_len + SEAL_OVERHEAD);
+    err = out ? seal(key, &name, plain, plain_len, out, tag) : VT_ENOMEM;
+    vt_free_wiped(plain, plain_len);
+    if (err) {
+        vt_free(out);
+        return err;
+    }
+    *sealed = out;
+    *len = plain_len + SEAL_OVERHEAD;
+    return VT_OK;
+}
+
+int instance_open_record(const struct broker *broker, const struct vt_uuid *uuid, const struct vt_key *key,
+                         enum seal_kind kind, uint64_t seq, const uint8_t *sealed, size_t len,
+                         const uint8_t tag[CR_GCM_TAG], struct record *record, struct vt_why *why)
+{
+    struct seal_name name = name_of(broker, uuid, kind, seq);
+    size_t plain_len = len - SEAL_OVERHEAD;
+    uint8_t *plain;
+    int err;
+
+    if (len < SEAL_OVERHEAD)
+        return vt_fail(why, VT_EDAMAGED, "the sealed record is cut short");
+    plain = vt_calloc(1, plain_len);
+    if (!plain)
+        return vt_fail(why, VT_ENOMEM, "out of memory");
+    err = unseal(key, &name, sealed, len, tag, plain);
+    if (err)
+        vt_fail(why, err, "the sealed record %llu does not open: it was altered, or belongs elsewhere",
+                (unsigned long long)seq);
+    else
+        err = record_decode(record, plain, plain_len, why);
+    vt_free_wiped(plain, plain_len);
+    if (!err && record->seq != seq) {
+        record_free(record);
+        return vt_fail(why, VT_EDAMAGED, "the record says it is another one");
+    }
+    return err;
+}
+
+void instance_stage(struct instance *i)
+{
+    struct job *job = instance_current(i);
+
+    record_free(&i->next);
+    i->next = i->record;
+    i->next.response = i->next.volatile_state = i->next.permanent = (struct vt_bytes){0};
+    i->next_volatile = i->next_permanent = i->next_acted = false;
+    i->next.seq = i->record.seq + 1;
+    memcpy(i->next.boot_id, i->broker->boot_id, sizeof i->next.boot_id);
+    if (job->what.kind == INSTANCE_EXECUTE) {
+        memcpy(i->next.stream, job->what.stream, sizeof i->next.stream);
+        i->next.n = job->what.n;
+        memcpy(i->next.command_sha256, job->command_sha256, sizeof i->next.command_sha256);
+    }
+}
+
+/* The whole record as it will be; borrows all strings. */
+static struct record view(const struct instance *i, bool durable)
+{
+    struct record whole = i->next;
+
+    if (!i->next.response.len)
+        whole.response = i->record.response;
+    if (!i->next_volatile)
+        whole.volatile_state = i->record.volatile_state;
+    if (i->next_permanent && !i->next.permanent.len)
+        whole.permanent = i->record.permanent;
+    if (durable) {
+        whole.base_seq = whole.seq;
+    } else {
+        whole.base_seq = i->durable_seq;
+        whole.permanent = (struct vt_bytes){0};
+    }
+    return whole;
+}
+
+static void replace(struct vt_bytes *to, struct vt_bytes *from)
+{
+    vt_free_wiped(to->data, to->len);
+    *to = *from;
+    *from = (struct vt_bytes){0};
+}
+
+/* What was staged is safe now. */
+static void adopt(struct instance *i, bool durable)
+{
+    struct vt_bytes response = i->record.response;
+    struct vt_bytes volatile_state = i->record.volatile_state;
+    struct vt_bytes permanent = i->record.permanent;
+
+    if (i->next.response.len)
+        replace(&response, &i->next.response);
+    if (i->next_volatile)
+        replace(&volatile_state, &i->next.volatile_state);
+    if (i->next.permanent.len)
+        replace(&permanent, &i->next.permanent);
+    if (durable)
+        i->durable_seq = i->next.seq;
+    i->next.base_seq = i->durable_seq;
+    i->record = i->next;
+    i->record.response = response;
+    i->record.volatile_state = volatile_state;
+    i->record.permanent = permanent;
+    i->next = (struct record){0};
+}
+
+static int write_runtime(struct instance *i, const struct record *record)
+{
+    uint8_t tag[CR_GCM_TAG];
+    uint8_t *sealed;
+    size_t len;
+    int err = VT_OK;
+
+    if (!i->runtime)
+        err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
+    if (err)
+        return err;
+    err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
+    if (err)
+        return err;
+    err = runtime_write(i->runtime, record->seq, tag, sealed, len);
+    vt_free(sealed);
+    return err;
+}
+
+int instance_mark_runtime(struct instance *i)
+{
+    struct record mark = i->record;
+
+    memcpy(mark.boot_id, i->broker->boot_id, sizeof mark.boot_id);
+    mark.permanent = (struct vt_bytes){0};
+    mark.base_seq = i->durable_seq;
+    return write_runtime(i, &mark);
+}
+
+static void lost(struct instance *i, int err, const char *where)
+{
+    vt_error("instance: a record could not be written to the %s: %s; the command has not happened", where,
+             vt_err_text(err));
+    record_free(&i->next);
+    instance_drop_engine(i);
+}
+
+static void on_committed(void *arg, int err)
+{
+    struct instance *i = arg;
+    struct job *job = instance_current(i);
+
+    if (!err) {
+        adopt(i, true);
+        instance_finish(i, VT_OK, NULL);
+        return;
+    }
+    lost(i, err, "store");
+    if (err == VT_EUNAVAILABLE || err == VT_ENOMEM) {
+        instance_finish(i, VT_EUNAVAILABLE, "the store cannot be written now; the command has not happened");
+        return;
+    }
+    /* Unknown, fenced, or another's seq: what is on disk decides; read it again under a new epoch. */
+    instance_unload(i);
+    i->has_epoch = false;
+    if (err == VT_EUNKNOWN && ++job->unknown < UNKNOWN_MAX) {
+        i->step = STEP_IDLE;
+        instance_advance(i);
+        return;
+    }
+    instance_finish(i, err == VT_EUNKNOWN ? VT_EUNAVAILABLE : err, NULL);
+}
+
+static const char *const power_words[] = {
+    [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
+
+static int commit(struct instance *i, const struct record *whole)
+{
+    struct job *job = instance_current(i);
+    struct db_commit_args args = {
+        .uuid = i->node.uuid,
+        .epoch = i->epoch,
+        .expected_seq = i->durable_seq,
+        .seq = whole->seq,
+        .power = whole->power == i->record.power ? NULL : power_words[whole->power],
+        .ek_sha256 = i->next_has_ek ? i->next_ek : NULL,
+    };
+    struct db_audit audit = {
+        .kind = job->what.kind == INSTANCE_POWER_OFF ? "power-off" : "power-on",
+        .uuid = &i->node.uuid,
+        .peer = "server",
+        .text = job->what.kind == INSTANCE_POWER_OFF ? "powered off" : "powered on",
+    };
+    bool audited = job->what.kind == INSTANCE_POWER_ON || job->what.kind == INSTANCE_POWER_OFF;
+    uint8_t *sealed;
+    size_t len;
+    int err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_DURABLE, whole, args.record.tag,
+                                   &sealed, &len);
+
+    if (err)
+        return err;
+    args.record.data = sealed;
+    args.record.len = len;
+    err = db_commit(i->broker->db, &args, audited ? &audit : NULL, on_committed, i);
+    vt_free(sealed);
+    return err;
+}
+
+void instance_persist(struct instance *i)
+{
+    bool durable = i->next_permanent;
+    struct record whole = view(i, durable);
+    int err;
+
+    if (durable) {
+        i->step = STEP_COMMITTING;
+        err = commit(i, &whole);
+        if (!err)
+            return;
+    } else {
+        err = write_runtime(i, &whole);
+    }
+    if (err) {
+        lost(i, err, durable ? "store" : "runtime store");
+        instance_finish(i, VT_EUNAVAILABLE, "the command's record could not be written; it has not happened");
+        return;
+    }
+    adopt(i, false);
+    instance_finish(i, VT_OK, NULL);
+}
+
+void instance_answer_rc(struct instance *i, uint32_t tpm_rc)
+{
+    struct wr w;
+    uint8_t response[10];
+
+    instance_stage(i);
+    w = wr_to(response, sizeof response);
+    wr_put16(&w, 0x00C4); /* TPM_TAG_RSP_COMMAND */
+    wr_put32(&w, sizeof response);
+    wr_put32(&w, tpm_rc);
+    if (record_set(&i->next.response, response, sizeof response)) {
+        instance_finish(i, VT_ENOMEM, NULL);
+        return;
+    }
+    instance_persist(i);
+}

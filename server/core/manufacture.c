@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/core/manufacture.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/core/instance.h"
+#include "server/sandbox/messages.h"
+#include "server/sandbox/sandbox.h"
+
+/* One order under way. */
+struct making {
+    struct broker *broker;
+    struct engine *engine;
+    struct manufactured made;
+    struct db_instance row;
+    struct vt_key key;          /* the instance key */
+    bool with_ek;
+    char peer[96];
+    void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
+    void *arg;
+};
+
+static void end(struct making *m, int err, const char *why)
+{
+    engine_free(m->engine);
+    m->done(m->arg, err, err ? NULL : &m->made, why);
+    vt_free_wiped(m, sizeof *m);
+}
+
+static void on_stored(void *arg, int err)
+{
+    struct making *m = arg;
+
+    if (err == VT_EEXISTS)
+        end(m, err, "an instance of that name or uuid exists (a deleted one's uuid is not used again)");
+    else if (err)
+        end(m, err, "the store cannot be written now; nothing was created");
+    else
+        end(m, VT_OK, "");
+}
+
+/* ---- The first record and its row ---- */
+
+static int seal_first(struct making *m, const struct sandbox_state *state, struct db_sealed *sealed, uint8_t **bytes)
+{
+    struct record record = {.seq = 1, .base_seq = 1, .power = RECORD_OFF};
+    int err = record_set(&record.permanent, state->permanent.data, state->permanent.len);
+
+    memcpy(record.boot_id, m->broker->boot_id, sizeof record.boot_id);
+    if (!err)
+        err = instance_seal_record(m->broker, &m->made.uuid, &m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
+                                   &sealed->len);
+    sealed->data = *bytes;
+    record_free(&record);
+    return err;
+}
+
+static int make_credential(struct making *m, struct db_credential *credential)
+{
+    int err = cr_os_random(&m->made.psk, sizeof m->made.psk);
+
+    *credential = (struct db_credential){.version = 1, .sealed_len = SEAL_KEY_LEN};
+    vt_uuid_text(credential->identity, &m->made.uuid);
+    if (err)
+        return err;
+    return keys_seal_psk(m->broker->keys, credential->identity, 1, &m->made.psk, credential->sealed);
+}
+
+static void fill_row(struct making *m, const struct sandbox_state *state)
+{
+    m->row.uuid = m->made.uuid;
+    m->row.seq = 1;
+    m->row.created = m->row.updated = time(NULL);
+    m->row.has_ek = state->has_ek;
+    memcpy(m->row.ek_sha256, state->ek_sha256, sizeof m->row.ek_sha256);
+    /* "ready": made and never powered on. */
+    snprintf(m->row.power, sizeof m->row.power, "ready");
+}
+
+static void store(struct making *m, const struct sandbox_state *state)
+{
+    struct db_credential credential;
+    struct db_create_args args = {.instance = &m->row, .credential = &credential};
+    struct db_audit audit = {.kind = "create", .uuid = &m->made.uuid, .peer = m->peer, .text = m->row.name};
+    uint8_t *bytes = NULL;
+    int err;
+
+    fill_row(m, state);
+    err = keys_wrap_instance(m->broker->keys, &m->made.uuid, &m->key, m->row.wrapped_key);
+    m->row.wrapped_key_len = SEAL_KEY_LEN;
+    if (!err)
+        err = make_credential(m, &credential);
+    if (!err)
+        err = seal_first(m, state, &args.record, &bytes);
+    if (!err)
+        err = db_instance_create(m->broker->db, &args, &audit, on_stored, m);
+    vt_free(bytes);
+    if (err)
+        end(m, err, vt_err_text(err));
+}
+
+/* ---- The engine ---- */
+
+static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len)
+{
+    struct making *m = arg;
+    struct sandbox_state state;
+
+    if (type == SANDBOX_STATE && sandbox_rd_state(&state, payload, len) && state.permanent.len)
+        store(m, &state);
+    else
+        end(m, VT_EFAIL, "the engine could not make a TPM; the log has the reason");
+}
+
+static void on_gone(void *arg, const char *why)
+{
+    vt_error("manufacture: engine gone: %s", why);
+    end(arg, VT_EFAIL, "the engine process died while it made the TPM; the log has the reason");
+}
+
+static const struct engine_ops ops = {.on_reply = on_reply, .on_gone = on_gone};
+
+static int ask(struct making *m)
+{
+    struct tpm_profile profile;
+    uint8_t seed[CR_DRBG_SEED], bytes[SANDBOX_PROFILE_LEN], with_ek = m->with_ek;
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct cr_slice parts[] = {CR_SLICE(seed, sizeof seed), CR_SLICE(bytes, sizeof bytes), CR_SLICE(&with_ek, 1)};
+    int err = cr_os_random(seed, sizeof seed);
+
+    tpm_profile_pc_client(&profile);
+    sandbox_wr_profile(&w, &profile);
+    if (!err)
+        err = engine_spawn(m->broker->zygote, &ops, m, &m->engine);
+    if (!err)
+        err = engine_request(m->engine, SANDBOX_MANUFACTURE, parts, VT_COUNT(parts));
+    vt_wipe(seed, sizeof seed);
+    return err;
+}
+
+static int prepare(struct making *m, const struct manufacture *order)
+{
+    uint8_t random[16];
+    int err = cr_os_random(random, sizeof random);
+
+    if (!err)
+        err = cr_os_random(&m->key, sizeof m->key);
+    if (err)
+        return err;
+    if (order->has_uuid)
+        m->made.uuid = order->uuid;
+    else
+        vt_uuid_from_random(&m->made.uuid, random);
+    m->with_ek = order->with_ek;
+    snprintf(m->peer, sizeof m->peer, "%s", order->peer);
+    snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
+    snprintf(m->row.group, sizeof m->row.group, "%s", order->group);
+    snprintf(m->row.profile, sizeof m->row.profile, "%s", order->profile);
+    return VT_OK;
+}
+
+void manufacture(struct broker *broker, const struct manufacture *order,
+                 void (*done)(void *arg, int err, const struct manufactured *made, const char *why), void *arg)
+{
+    struct manufacture wanted = *order;
+    struct making *m;
+    int err;
+
+    if (!*wanted.profile)
+        wanted.profile = "pc-client";
+    if (strcmp(wanted.profile, "pc-client") != 0) {
+        done(arg, VT_EUSAGE, NULL, "the only profile is pc-client");
+        return;
+    }
+    m = VT_NEW(struct making);
+    if (!m) {
+        done(arg, VT_ENOMEM, NULL, "out of memory");
+        return;
+    }
+    m->broker = broker;
+    m->done = done;
+    m->arg = arg;
+    err = prepare(m, &wanted);
+    if (!err)
+        err = ask(m);
+    if (err)
+        end(m, err, "no engine process can be started now");
+}

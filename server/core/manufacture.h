@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A new instance: an engine makes the TPM, the broker seals its first record and stores it with a fresh credential in
+ * one transaction. The only place where a TPM comes into being (DESIGN, "Power": never implicitly). Loop thread.
+ */
+#ifndef VTPM_CORE_MANUFACTURE_H
+#define VTPM_CORE_MANUFACTURE_H
+
+#include "server/core/broker_priv.h"
+
+struct manufacture {
+    struct vt_uuid uuid;
+    bool has_uuid;          /* else a random one */
+    bool with_ek;
+    const char *name, *group, *profile, *peer;  /* borrowed during the call */
+};
+
+struct manufactured {
+    struct vt_uuid uuid;
+    struct vt_key psk;      /* the credential's key: shown once, kept only sealed */
+};
+
+/* done is called once; made is borrowed, NULL on error. */
+void manufacture(struct broker *broker, const struct manufacture *order,
+                 void (*done)(void *arg, int err, const struct manufactured *made, const char *why), void *arg);
+
+#endif

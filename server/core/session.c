@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One authenticated channel's conversation (PROTOCOL.md): which instance it may attach, and its messages turned into
+ * jobs. The order of messages was already checked by the channel; what a message may do is a row of `handlers`.
+ */
+#include "server/core/session_priv.h"
+
+#include <stdio.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/core/instance.h"
+#include "server/wire/cursor.h"
+
+struct session {
+    struct vt_list node;            /* broker->sessions */
+    struct broker *broker;
+    const struct session_io *ops;
+    void *io;                       /* NULL once the transport is gone or told to go */
+    void (*on_ready)(void *io);
+    struct instance *instance;
+    uint64_t pending_n;             /* of the Execute under way */
+    bool is_pending;
+    char identity[80];
+    char peer[96];
+    char front_end[16];
+};
+
+/* ---- Life ---- */
+
+int session_new(struct session **session, struct broker *broker, const char *identity, const char *peer,
+                const struct session_io *ops, void *io)
+{
+    struct session *s;
+
+    if (broker->draining)
+        return VT_EAGAIN;
+    s = VT_NEW(struct session);
+    if (!s)
+        return VT_ENOMEM;
+    s->broker = broker;
+    s->ops = ops;
+    s->io = io;
+    strncpy(s->identity, identity, sizeof s->identity - 1);
+    strncpy(s->peer, peer, sizeof s->peer - 1);
+    vt_list_add(&broker->sessions, &s->node);
+    broker->session_count++;
+    *session = s;
+    return VT_OK;
+}
+
+static void let_go(struct session *s)
+{
+    if (!s->instance)
+        return;
+    instance_forget(s->instance, s);
+    if (instance_session(s->instance) == s)
+        instance_set_session(s->instance, NULL);
+    s->instance = NULL;
+    s->is_pending = false;
+}
+
+void session_close(struct session *s, int err, const char *text)
+{
+    void *io = s->io;
+
+    let_go(s);
+    s->io = NULL;
+    if (io)
+        s->ops->close(io, err, text);
+}
+
+void session_closed(struct session *s)
+{
+    let_go(s);
+    vt_list_remove(&s->node);
+    s->broker->session_count--;
+    vt_free(s);
+}
+
+bool session_ready(const struct session *s)
+{
+    return !s->is_pending;
+}
+
+void session_on_ready(struct session *s, void (*fn)(void *io))
+{
+    s->on_ready = fn;
+}
+
+const char *session_peer(const struct session *s)
+{
+    return s->peer;
+}
+
+void broker_close_identity(struct broker *broker, const char *identity, int err, const char *text)
+{
+    VT_LIST_EACH(&broker->sessions, at) {
+        struct session *s = VT_LIST_ENTRY(at, struct session, node);
+        if (strcmp(s->identity, identity) == 0)
+            session_close(s, err, text);
+    }
+}
+
+/* ---- Answers ---- */
+
+static void send_body(struct session *s, Vtpm__Message__BodyCase which, void *body)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+
+    if (!s->io)
+        return;
+    msg.body_case = which;
+    /* All members of the union are pointers to messages. */
+    msg.hello = body;
+    s->ops->send(s->io, &msg);
+}
+
+static void send_error(struct session *s, int err, const char *text, uint64_t n)
+{
+    Vtpm__Error error = VTPM__ERROR__INIT;
+    char copy[256];
+
+    strncpy(copy, text, sizeof copy - 1);
+    copy[sizeof copy - 1] = '\0';
+    error.code = (uint32_t)-err;
+    error.text = copy;
+    error.n = n;
+    send_body(s, VTPM__MESSAGE__BODY_ERROR, &error);
+}
+
+static void begin(struct session *s, uint64_t n)
+{
+    s->is_pending = true;
+    s->pending_n = n;
+}
+
+static void end(struct session *s)
+{
+    s->is_pending = false;
+    if (s->io && s->on_ready)
+        s->on_ready(s->io);
+}
+
+static void submit(struct session *s, const struct instance_job *job)
+{
+    int err;
+
+    begin(s, job->n);
+    err = instance_submit(s->instance, job);
+    if (!err)
+        return;
+    send_error(s, err, "the server cannot take this now", job->n);
+    end(s);
+}
+
+static struct guest_epoch epoch_of(const Vtpm__GuestEpoch *msg)
+{
+    struct guest_epoch guest = {0};
+
+    if (!msg)
+        return guest;
+    if (msg->boot_id.len == sizeof guest.boot_id)
+        memcpy(guest.boot_id, msg->boot_id.data, sizeof guest.boot_id);
+    guest.domid = msg->domid;
+    guest.has_domid = msg->has_domid;
+    return guest;
+}
+
+/* ---- Attach ---- */
+
+static void take_over(struct session *s)
+{
+    struct session *older = instance_session(s->instance);
+    char uuid[VT_UUID_TEXT], text[160];
+
+    if (older && older != s) {
+        vt_uuid_text(uuid, instance_uuid(s->instance));
+        vt_notice("session: taken over uuid=%s from=%s by=%s", uuid, older->peer, s->peer);
+        snprintf(text, sizeof text, "taken over by a newer channel from %s", s->peer);
+        session_close(older, VT_EFENCED, text);
+    }
+    instance_set_session(s->instance, s);
+}
+
+static void on_attached(void *arg, const struct instance_answer *answer)
+{
+    static const Vtpm__Power power[] = {[RECORD_OFF] = VTPM__POWER__POWER_OFF,
+                                        [RECORD_ON] = VTPM__POWER__POWER_ON,
+                                        [RECORD_NEEDS_POWER_ON] = VTPM__POWER__POWER_NEEDS_POWER_ON};
+    struct session *s = arg;
+    Vtpm__Attached attached = VTPM__ATTACHED__INIT;
+    struct vt_uuid uuid;
+    struct record copy;
+
+    if (answer->err) {
+        session_close(s, answer->err, answer->text);
+        return;
+    }
+    uuid = *instance_uuid(s->instance);
+    copy = *answer->record;
+    attached.uuid = (ProtobufCBinaryData){.data = uuid.bytes, .len = sizeof uuid.bytes};
+    attached.stream = (ProtobufCBinaryData){.data = copy.stream, .len = sizeof copy.stream};
+    attached.n = copy.n;
+    attached.power = power[copy.power];
+    attached.buffer = 4096;
+    send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
+    end(s);
+}
+
+/* Which instance is meant, and may this identity have it? */
+static int resolve(struct session *s, const Vtpm__Attach *attach, struct vt_uuid *uuid, struct vt_why *why)
+{
+    bool is_own = vt_uuid_parse(uuid, s->identity);
+    bool allowed = false;
+    int err;
+
+    if (attach->uuid.len == sizeof uuid->bytes)
+        memcpy(uuid->bytes, attach->uuid.data, sizeof uuid->bytes);
+    else if (!is_own)
+        return vt_fail(why, VT_EPROTO, "a host credential must name the instance to attach");
+    err = db_credential_allows(s->broker->db, s->identity, uuid, &allowed);
+    if (err)
+        return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
+    return allowed ? VT_OK : vt_fail(why, VT_EPERM, "this credential may not attach that instance");
+}
+
+static void on_attach(struct session *s, const Vtpm__Message *msg)
+{
+    struct instance_job job = {.kind = INSTANCE_LOAD, .done = on_attached, .arg = s};
+    const Vtpm__Attach *attach = msg->attach;
+    struct vt_why why = {0};
+    struct vt_uuid uuid;
+    int err = resolve(s, attach, &uuid, &why);
+
+    if (!err)
+        err = instance_find(s->broker, &uuid, &s->instance, &why);
+    if (err) {
+        vt_warning("session: attach refused identity=%s peer=%s: %s", s->identity, s->peer, why.text);
+        s->instance = NULL;
+        session_close(s, err, why.text);
+        return;
+    }
+    if (attach->front_end)
+        strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
+    take_over(s);
+    submit(s, &job);
+}
+
+/* ---- The rest ---- */
+
+static void on_powered(void *arg, const struct instance_answer *answer)
+{
+    struct session *s = arg;
+    Vtpm__PowerResult result = VTPM__POWER_RESULT__INIT;
+
+    if (answer->err) {
+        send_error(s, answer->err, answer->text, 0);
+    } else {
+        result.acted = answer->acted;
+        if (answer->acted && answer->response_len >= 10) {
+            struct rd r = rd_from(answer->response + 6, 4);
+            result.tpm_rc = rd_get32(&r);
+        }
+        send_body(s, VTPM__MESSAGE__BODY_POWER_RESULT, &result);
+    }
+    end(s);
+}
+
+static void on_power_on(struct session *s, const Vtpm__Message *msg)
+{
+    struct instance_job job = {
+        .kind = INSTANCE_POWER_ON,
+        .done = on_powered,
+        .arg = s,
+        .startup = (uint8_t)msg->power_on->startup,
+        .guest = epoch_of(msg->power_on->guest),
+    };
+
+    submit(s, &job);
+}
+
+static void on_executed(void *arg, const struct instance_answer *answer)
+{
+    struct session *s = arg;
+    Vtpm__Response response = VTPM__RESPONSE__INIT;
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } bytes = {.in = answer->response};
+
+    if (answer->err == VT_EBROKEN || answer->err == VT_EFENCED || answer->err == VT_ECONFLICT) {
+        session_close(s, answer->err, answer->text);
+        return;
+    }
+    if (answer->err) {
+        send_error(s, answer->err, answer->text, s->pending_n);
+    } else {
+        response.n = s->pending_n;
+        response.response = (ProtobufCBinaryData){.data = bytes.out, .len = answer->response_len};
+        send_body(s, VTPM__MESSAGE__BODY_RESPONSE, &response);
+    }
+    end(s);
+}
+
+static void on_execute(struct session *s, const Vtpm__Message *msg)
+{
+    const Vtpm__Execute *execute = msg->execute;
+    struct instance_job job = {
+        .kind = INSTANCE_EXECUTE,
+        .done = on_executed,
+        .arg = s,
+        .n = execute->n,
+        .locality = (uint8_t)execute->locality,
+        .data = execute->command.data,
+        .len = execute->command.len,
+    };
+
+    memcpy(job.stream, execute->stream.data, sizeof job.stream);
+    submit(s, &job);
+}
+
+static void on_platform_done(void *arg, const struct instance_answer *answer)
+{
+    struct session *s = arg;
+    Vtpm__PlatformResult result = VTPM__PLATFORM_RESULT__INIT;
+    struct rd r = rd_from(answer->response, answer->err ? 0 : answer->response_len);
+
+    if (answer->err) {
+        send_error(s, answer->err, answer->text, 0);
+    } else {
+        result.tpm_rc = rd_get32(&r);
+        result.established = rd_get8(&r) != 0;
+        send_body(s, VTPM__MESSAGE__BODY_PLATFORM_RESULT, &result);
+    }
+    end(s);
+}
+
+static void on_platform(struct session *s, const Vtpm__Message *msg)
+{
+    const Vtpm__Platform *platform = msg->platform;
+    struct instance_job job = {.kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4};
+
+    job.act = (uint8_t)platform->act_case;
+    if (platform->act_case == VTPM__PLATFORM__ACT_HASH_DATA) {
+        job.data = platform->hash_data.data;
+        job.len = platform->hash_data.len;
+    } else if (platform->act_case == VTPM__PLATFORM__ACT_RESET_ESTABLISHED) {
+        job.locality = (uint8_t)platform->reset_established;
+    }
+    submit(s, &job);
+}
+
+static void on_detach(struct session *s, const Vtpm__Message *msg)
+{
+    struct instance_job job = {.kind = INSTANCE_POWER_OFF};
+
+    if (msg->detach->off && instance_submit(s->instance, &job))
+        vt_warning("session: power off could not be queued identity=%s", s->identity);
+    session_close(s, VT_ECLOSED, "detached");
+}
+
+/* The engine runs one command to its end; the guest's driver only stops waiting for it. */
+static void on_cancel(struct session *s, const Vtpm__Message *msg)
+{
+    vt_debug("session: cancel of n=%llu noted identity=%s", (unsigned long long)msg->cancel->n, s->identity);
+}
+
+static void on_hello(struct session *s, const Vtpm__Message *msg)
+{
+    Vtpm__Hello hello = VTPM__HELLO__INIT;
+    char software[] = "vtpm-server " VTPM_VERSION;
+    uint8_t entropy[32];
+
+    if (cr_os_random(entropy, sizeof entropy)) {
+        session_close(s, VT_ECRYPTO, "no entropy");
+        return;
+    }
+    hello.version = 1;
+    hello.software = software;
+    hello.entropy = (ProtobufCBinaryData){.data = entropy, .len = sizeof entropy};
+    send_body(s, VTPM__MESSAGE__BODY_HELLO, &hello);
+    vt_wipe(entropy, sizeof entropy);
+    vt_debug("session: peer is %s version=%u identity=%s", msg->hello->software ? msg->hello->software : "?",
+             msg->hello->version, s->identity);
+}
+
+static const struct handler {
+    void (*fn)(struct session *s, const Vtpm__Message *msg);
+    bool needs_instance;
+} handlers[] = {
+    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, false},
+    [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, false},
+    [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, true},
+    [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, true},
+    [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, true},
+    [VTPM__MESSAGE__BODY_DETACH] = {on_detach, true},
+    [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, true},
+};
+
+void session_message(struct session *s, const Vtpm__Message *msg)
+{
+    size_t which = (size_t)msg->body_case;
+
+    if (!s->io)
+        return;
+    if (which >= VT_COUNT(handlers) || !handlers[which].fn || handlers[which].needs_instance != !!s->instance) {
+        session_close(s, VT_EPROTO, "this message is not for the server, or not now");
+        return;
+    }
+    handlers[which].fn(s, msg);
+}

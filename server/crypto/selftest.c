@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Known answers, from the RFCs and NIST's publications where they have one, else computed with Python's hashlib and
+ * "cryptography". The run also warms each path, so that a sandbox forked later opens nothing.
+ */
+#include "server/base/text.h"
+#include "server/crypto/crypto.h"
+
+/* True if bytes are those that hex spells. */
+static bool is_hex(const void *bytes, size_t len, const char *hex)
+{
+    uint8_t expected[CR_RSA_MAX];
+
+    return len <= sizeof expected && vt_unhex(expected, len, hex) && vt_ct_equal(bytes, expected, len);
+}
+
+/* 0, 1, 2, ... */
+static void count_up(uint8_t *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)i;
+}
+
+/* FIPS 180-4's examples. */
+static bool test_sha1(void)
+{
+    uint8_t out[CR_SHA1_LEN];
+
+    cr_sha1(out, "abc", 3);
+    return is_hex(out, sizeof out, "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
+static bool test_sha1_state(void)
+{
+    uint8_t zeros[64] = { 0 };
+    uint8_t out[CR_SHA1_LEN];
+    struct cr_sha1_state state;
+
+    cr_sha1_start(&state);
+    cr_sha1_blocks(&state, zeros, sizeof zeros);
+    cr_sha1_finish(&state, "abc", 3, out);
+    return is_hex(out, sizeof out, "75c8570233e34d8e14c4a0a71b73000cabd03fea");
+}
+
+static bool test_sha256(void)
+{
+    uint8_t out[CR_SHA256_LEN];
+
+    cr_sha256(out, "abc", 3);
+    return is_hex(out, sizeof out, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+/* RFC 2202 and 4231, test case 2 of each. */
+static bool test_hmac_sha1(void)
+{
+    uint8_t out[CR_SHA1_LEN];
+
+    cr_hmac_sha1v(out, "Jefe", 4, &CR_SLICE("what do ya want for nothing?", 28), 1);
+    return is_hex(out, sizeof out, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+}
+
+static bool test_hmac_sha256(void)
+{
+    uint8_t out[CR_SHA256_LEN];
+
+    cr_hmac_sha256v(out, "Jefe", 4, &CR_SLICE("what do ya want for nothing?", 28), 1);
+    return is_hex(out, sizeof out, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+/* RFC 5869, A.3: no salt, no info. */
+static bool test_hkdf(void)
+{
+    uint8_t key[22], out[42];
+
+    memset(key, 0x0b, sizeof key);
+    return !cr_hkdf(out, sizeof out, key, sizeof key, NULL, 0, "") &&
+           is_hex(out, sizeof out,
+                  "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+}
+
+static bool test_scrypt(void)
+{
+    uint8_t out[16];
+
+    return !cr_scrypt(out, sizeof out, "vtpm", 4, "selftest", 8, 10, 1, 1) &&
+           is_hex(out, sizeof out, "a461a8bd68e076a448fe671d616d248b");
+}
+
+static bool test_gcm(void)
+{
+    static const char text[] = "known answer";
+    struct vt_key key;
+    uint8_t nonce[CR_GCM_NONCE], tag[CR_GCM_TAG], data[12];
+
+    count_up(key.bytes, sizeof key.bytes);
+    count_up(nonce, sizeof nonce);
+    if (cr_gcm_seal(&key, nonce, "header", 6, text, sizeof data, data, tag) ||
+        !is_hex(data, sizeof data, "2c6cb96cabc5a375fe36f2f9") ||
+        !is_hex(tag, sizeof tag, "509a0655799a939c71ed1e1e4d7c895d"))
+        return false;
+    if (cr_gcm_open(&key, nonce, "header", 6, data, sizeof data, tag, data) || memcmp(data, text, sizeof data) != 0)
+        return false;
+    /* A wrong tag must be seen. */
+    tag[0] ^= 1;
+    return cr_gcm_open(&key, nonce, "header", 6, data, sizeof data, tag, data) == VT_ECRYPTO;
+}
+
+/* SP 800-38A, F.5.1, first block. */
+static bool test_ctr(void)
+{
+    uint8_t key[16], iv[16], data[16];
+
+    return vt_unhex(key, sizeof key, "2b7e151628aed2a6abf7158809cf4f3c") &&
+           vt_unhex(iv, sizeof iv, "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff") &&
+           vt_unhex(data, sizeof data, "6bc1bee22e409f96e93d7e117393172a") &&
+           !cr_aes128_ctr(key, iv, data, sizeof data, data) &&
+           is_hex(data, sizeof data, "874d6191b620e3261bef6864990db6ce");
+}
+
+static bool test_drbg(void)
+{
+    uint8_t seed[CR_DRBG_SEED], out[40];
+    struct cr_drbg drbg;
+
+    count_up(seed, sizeof seed);
+    cr_drbg_init(&drbg, seed, "vtpm", 4);
+    cr_drbg_random(&drbg, out, 32);
+    cr_drbg_stir(&drbg, "stirred", 7);
+    cr_drbg_random(&drbg, out, sizeof out);
+    return is_hex(out, sizeof out, "0e9803897c4a0f33d2eeb950a3723842746b99659860c50698e7bd1788d133afa9cda6f047788b78");
+}
+
+static bool test_os_random(void)
+{
+    uint8_t a[16], b[16];
+
+    return !cr_os_random(a, sizeof a) && !cr_os_random(b, sizeof b) && memcmp(a, b, sizeof a) != 0;
+}
+
+static bool test_mgf1(void)
+{
+    uint8_t out[32];
+
+    cr_mgf1_sha1(out, sizeof out, "seed", 4);
+    return is_hex(out, sizeof out, "09d8db2214e56d4dec8f9a3099b851a46886fe3f682e3c4f6a35ff98dd072c11");
+}
+
+/* A key for this file alone. */
+static const char rsa_n[] =
+    "c3428dfa30d4f450d4ddf97af881e71535aea3ca2516c19e7227b819e0362b89ff94f1404d75ca85b619f13dfb0e9261"
+    "6e035b6770c215b2f332acd153ad56c4c250494af65c5c14f3d07458911ee03b7da9637482b024733c86d966eb902ea0"
+    "ee93dda57177a1532cc42a7bd2ec21975edbf00443263dc1bd0e1681dbaf09bd";
+static const char rsa_p[] =
+    "f4f8a678b8364144905f818bc2decd38fe256a6748c651d24f6136c97d41698cdd76d1804a2b103287bd1e49aeb6eaf6"
+    "d3f1cf8846cd8abb779465145d202137";
+/* Of SHA-1("abc"). */
+static const char rsa_signature[] =
+    "35179619484e27cc6b1530d0ebd6faec1f0c76d099863fce9a07d3070f7aa9fbad3abd04082b58802d77c06137b38a4d"
+    "1dd3c4b080a1377a011fcc2ed8bafb2506bb586b54bcac84c8b158eba266b1d74dc9d3e24410ae0f1e9f4e76908d0302"
+    "68661145dd7e138c27a9ef107bac6e4a990ff23b1c41d1109df91f4866b3ae59";
+/* "sealed", with PKCS #1 v1.5 and with OAEP and the label "TCPA". */
+static const char rsa_pkcs1[] =
+    "4f440d9d726fc18e5e7808e6bd5b3a83b0e8d44e8f42bbdad12d6a5d312d11f5eceb06d3aa49a5d8d4a8200732b46e55"
+    "caf8a109ecd28a6f4dd682d8dd59334b4f7e8e5741b14e3e516994d7f6c0e718ae37d97d7a68479f2bdee65b539a9704"
+    "e20dae806dd3cc13469ba721b35b3dbff812489f86c468f9f4d4ef84575ed027";
+static const char rsa_oaep[] =
+    "6e9a0ba53999f15750a63a0b392296aeb4ba4cd5ad90479aaf588012a64c61cbd59897dfe4b1f847493ff4fb065d7d98"
+    "57c7edd9df2a4c0fca84869aa2f50d5e2227191083949cf423bbfb6236fc2b4bc48f90ab26e1e7245ba325616f5b8f98"
+    "6478b27ca2c2108d5859bcda4b3d7473b8aef0890704b65073409d0200e71f9b";
+
+#define RSA_BYTES 128
+
+static bool sign_and_verify(struct cr_rsa *rsa)
+{
+    uint8_t digest[CR_SHA1_LEN], sig[CR_RSA_MAX];
+
+    cr_sha1(digest, "abc", 3);
+    return !cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig) && is_hex(sig, RSA_BYTES, rsa_signature) &&
+           !cr_rsa_verify(cr_rsa_public(rsa), CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, RSA_BYTES);
+}
+
+static bool decrypt(struct cr_rsa *rsa)
+{
+    uint8_t in[RSA_BYTES], out[CR_RSA_MAX];
+    size_t len;
+
+    return vt_unhex(in, sizeof in, rsa_pkcs1) && !cr_rsa_pkcs1_decrypt(rsa, in, sizeof in, out, &len) && len == 6 &&
+           memcmp(out, "sealed", 6) == 0 && vt_unhex(in, sizeof in, rsa_oaep) &&
+           !cr_rsa_oaep_decrypt(rsa, "TCPA", 4, in, sizeof in, out, &len) && len == 6 && memcmp(out, "sealed", 6) == 0;
+}
+
+static bool test_rsa(void)
+{
+    struct cr_rsa_key key = { .pub = { .e = 65537, .bytes = RSA_BYTES } };
+    struct cr_rsa *rsa;
+    bool ok;
+
+    if (!vt_unhex(key.pub.n, RSA_BYTES, rsa_n) || !vt_unhex(key.p, RSA_BYTES / 2, rsa_p) || cr_rsa_load(&rsa, &key))
+        return false;
+    ok = sign_and_verify(rsa) && decrypt(rsa);
+    cr_rsa_free(rsa);
+    return ok;
+}
+
+/* The primes a seed leads to are mbedTLS's choice; cr_rsa_load tries the pair (SP 800-56B, 6.4.1.1). */
+static bool test_rsa_generate(void)
+{
+    uint8_t seed[CR_DRBG_SEED] = { 0 };
+    struct cr_drbg drbg;
+    CR_SECRET_RSA key;
+    struct cr_rsa *rsa;
+
+    cr_drbg_init(&drbg, seed, "selftest", 8);
+    if (cr_rsa_generate(&key, 512, 65537, &drbg) || cr_rsa_load(&rsa, &key))
+        return false;
+    cr_rsa_free(rsa);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*run)(void);
+} tests[] = {
+    { "SHA-1", test_sha1 },
+    { "SHA-1 state", test_sha1_state },
+    { "SHA-256", test_sha256 },
+    { "HMAC-SHA-1", test_hmac_sha1 },
+    { "HMAC-SHA-256", test_hmac_sha256 },
+    { "HKDF", test_hkdf },
+    { "scrypt", test_scrypt },
+    { "AES-256-GCM", test_gcm },
+    { "AES-128-CTR", test_ctr },
+    { "HMAC-DRBG", test_drbg },
+    { "getrandom", test_os_random },
+    { "MGF1", test_mgf1 },
+    { "RSA", test_rsa },
+    { "RSA key generation", test_rsa_generate },
+};
+
+int cr_self_test(struct vt_why *why)
+{
+    for (size_t i = 0; i < VT_COUNT(tests); i++)
+        if (!tests[i].run())
+            return vt_fail(why, VT_ECRYPTO, "crypto self-test of %s failed (%s)", tests[i].name, cr_backend());
+    return VT_OK;
+}

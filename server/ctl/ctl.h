@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vtpmctl: one request to the admin socket, one answer for a person or (--json) a program. Single-threaded. */
+#ifndef VTPM_CTL_CTL_H
+#define VTPM_CTL_CTL_H
+
+#include "proto/admin.pb-c.h"
+#include "server/base/err.h"
+
+struct ctl {
+    const char *admin;      /* "unix:PATH" */
+    bool json;
+};
+
+/* client.c: sends one request and waits for the reply (vtpm__admin_reply__free_unpacked). VT_EUNREACHED. The reply's
+ * own err is not looked at. */
+int ctl_call(const struct ctl *ctl, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply, struct vt_why *why) VT_USE_RESULT;
+
+/* print.c: stdout. */
+void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool details);
+void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
+void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
+void print_ok(const struct ctl *ctl);
+/* --json: {"error":{...}} on stdout; else a line on stderr. Returns the exit code. */
+int print_error(const struct ctl *ctl, int err, const char *text);
+/* Events come in pages: begin, any number of pages, end. */
+struct json_t;
+struct json_t *print_events_begin(const struct ctl *ctl);
+void print_events_page(const struct ctl *ctl, struct json_t *list, const Vtpm__AdminReply *reply);
+void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify);
+
+/*
+ * credential.c: the file of CONTRACT.md. Opened before the request is made, so that a path that cannot be written
+ * costs no key; dropped again if the request fails.
+ */
+int credential_begin(const char *path, int *fd, struct vt_why *why) VT_USE_RESULT;
+int credential_finish(const char *path, int fd, const Vtpm__Credential *credential, struct vt_why *why) VT_USE_RESULT;
+void credential_drop(const char *path, int fd);
+
+/* secret_input.c: the secret of an existing slot: a key file at the path the slot remembers, else a line from stdin
+ * (not echoed on a terminal). *secret returns owned (vt_free_wiped). */
+int secret_of_slot(const Vtpm__Keyslot *slot, uint8_t **secret, size_t *len, struct vt_why *why) VT_USE_RESULT;
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/ctl/ctl.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "server/base/text.h"
+
+/* ---- JSON ---- */
+
+static void emit(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    fputc('\n', stdout);
+    json_decref(object);
+}
+
+static json_t *json_instance(const Vtpm__Instance *i)
+{
+    return json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
+                     "name", i->name, "group", i->group, "state", i->state, "reason", i->reason, "domain", i->domain,
+                     "last_seen", i->last_seen, "commands", (json_int_t)i->commands, "state_bytes",
+                     (json_int_t)i->state_bytes, "generation", (json_int_t)i->generation, "ek_sha256", i->ek_sha256,
+                     "created", i->created, "updated", i->updated, "profile", i->profile, "connected", i->connected,
+                     "peer", i->peer, "engine_pid", (json_int_t)i->engine_pid);
+}
+
+/* {"WORD":[...]} of whatever the reply holds. */
+#define EMIT_LIST(word, count, items, fn)                                                          \
+    do {                                                                                           \
+        json_t *list_ = json_array();                                                              \
+        for (size_t k_ = 0; k_ < (count); k_++)                                                    \
+            json_array_append_new(list_, fn((items)[k_]));                                         \
+        emit(json_pack("{s:o}", word, list_));                                                     \
+    } while (0)
+
+static json_t *json_keyslot(const Vtpm__Keyslot *slot)
+{
+    json_t *params = json_loads(slot->params, 0, NULL);
+
+    return json_pack("{s:I s:s s:o s:b}", "id", (json_int_t)slot->id, "kind", slot->kind, "params",
+                     params ? params : json_object(), "opened_store", slot->opened_store);
+}
+
+static json_t *json_event(const Vtpm__Event *event)
+{
+    return json_pack("{s:I s:s s:s s:s s:s s:s s:s}", "id", (json_int_t)event->id, "time", event->time, "kind",
+                     event->kind, "uuid", event->uuid, "peer", event->peer, "text", event->text, "hash", event->hash);
+}
+
+static json_t *json_status(const Vtpm__Status *s)
+{
+    json_t *listeners = json_array();
+
+    for (size_t k = 0; k < s->n_listeners; k++)
+        json_array_append_new(listeners, json_string(s->listeners[k]));
+    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:o}", "version", s->version, "store_uuid",
+                     s->store_uuid, "data_dir", s->data_dir, "runtime_dir", s->runtime_dir, "keyslot", s->keyslot,
+                     "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
+                     (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
+                     "crypto", s->crypto, "protection", s->protection, "listeners", listeners);
+}
+
+static json_t *json_check(const Vtpm__Check *c)
+{
+    return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
+                     "broken", (json_int_t)c->broken, "deleted", (json_int_t)c->deleted, "credentials",
+                     (json_int_t)c->credentials, "keyslots", (json_int_t)c->keyslots, "events", (json_int_t)c->events,
+                     "text", c->text);
+}
+
+/* ---- Both forms ---- */
+
+static void show_instance(const Vtpm__Instance *i)
+{
+    printf("uuid         %s\nname         %s\n", i->uuid, i->name);
+    if (*i->group)
+        printf("group        %s\n", i->group);
+    printf("state        %s\n", i->state);
+    if (*i->reason)
+        printf("reason       %s\n", i->reason);
+    if (*i->domain)
+        printf("domain       %s\n", i->domain);
+    printf("profile      %s\nEK SHA-256   %s\n", i->profile, *i->ek_sha256 ? i->ek_sha256 : "none");
+    printf("connected    %s\n", i->connected ? i->peer : "no");
+    if (i->engine_pid)
+        printf("engine pid   %u\n", i->engine_pid);
+    printf("commands     %llu\nlast seen    %s\n", (unsigned long long)i->commands,
+           *i->last_seen ? i->last_seen : "never");
+    printf("state bytes  %llu\ngeneration   %llu\n", (unsigned long long)i->state_bytes,
+           (unsigned long long)i->generation);
+    printf("created      %s\nupdated      %s\n", i->created, i->updated);
+}
+
+void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool details)
+{
+    if (ctl->json) {
+        EMIT_LIST("instances", reply->n_instances, reply->instances, json_instance);
+        return;
+    }
+    if (!details)
+        printf("%-36s  %-20s  %-14s  %-20s  %s\n", "UUID", "NAME", "STATE", "LAST SEEN", "COMMANDS");
+    for (size_t k = 0; k < reply->n_instances; k++) {
+        const Vtpm__Instance *i = reply->instances[k];
+        if (details)
+            show_instance(i);
+        else
+            printf("%-36s  %-20s  %-14s  %-20s  %llu\n", i->uuid, i->name, i->state,
+                   *i->last_seen ? i->last_seen : "never", (unsigned long long)i->commands);
+    }
+}
+
+void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        EMIT_LIST("keyslots", reply->n_keyslots, reply->keyslots, json_keyslot);
+        return;
+    }
+    for (size_t k = 0; k < reply->n_keyslots; k++)
+        printf("%lld  %-12s  %s%s\n", (long long)reply->keyslots[k]->id, reply->keyslots[k]->kind,
+               reply->keyslots[k]->params, reply->keyslots[k]->opened_store ? "  (opened the store)" : "");
+}
+
+void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    const Vtpm__Status *s = reply->status;
+
+    if (ctl->json) {
+        emit(json_pack("{s:o}", "status", json_status(s)));
+        return;
+    }
+    printf("version    %s (%s)\nstore      %s in %s\nopened by  key slot %s\n", s->version, s->crypto, s->store_uuid,
+           s->data_dir, s->keyslot);
+    printf("runtime    %s\nuptime     %llu s\n", s->runtime_dir, (unsigned long long)s->uptime_s);
+    for (size_t k = 0; k < s->n_listeners; k++)
+        printf("listens    %s\n", s->listeners[k]);
+    printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
+           (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
+    printf("protection %s\n", s->protection);
+}
+
+void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    const Vtpm__Check *c = reply->check;
+
+    if (ctl->json) {
+        emit(json_pack("{s:o}", "check", json_check(c)));
+        return;
+    }
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n",
+           c->ok ? "ok" : "DAMAGED", (unsigned long long)c->instances, (unsigned long long)c->broken,
+           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->keyslots,
+           (unsigned long long)c->events);
+    if (*c->text)
+        printf("%s\n", c->text);
+}
+
+void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)
+{
+    const Vtpm__Instance *i = reply->instances[0];
+
+    if (ctl->json)
+        emit(json_pack("{s:[{s:s s:s s:s?}]}", "instances", "uuid", i->uuid, "name", i->name, "credential_file",
+                       credential_file));
+    else
+        printf("%s\n", i->uuid);
+}
+
+void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)
+{
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:s}}", "credential", "identity", reply->credential->identity, "file",
+                       credential_file));
+}
+
+void print_ok(const struct ctl *ctl)
+{
+    if (ctl->json)
+        emit(json_pack("{s:b}", "ok", 1));
+}
+
+int print_error(const struct ctl *ctl, int err, const char *text)
+{
+    int code = vt_err_exit(err);
+
+    if (ctl->json)
+        emit(json_pack("{s:{s:i s:s}}", "error", "code", code, "text", text));
+    else
+        fprintf(stderr, "vtpmctl: %s\n", text);
+    return code;
+}
+
+json_t *print_events_begin(const struct ctl *ctl)
+{
+    return ctl->json ? json_array() : NULL;
+}
+
+void print_events_page(const struct ctl *ctl, json_t *list, const Vtpm__AdminReply *reply)
+{
+    for (size_t k = 0; k < reply->n_events; k++) {
+        const Vtpm__Event *event = reply->events[k];
+        if (ctl->json)
+            json_array_append_new(list, json_event(event));
+        else
+            printf("%lld  %s  %-18s  %s  %s  %s\n", (long long)event->id, event->time, event->kind,
+                   *event->uuid ? event->uuid : "-", event->peer, event->text);
+    }
+}
+
+void print_events_end(const struct ctl *ctl, json_t *list, bool verify)
+{
+    if (!ctl->json) {
+        if (verify)
+            printf("the chain of events is whole\n");
+        return;
+    }
+    if (verify)
+        emit(json_pack("{s:o s:b}", "events", list, "verified", 1));
+    else
+        emit(json_pack("{s:o}", "events", list));
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Proofs of commands and responses (Part 1, 12-13; Part 3, 18). */
+#include "server/engine/auth.h"
+
+static tpm_rc auth_fail_code(unsigned index)
+{
+    return index ? TPM_AUTH2FAIL : TPM_AUTHFAIL;
+}
+
+/* ---- Entities ---- */
+
+struct auth_entity auth_entity_key(const struct key_slot *slot)
+{
+    struct auth_entity entity = {.type = TPM_ET_KEYHANDLE, .secret = &slot->key.usage_auth};
+
+    memcpy(entity.id, slot->key.pub_digest, ENTITY_ID);
+    return entity;
+}
+
+struct auth_entity auth_entity_owner(const struct tpm *tpm)
+{
+    return (struct auth_entity){.type = TPM_ET_OWNER, .secret = &tpm->perm.owner_auth};
+}
+
+struct auth_entity auth_entity_number(uint8_t type, uint32_t id, const struct vt_auth *secret)
+{
+    struct auth_entity entity = {.type = type, .secret = secret};
+    struct wr w = wr_to(entity.id, sizeof entity.id);
+
+    wr_put32(&w, id);
+    return entity;
+}
+
+/* ---- Request ---- */
+
+tpm_rc auth_read_trailer(struct cmd *c, struct rd *r)
+{
+    for (unsigned i = 0; i < c->auth_count; i++) {
+        struct auth_use *use = &c->auth[i];
+        struct tpm_auth_in in;
+
+        rd_auth_in(r, &in);
+        use->handle = in.auth_handle;
+        use->keep = in.continue_auth_session;
+        use->session = session_find(c->tpm, in.auth_handle);
+        memcpy(use->nonce_odd, in.nonce_odd.bytes, TPM_NONCE_LEN);
+        memcpy(use->hmac, in.auth.bytes, sizeof use->hmac);
+    }
+    return rd_result(r);
+}
+
+/* Part 1, 12.2: HMAC(secret, paramDigest || nonceEven || nonceOdd || continueAuthSession). */
+static void auth_hmac(uint8_t out[TPM_DIGEST_LEN], const struct vt_auth *key, const uint8_t digest[TPM_DIGEST_LEN],
+                      const uint8_t even[TPM_NONCE_LEN], const struct auth_use *use)
+{
+    uint8_t keep = use->keep;
+    struct cr_slice slices[] = {
+        CR_SLICE(digest, TPM_DIGEST_LEN),
+        CR_SLICE(even, TPM_NONCE_LEN),
+        CR_SLICE(use->nonce_odd, TPM_NONCE_LEN),
+        CR_SLICE(&keep, 1),
+    };
+
+    cr_hmac_sha1v(out, key->bytes, sizeof key->bytes, slices, VT_COUNT(slices));
+}
+
+tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *entity)
+{
+    struct auth_use *use = &c->auth[index];
+    const struct session *session = use->session;
+    const struct vt_auth *secret = entity->secret;
+    uint8_t expected[TPM_DIGEST_LEN];
+
+    if (index >= c->auth_count || use->checked)
+        return cmd_fatal(c);
+    /* An OSAP session proves the one entity that it was opened for. */
+    if (session->kind != SESSION_OIAP) {
+        if (session->entity_type != entity->type || memcmp(session->entity, entity->id, ENTITY_ID) != 0)
+            return auth_fail_code(index);
+        secret = &session->secret;
+    }
+    auth_hmac(expected, secret, c->in_digest, session->nonce_even, use);
+    if (!vt_ct_equal(expected, use->hmac, sizeof expected)) {
+        c->wrong_guess = true;
+        return auth_fail_code(index);
+    }
+    use->key = *secret;
+    use->checked = true;
+    return TPM_SUCCESS;
+}
+
+/* Which session kinds the command takes: those that bring new secrets need OSAP (Part 1, 13). */
+static tpm_rc check_session(const struct cmd *c, unsigned index)
+{
+    const struct session *session = c->auth[index].session;
+    bool osap = (index == 0 && (c->row->flags & CMD_OSAP)) ||
+                (index + 1 == c->auth_count && (c->row->flags & CMD_OSAP_LAST));
+
+    if (!session)
+        return TPM_INVALID_AUTHHANDLE;
+    /* One session cannot roll its nonces twice in a command. */
+    if (index && c->auth[0].handle == c->auth[index].handle)
+        return TPM_INVALID_AUTHHANDLE;
+    return osap && session->kind == SESSION_OIAP ? TPM_BAD_MODE : TPM_SUCCESS;
+}
+
+static tpm_rc check_proof(struct cmd *c, unsigned index, uint8_t proof)
+{
+    struct auth_entity entity;
+
+    switch (proof) {
+    case PROOF_KEY0:
+    case PROOF_KEY0_READ:
+        entity = auth_entity_key(c->keys[0]);
+        break;
+    case PROOF_KEY1:
+    case PROOF_KEY1_READ:
+        entity = auth_entity_key(c->keys[1]);
+        break;
+    case PROOF_SRK:
+        entity = auth_entity_key(&c->tpm->perm.srk);
+        break;
+    case PROOF_OWNER:
+        entity = auth_entity_owner(c->tpm);
+        break;
+    default:
+        return TPM_SUCCESS; /* PROOF_IN_HANDLER */
+    }
+    return cmd_check_auth(c, index, &entity);
+}
+
+/* Part 2, 5.9: a key may be used without a session only if its authDataUsage says so. */
+static tpm_rc check_absent(const struct cmd *c, uint8_t proof)
+{
+    const struct key_slot *key = NULL;
+    bool reads = proof == PROOF_KEY0_READ || proof == PROOF_KEY1_READ;
+
+    if (proof == PROOF_KEY0 || proof == PROOF_KEY0_READ)
+        key = c->keys[0];
+    else if (proof == PROOF_KEY1 || proof == PROOF_KEY1_READ)
+        key = c->keys[1];
+    else if (proof == PROOF_SRK)
+        key = &c->tpm->perm.srk;
+    if (!key || key->key.auth_data_usage == TPM_AUTH_NEVER)
+        return TPM_SUCCESS;
+    return reads && key->key.auth_data_usage == TPM_NO_READ_PUBKEY_AUTH ? TPM_SUCCESS : TPM_AUTHFAIL;
+}
+
+tpm_rc auth_check_request(struct cmd *c)
+{
+    unsigned absent = c->row->auth.max - c->auth_count;
+    tpm_rc rc;
+
+    for (unsigned i = 0; i < c->row->auth.max; i++) {
+        if (i < absent)
+            rc = check_absent(c, c->row->proof[i]);
+        else if (!(rc = check_session(c, i - absent)))
+            rc = check_proof(c, i - absent, c->row->proof[i]);
+        if (rc)
+            return rc;
+    }
+    return TPM_SUCCESS;
+}
+
+bool auth_all_checked(const struct cmd *c)
+{
+    for (unsigned i = 0; i < c->auth_count; i++)
+        if (!c->auth[i].checked)
+            return false;
+    return true;
+}
+
+void auth_failed(struct cmd *c)
+{
+    for (unsigned i = 0; i < c->auth_count; i++) {
+        struct session *session = session_find(c->tpm, c->auth[i].handle);
+
+        if (session)
+            session_close(c->tpm, session);
+    }
+    if (c->wrong_guess)
+        da_failure(c->tpm);
+}
+
+/* ---- Response ---- */
+
+static void write_one(struct cmd *c, struct auth_use *use, const uint8_t digest[TPM_DIGEST_LEN], struct wr *w)
+{
+    struct tpm_auth_out out;
+
+    /* The handler may have ended it together with its entity. */
+    if (use->session->handle != use->handle)
+        use->keep = false;
+    tpm_random(c->tpm, out.nonce_even.bytes, TPM_NONCE_LEN);
+    out.continue_auth_session = use->keep;
+    auth_hmac(out.auth.bytes, &use->key, digest, out.nonce_even.bytes, use);
+    wr_auth_out(w, &out);
+    if (use->keep)
+        memcpy(use->session->nonce_even, out.nonce_even.bytes, TPM_NONCE_LEN);
+    else if (use->session->handle == use->handle)
+        session_close(c->tpm, use->session);
+}
+
+void auth_write_response(struct cmd *c, const uint8_t out_digest[TPM_DIGEST_LEN], struct wr *w)
+{
+    for (unsigned i = 0; i < c->auth_count; i++)
+        write_one(c, &c->auth[i], out_digest, w);
+}
+
+/* ---- For handlers ---- */
+
+tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt_auth *enc, struct vt_auth *out)
+{
+    struct auth_use *use = &c->auth[index];
+    const struct session *session = use->session;
+    const uint8_t *nonce = odd ? use->nonce_odd : session->nonce_even;
+    VT_SECRET_AUTH pad = {{0}};
+
+    if (!use->checked)
+        return cmd_fatal(c);
+    if (session->kind == SESSION_OIAP)
+        return TPM_BAD_MODE;
+    cmd_end_session(c, index);
+    if (session->adip == TPM_ET_AES128_CTR)
+        return cmd_crypto_rc(
+            cr_aes128_ctr(session->secret.bytes, nonce, enc->bytes, sizeof enc->bytes, out->bytes), TPM_FAIL);
+    /* XOR with SHA-1(shared secret || nonce). */
+    cr_sha1v(pad.bytes,
+             (struct cr_slice[]){CR_SLICE(session->secret.bytes, sizeof session->secret.bytes),
+                                 CR_SLICE(nonce, TPM_NONCE_LEN)},
+             2);
+    for (size_t i = 0; i < sizeof pad.bytes; i++)
+        out->bytes[i] = enc->bytes[i] ^ pad.bytes[i];
+    return TPM_SUCCESS;
+}
+
+void cmd_end_session(struct cmd *c, unsigned index)
+{
+    c->auth[index].keep = false;
+}
+
+void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *secret)
+{
+    c->auth[index].key = *secret;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The options of vtpm-server: one table gives the command line, the keys of the configuration file and --help. The
+ * command line wins over the file; a list on the command line replaces the file's. Main thread, at start.
+ */
+#ifndef VTPM_NET_CONFIG_H
+#define VTPM_NET_CONFIG_H
+
+#include <stdio.h>
+
+#include "server/base/err.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/vtpm/vtpm-server.conf"
+#define CONFIG_DEFAULT_DATA "/var/lib/vtpm-server"
+#define CONFIG_RUN_DIR "/run/vtpm-server"
+#define CONFIG_DEFAULT_ADMIN "unix:" CONFIG_RUN_DIR "/admin.sock"
+#define CONFIG_DEFAULT_IDLE_S 60
+#define CONFIG_OPTIONS_MAX 24
+
+struct config_list {
+    char **items;
+    size_t count;
+};
+
+struct config {
+    bool init; /* the word `init` was given */
+    bool help, version, check_config, allow_root;
+    char *file, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine;
+    struct config_list keyslots, listen;
+    uint64_t idle_s;
+    uint64_t log_level; /* enum vt_log_level */
+    /* Per row of the table: who gave it. */
+    struct config_origin {
+        bool by_command_line;
+        unsigned line; /* of the file; 0: not in it */
+    } origin[CONFIG_OPTIONS_MAX];
+};
+
+/*
+ * Command line, then the file it names (else default_file if there is one; NULL: none), then the defaults. VT_EUSAGE
+ * with the option, or file and line, in why. With --help or --version nothing else is looked at. The config must be
+ * freed with config_free also after an error.
+ */
+int config_load(struct config *config, int argc, char *const *argv, const char *default_file,
+                struct vt_why *why) VT_USE_RESULT;
+void config_free(struct config *config);
+
+/* What --help prints. */
+void config_help(FILE *out);
+
+/* The long options in the table's order, NULL after the last: the man page is checked against them. */
+const char *config_option_name(size_t index);
+
+/* ---- For config_file.c ---- */
+/* One `key = value` of the file; what it is about stands in why, without file and line. */
+int config_set_key(struct config *config, const char *key, const char *value, unsigned line,
+                   struct vt_why *why) VT_USE_RESULT;
+/* Reads an INI file; VT_ENOTFOUND if there is none, else VT_EUSAGE with file and line. */
+int config_read_file(struct config *config, const char *path, struct vt_why *why) VT_USE_RESULT;
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/net/listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+
+#define ACCEPT_AT_ONCE 16
+#define PAUSE_MS 100
+
+static int vchan_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
+{
+    (void)addr;
+    (void)rest;
+    return vt_fail(why, VT_EUSAGE, "--listen vchan: not in this build yet: use unix:PATH or tcp:ADDR:PORT");
+}
+
+static const struct net_kind kinds[] = {
+    {"unix:", unix_parse, unix_bind, unix_peer, unix_unbind},
+    {"tcp:", tcp_parse, tcp_bind, tcp_peer, NULL},
+    {"vchan", vchan_parse, NULL, NULL, NULL},
+};
+
+int net_addr_parse(struct net_addr *addr, const char *text, struct vt_why *why)
+{
+    *addr = (struct net_addr){0};
+    for (size_t i = 0; i < VT_COUNT(kinds); i++) {
+        size_t len = strlen(kinds[i].prefix);
+        if (strncmp(text, kinds[i].prefix, len))
+            continue;
+        addr->kind = &kinds[i];
+        return kinds[i].parse(addr, text + len, why);
+    }
+    return vt_fail(why, VT_EUSAGE, "'%.100s' is not an address: write unix:PATH, tcp:ADDR:PORT or vchan", text);
+}
+
+bool net_addr_is_unix(const struct net_addr *addr)
+{
+    return addr->sa.any.sa_family == AF_UNIX;
+}
+
+struct listener {
+    uv_poll_t poll;
+    uv_timer_t pause;
+    int fd;
+    int open_handles;
+    struct net_addr addr;
+    dev_t dev;
+    ino_t ino;
+    listener_accept_fn fn;
+    void *arg;
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    struct listener *l = timer->data;
+
+    uv_poll_start(&l->poll, UV_READABLE, on_poll);
+}
+
+/* Out of descriptors or memory: the connection stays in the backlog, and we must not spin on it. */
+static void pause_accepting(struct listener *l, int error)
+{
+    vt_warning("net: %s: cannot accept: %s", l->addr.text, strerror(error));
+    uv_poll_stop(&l->poll);
+    uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+}
+
+/* False: nothing more to accept now. */
+static bool accept_one(struct listener *l)
+{
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+    struct net_peer peer = {0};
+    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(l, errno);
+        /* Else that one went away again; with more of them behind it poll calls again. */
+        return false;
+    }
+    l->addr.kind->peer(fd, &from, &peer);
+    l->fn(l->arg, fd, &peer);
+    return true;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct listener *l = poll->data;
+
+    (void)events;
+    if (status < 0) {
+        pause_accepting(l, -status);
+        return;
+    }
+    for (int i = 0; i < ACCEPT_AT_ONCE; i++)
+        if (!accept_one(l) || uv_is_closing((uv_handle_t *)&l->poll))
+            return;
+}
+
+static void remember_file(struct listener *l)
+{
+    struct stat st;
+
+    if (l->addr.kind->unbind && !lstat(l->addr.sa.un.sun_path, &st)) {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+    }
+}
+
+int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr, listener_accept_fn fn,
+                  void *arg, struct vt_why *why)
+{
+    struct listener *l = VT_NEW(struct listener);
+    int err;
+
+    if (!l)
+        return vt_fail(why, VT_ENOMEM, "out of memory");
+    l->addr = *addr;
+    l->fn = fn;
+    l->arg = arg;
+    err = addr->kind->bind(&l->addr, &l->fd, why);
+    if (err) {
+        vt_free(l);
+        return err;
+    }
+    remember_file(l);
+    if (uv_poll_init(uv, &l->poll, l->fd)) {
+        close(l->fd);
+        vt_free(l);
+        return vt_fail(why, VT_EIO, "%s: cannot be watched", addr->text);
+    }
+    uv_timer_init(uv, &l->pause);
+    l->poll.data = l->pause.data = l;
+    l->open_handles = 2;
+    uv_poll_start(&l->poll, UV_READABLE, on_poll);
+    *listener = l;
+    return VT_OK;
+}
+
+const char *listener_text(const struct listener *listener)
+{
+    return listener->addr.text;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct listener *l = handle->data;
+
+    if (--l->open_handles == 0)
+        vt_free(l);
+}
+
+void listener_close(struct listener *l)
+{
+    if (!l)
+        return;
+    uv_poll_stop(&l->poll);
+    close(l->fd);
+    if (l->addr.kind->unbind)
+        l->addr.kind->unbind(&l->addr, l->dev, l->ino);
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+    uv_close((uv_handle_t *)&l->pause, on_closed);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where peers connect. One row per kind of transport in listener.c: what stands before the colon, how the rest is
+ * read, how a listening descriptor is made, what a peer is called. Loop thread.
+ */
+#ifndef VTPM_NET_LISTENER_H
+#define VTPM_NET_LISTENER_H
+
+#include <netinet/in.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <uv.h>
+
+#include "server/base/err.h"
+
+struct net_kind;
+struct listener;
+
+#define NET_TEXT_MAX 160 /* "unix:" and the longest path, "tcp:[...]:65535" */
+
+/* An address as an option gives it. */
+struct net_addr {
+    const struct net_kind *kind;
+    char text[NET_TEXT_MAX];
+    union {
+        struct sockaddr any;
+        struct sockaddr_un un;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } sa;
+    socklen_t sa_len;
+};
+
+/* Who connected. */
+struct net_peer {
+    char text[96];    /* for logs: "tcp:127.0.0.1:5123", "unix:pid=17,uid=0" */
+    uint8_t group[8]; /* peers that limits count together: an IPv4 address, an IPv6 /64 */
+    bool is_remote;   /* such limits apply: anyone on the network may come */
+    bool is_tcp;
+    bool has_cred;    /* the kernel says who it is (unix) */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* VT_EUSAGE, and in why the address and what is wrong with it. */
+int net_addr_parse(struct net_addr *addr, const char *text, struct vt_why *why) VT_USE_RESULT;
+bool net_addr_is_unix(const struct net_addr *addr);
+
+/* Takes fd. */
+typedef void (*listener_accept_fn)(void *arg, int fd, const struct net_peer *peer);
+
+/*
+ * Binds and starts to accept. A Unix socket gets mode 0660; a stale one is replaced if nobody answers on it, anything
+ * else at its place is left alone. VT_EUSAGE when it cannot be. Returns owned (listener_close).
+ */
+int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr, listener_accept_fn fn,
+                  void *arg, struct vt_why *why) VT_USE_RESULT;
+/* The address with the real port. */
+const char *listener_text(const struct listener *listener);
+/* Stops accepting, removes its socket file if that is still its own; frees itself on the loop. May be NULL. */
+void listener_close(struct listener *listener);
+
+/* ---- Transports (unix.c, tcp.c) ---- */
+struct net_kind {
+    const char *prefix; /* with the colon, or the whole word */
+    int (*parse)(struct net_addr *addr, const char *rest, struct vt_why *why);
+    /* A bound socket that listens; *fd is the caller's. */
+    int (*bind)(struct net_addr *addr, int *fd, struct vt_why *why);
+    void (*peer)(int fd, const struct sockaddr_storage *from, struct net_peer *peer);
+    /* After the listening descriptor was closed. */
+    void (*unbind)(const struct net_addr *addr, dev_t dev, ino_t ino);
+};
+int unix_parse(struct net_addr *addr, const char *rest, struct vt_why *why) VT_USE_RESULT;
+int unix_bind(struct net_addr *addr, int *fd, struct vt_why *why) VT_USE_RESULT;
+void unix_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer);
+void unix_unbind(const struct net_addr *addr, dev_t dev, ino_t ino);
+int tcp_parse(struct net_addr *addr, const char *rest, struct vt_why *why) VT_USE_RESULT;
+int tcp_bind(struct net_addr *addr, int *fd, struct vt_why *why) VT_USE_RESULT;
+void tcp_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The payloads of sandbox.h that have more than a few fields, written and read in one place for both sides. What a
+ * sandbox sends is hostile: lengths and flags are checked here, the contents of the states mean nothing to the broker.
+ */
+#ifndef VTPM_SANDBOX_MESSAGES_H
+#define VTPM_SANDBOX_MESSAGES_H
+
+#include "server/engine/tpm.h"
+#include "server/wire/cursor.h"
+
+/* The profile in SANDBOX_MANUFACTURE: its fields in this order, then nv_bytes u32 and maintenance u8. */
+#define SANDBOX_PROFILE_FIELDS(X)                                                                  \
+    X(key_slots) X(owner_evict_slots) X(auth_sessions) X(transport_sessions) X(daa_sessions)       \
+    X(counters) X(saved_contexts) X(family_rows) X(delegate_rows)
+#define SANDBOX_PROFILE_LEN (9 * 2 + 4 + 1)
+
+static inline void sandbox_wr_profile(struct wr *w, const struct tpm_profile *profile)
+{
+#define SANDBOX_WR_FIELD(field) wr_put16(w, profile->field);
+    SANDBOX_PROFILE_FIELDS(SANDBOX_WR_FIELD)
+#undef SANDBOX_WR_FIELD
+    wr_put32(w, profile->nv_bytes);
+    wr_put8(w, profile->maintenance);
+}
+
+static inline void sandbox_rd_profile(struct rd *r, struct tpm_profile *profile)
+{
+    memset(profile, 0, sizeof *profile);
+#define SANDBOX_RD_FIELD(field) profile->field = rd_get16(r);
+    SANDBOX_PROFILE_FIELDS(SANDBOX_RD_FIELD)
+#undef SANDBOX_RD_FIELD
+    profile->nv_bytes = rd_get32(r);
+    profile->maintenance = rd_get8(r) != 0;
+}
+
+/* SANDBOX_STATE taken apart; the blobs point into the payload. */
+struct sandbox_state {
+    unsigned dirty; /* TPM_DIRTY_* */
+    bool is_on, has_ek;
+    uint8_t ek_sha256[CR_SHA256_LEN];
+    struct tpm_blob response, volatile_state, permanent;
+};
+
+static inline void sandbox_rd_blob(struct rd *r, struct tpm_blob *blob, size_t max)
+{
+    blob->len = rd_get32(r);
+    if (blob->len > max)
+        r->bad = true;
+    blob->data = rd_take(r, blob->len);
+}
+
+/* False: the payload is not a state; nothing in *state may be used. */
+static inline bool sandbox_rd_state(struct sandbox_state *state, const void *payload, size_t len)
+{
+    struct rd r = rd_from(payload, len);
+    uint8_t is_on, has_ek;
+
+    memset(state, 0, sizeof *state);
+    state->dirty = rd_get8(&r);
+    is_on = rd_get8(&r);
+    has_ek = rd_get8(&r);
+    rd_copy(&r, state->ek_sha256, sizeof state->ek_sha256);
+    sandbox_rd_blob(&r, &state->response, TPM_BUFFER);
+    sandbox_rd_blob(&r, &state->volatile_state, TPM_FROZEN_VOLATILE_MAX);
+    sandbox_rd_blob(&r, &state->permanent, TPM_FROZEN_PERMANENT_MAX);
+    state->is_on = is_on != 0;
+    state->has_ek = has_ek != 0;
+    return rd_done(&r) && state->dirty <= (TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE) && is_on <= 1 && has_ek <= 1;
+}
+
+/* SANDBOX_PLATFORM's act: the field numbers of vtpm.Platform. */
+enum sandbox_act {
+    SANDBOX_ACT_HASH_START = 1,
+    SANDBOX_ACT_HASH_DATA = 2,
+    SANDBOX_ACT_HASH_END = 3,
+    SANDBOX_ACT_GET_ESTABLISHED = 4,
+    SANDBOX_ACT_RESET_ESTABLISHED = 5,
+    SANDBOX_ACT_INIT = 6,
+};
+
+/* SANDBOX_POWER_ON's startup: enum vtpm.Startup. */
+enum sandbox_startup { SANDBOX_STARTUP_NONE = 0, SANDBOX_STARTUP_CLEAR = 1, SANDBOX_STARTUP_STATE = 2 };
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/sandbox/misbehave.h"
+
+#ifdef VTPM_TEST_HOOKS
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "server/base/alloc.h"
+#include "server/sandbox/sandbox.h"
+
+static int say(int fd, const char *bytes, size_t len)
+{
+    return write(fd, bytes, len) == (ssize_t)len ? VT_EFAIL : VT_EIO;
+}
+
+static int allocate(void)
+{
+    volatile char *block;
+
+    for (;;) {
+        block = malloc(1 << 20);
+        if (!block)
+            return VT_ENOMEM;
+        for (size_t i = 0; i < 1 << 20; i += 4096)
+            block[i] = 1;
+    }
+}
+
+static int crash(void)
+{
+    volatile uintptr_t address = 8;
+
+    *(volatile char *)address = 1;
+    return VT_EFAIL;
+}
+
+static int spin(void)
+{
+    volatile bool forever = true;
+
+    while (forever)
+        ;
+    return VT_EFAIL;
+}
+
+/* The bare calls: the C library may take another one than its name says. */
+int sandbox_misbehave(int fd, uint8_t what)
+{
+    switch (what) {
+    case DEED_OPEN:
+        return syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR) < 0 ? VT_EIO : VT_EFAIL;
+    case DEED_SOCKET:
+        return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0) < 0 ? VT_EIO : VT_EFAIL;
+    case DEED_FORK:
+        return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) < 0 ? VT_EIO : VT_EFAIL;
+    case DEED_MAP_CODE:
+        return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ? VT_EFAIL : VT_EIO;
+    case DEED_ALLOCATE:
+        return allocate();
+    case DEED_SPIN:
+        return spin();
+    case DEED_CRASH:
+        return crash();
+    case DEED_ABORT:
+        abort();
+    case DEED_EXIT:
+        _exit(7);
+    case DEED_LONG_FRAME:
+        return say(fd, "\x00\x08\x00\x01\x40", 5);
+    case DEED_TWO_REPLIES:
+        return say(fd, "\x00\x00\x00\x01\x40\x00\x00\x00\x01\x40", 10);
+    case DEED_EMPTY_FRAME:
+        return say(fd, "\x00\x00\x00\x00", 4);
+    case DEED_KILL:
+        return kill(getpid(), 0) ? VT_EIO : VT_EFAIL;
+    default:
+        return VT_EUSAGE;
+    }
+}
+#endif

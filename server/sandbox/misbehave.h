@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tests ask a sandbox to do, to see it stopped. In builds with VTPM_TEST_HOOKS only. */
+#ifndef VTPM_SANDBOX_MISBEHAVE_H
+#define VTPM_SANDBOX_MISBEHAVE_H
+
+#include "server/base/base.h"
+
+/* Request {what u8}. A deed that was not prevented is answered with SANDBOX_FAILED. */
+#define SANDBOX_MISBEHAVE 200
+
+enum sandbox_deed {
+    DEED_OPEN = 1,
+    DEED_SOCKET,
+    DEED_FORK,
+    DEED_MAP_CODE,
+    DEED_ALLOCATE,      /* without end; the answer is FAILED with VT_ENOMEM once the limit is met */
+    DEED_SPIN,
+    DEED_CRASH,
+    DEED_ABORT,
+    DEED_EXIT,
+    DEED_LONG_FRAME,    /* announces more than SANDBOX_FRAME_MAX */
+    DEED_TWO_REPLIES,
+    DEED_EMPTY_FRAME,
+    DEED_KILL,
+};
+
+#ifdef VTPM_TEST_HOOKS
+/* Returns an enum vt_err for the answer if it returns at all. */
+int sandbox_misbehave(int fd, uint8_t what);
+#endif
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One instance: a request, its answer, in turn (sandbox.h). Two static buffers do for everything; what they held is
+ * wiped after each turn, and large uses go back to the kernel, so that an idle sandbox stays small.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "server/base/secret.h"
+#include "server/engine/tpm.h"
+#include "server/sandbox/messages.h"
+#include "server/sandbox/misbehave.h"
+#include "server/sandbox/sandbox.h"
+
+#define PAGE 4096
+#define HEADER 5 /* length and type */
+#define BUFFER (4 + SANDBOX_FRAME_MAX)
+#define KEEP_BELOW (2 * PAGE)
+
+/* Exit statuses of a sandbox; SANDBOX_EXIT_FORBIDDEN is another. */
+enum { EXIT_CLOSED = 0, EXIT_REFUSED = 1, EXIT_IO = 4 };
+
+/* Where the response begins in SANDBOX_STATE: after dirty, is_on, has_ek, ek_sha256 and the response's length. */
+#define RESPONSE_AT (HEADER + 3 + CR_SHA256_LEN + 4)
+
+static _Alignas(PAGE) uint8_t in[BUFFER];
+static _Alignas(PAGE) uint8_t out[BUFFER];
+
+struct serve {
+    int fd;
+    struct tpm *tpm;
+    unsigned dirty;         /* of this turn: which states the answer says have changed */
+    size_t response_len;    /* bytes at out + RESPONSE_AT */
+};
+
+enum { BOTH = TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE };
+
+static const struct tpm_ops ops;
+
+static int expect_end(const struct rd *r, struct vt_why *why)
+{
+    return rd_done(r) ? VT_OK : vt_fail(why, VT_EPROTO, "sandbox: malformed request");
+}
+
+static int do_manufacture(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    struct tpm_profile profile;
+    const uint8_t *seed = rd_take(r, CR_DRBG_SEED);
+    bool with_ek;
+    int err;
+
+    sandbox_rd_profile(r, &profile);
+    with_ek = rd_get8(r) != 0;
+    err = expect_end(r, why);
+    if (err)
+        return err;
+    err = tpm_manufacture(&s->tpm, &profile, seed, with_ek, &ops);
+    if (err)
+        return vt_fail(why, err, "manufacture: %s", vt_err_text(err));
+    s->dirty = BOTH;
+    return VT_OK;
+}
+
+static int do_thaw(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    const uint8_t *entropy = rd_take(r, 32);
+    struct tpm_blob permanent, volatile_state;
+    int err;
+
+    sandbox_rd_blob(r, &permanent, TPM_FROZEN_PERMANENT_MAX);
+    sandbox_rd_blob(r, &volatile_state, TPM_FROZEN_VOLATILE_MAX);
+    err = expect_end(r, why);
+    if (err)
+        return err;
+    err = tpm_thaw(&s->tpm, permanent.data, permanent.len, volatile_state.data, volatile_state.len, &ops, why);
+    if (err)
+        return vt_fail(why, err, "thaw: %s", vt_err_text(err));
+    tpm_stir(s->tpm, entropy, 32);
+    return VT_OK;
+}
+
+static void execute(struct serve *s, uint8_t locality, uint64_t now_us, const uint8_t *command, size_t len)
+{
+    s->response_len = TPM_BUFFER;
+    tpm_execute(s->tpm, locality, now_us, command, len, out + RESPONSE_AT, &s->response_len, &s->dirty);
+}
+
+static int do_execute(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    uint8_t locality = rd_get8(r);
+    uint64_t now_us = rd_get64(r);
+    struct tpm_blob command;
+    int err;
+
+    sandbox_rd_blob(r, &command, TPM_BUFFER);
+    err = expect_end(r, why);
+    if (err)
+        return err;
+    if (locality > 4)
+        return vt_fail(why, VT_EPROTO, "sandbox: locality %u", locality);
+    execute(s, locality, now_us, command.data, command.len);
+    return VT_OK;
+}
+
+/* TPM 1.2 Part 3, 3.2 TPM_Startup: tag, paramSize, ordinal, startupType. */
+static void startup(struct serve *s, uint64_t now_us, uint8_t kind)
+{
+    uint8_t command[12] = {0x00, 0xC1, 0, 0, 0, 12, 0, 0, 0, 0x99, 0x00, 0x01};
+
+    if (kind == SANDBOX_STARTUP_STATE)
+        command[11] = 2;
+    execute(s, 0, now_us, command, sizeof command);
+}
+
+static int do_power_on(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    uint64_t now_us = rd_get64(r);
+    uint8_t kind = rd_get8(r);
+    int err = expect_end(r, why);
+
+    if (err)
+        return err;
+    if (kind > SANDBOX_STARTUP_STATE)
+        return vt_fail(why, VT_EPROTO, "sandbox: startup %u", kind);
+    err = tpm_init(s->tpm);
+    if (err)
+        return vt_fail(why, err, "TPM_Init: %s", vt_err_text(err));
+    if (kind != SANDBOX_STARTUP_NONE)
+        startup(s, now_us, kind);
+    s->dirty = BOTH;
+    return VT_OK;
+}
+
+static int do_power_off(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    int err = expect_end(r, why);
+
+    if (err)
+        return err;
+    tpm_power_off(s->tpm);
+    s->dirty = BOTH;
+    return VT_OK;
+}
+
+static int do_platform(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    uint8_t act = rd_get8(r);
+    uint8_t locality = rd_get8(r);
+    struct wr answer = wr_to(out + RESPONSE_AT, TPM_BUFFER);
+    struct tpm_blob data;
+    uint32_t rc = 0;
+    int err;
+
+    sandbox_rd_blob(r, &data, SANDBOX_FRAME_MAX);
+    err = expect_end(r, why);
+    if (err)
+        return err;
+    s->dirty = BOTH;
+    switch (act) {
+    case SANDBOX_ACT_HASH_START:
+        rc = tpm_hash_start(s->tpm);
+        break;
+    case SANDBOX_ACT_HASH_DATA:
+        rc = tpm_hash_data(s->tpm, data.data, data.len);
+        s->dirty = TPM_DIRTY_VOLATILE;
+        break;
+    case SANDBOX_ACT_HASH_END:
+        rc = tpm_hash_end(s->tpm);
+        break;
+    case SANDBOX_ACT_GET_ESTABLISHED:
+        s->dirty = 0;
+        break;
+    case SANDBOX_ACT_RESET_ESTABLISHED:
+        rc = tpm_reset_established(s->tpm, locality);
+        break;
+    case SANDBOX_ACT_INIT:
+        err = tpm_init(s->tpm);
+        if (err)
+            return vt_fail(why, err, "TPM_Init: %s", vt_err_text(err));
+        break;
+    default:
+        return vt_fail(why, VT_EPROTO, "sandbox: platform act %u", act);
+    }
+    wr_put32(&answer, rc);
+    wr_put8(&answer, tpm_established(s->tpm));
+    s->response_len = answer.len;
+    return VT_OK;
+}
+
+#ifdef VTPM_TEST_HOOKS
+static int do_misbehave(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    int err = sandbox_misbehave(s->fd, rd_get8(r));
+
+    return vt_fail(why, err, "misbehaviour was not prevented");
+}
+#endif
+
+/* A sandbox is one instance: it gets its TPM once, before everything else. */
+static const struct request {
+    uint8_t type;
+    bool makes_tpm;
+    int (*fn)(struct serve *s, struct rd *r, struct vt_why *why);
+} requests[] = {
+    {SANDBOX_MANUFACTURE, true, do_manufacture},
+    {SANDBOX_THAW, true, do_thaw},
+    {SANDBOX_EXECUTE, false, do_execute},
+    {SANDBOX_POWER_ON, false, do_power_on},
+    {SANDBOX_POWER_OFF, false, do_power_off},
+    {SANDBOX_PLATFORM, false, do_platform},
+#ifdef VTPM_TEST_HOOKS
+    {SANDBOX_MISBEHAVE, true, do_misbehave},
+#endif
+};
+
+static int dispatch(struct serve *s, uint8_t type, struct rd *r, struct vt_why *why)
+{
+    s->dirty = 0;
+    s->response_len = 0;
+    for (size_t i = 0; i < VT_COUNT(requests); i++) {
+        if (requests[i].type != type)
+            continue;
+        if (requests[i].makes_tpm == (s->tpm != NULL))
+            return vt_fail(why, VT_EPROTO, "sandbox: request %u out of order", type);
+        return requests[i].fn(s, r, why);
+    }
+    return vt_fail(why, VT_EPROTO, "sandbox: unknown request %u", type);
+}
+
+/* One frozen state behind its length; empty unless `wanted`. */
+static int freeze(struct serve *s, struct wr *w, bool wanted,
+                  int (*fn)(const struct tpm *tpm, uint8_t *to, size_t *len))
+{
+    size_t len = w->cap - w->len - 4;
+    int err;
+
+    if (!wanted) {
+        wr_put32(w, 0);
+        return VT_OK;
+    }
+    err = fn(s->tpm, w->base + w->len + 4, &len);
+    if (err)
+        return err;
+    wr_put32(w, (uint32_t)len);
+    (void)wr_room(w, len);
+    return w->bad ? VT_ETOOBIG : VT_OK;
+}
+
+static int put_state(struct serve *s, struct wr *w)
+{
+    uint8_t ek[CR_SHA256_LEN] = {0};
+    bool has_ek = tpm_ek_sha256(s->tpm, ek);
+    int err;
+
+    wr_put8(w, (uint8_t)s->dirty);
+    wr_put8(w, tpm_is_on(s->tpm));
+    wr_put8(w, has_ek);
+    wr_copy(w, ek, sizeof ek);
+    wr_put32(w, (uint32_t)s->response_len);
+    (void)wr_room(w, s->response_len); /* it is there already */
+    err = freeze(s, w, s->dirty & TPM_DIRTY_VOLATILE, tpm_freeze_volatile);
+    return err ? err : freeze(s, w, s->dirty & TPM_DIRTY_PERMANENT, tpm_freeze_permanent);
+}
+
+static void put_failed(struct wr *w, int err, const struct vt_why *why)
+{
+    wr_put32(w, (uint32_t)err);
+    wr_copy(w, why->text, strlen(why->text));
+}
+
+static bool send_all(int fd, const uint8_t *bytes, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, bytes, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static void scrub(uint8_t *buffer, size_t used)
+{
+    vt_wipe(buffer, used);
+    if (used > KEEP_BELOW)
+        (void)madvise(buffer, BUFFER, MADV_DONTNEED);
+}
+
+/* Answers one request of `len` bytes at in + HEADER. False: the sandbox must end, *status says with what. */
+static bool turn(struct serve *s, size_t len, int *status)
+{
+    struct rd r = rd_from(in + HEADER, len);
+    struct wr w = wr_to(out, BUFFER);
+    struct vt_why why = {""};
+    bool sent;
+    int err = dispatch(s, in[4], &r, &why);
+
+    w.len = HEADER;
+    if (!err) {
+        err = put_state(s, &w);
+        if (err)
+            vt_fail(&why, err, "freeze: %s", vt_err_text(err));
+    }
+    if (err) {
+        w = wr_to(out, BUFFER);
+        w.len = HEADER;
+        put_failed(&w, err, &why);
+    }
+    out[4] = err ? SANDBOX_FAILED : SANDBOX_STATE;
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)((w.len - 4) >> (24 - 8 * i));
+    sent = send_all(s->fd, out, w.len);
+    scrub(out, VT_MAX(w.len, RESPONSE_AT + s->response_len));
+    *status = err ? EXIT_REFUSED : EXIT_IO;
+    return !err && sent;
+}
+
+/* Reads until a whole frame is there. 0: closed in between two requests; -1: anything else that is no request. */
+static ssize_t receive(int fd)
+{
+    size_t have = 0, want = HEADER;
+
+    while (have < want) {
+        ssize_t n = read(fd, in + have, BUFFER - have);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return have || n ? -1 : 0;
+        have += (size_t)n;
+        if (have >= 4) {
+            size_t len = (size_t)in[0] << 24 | (size_t)in[1] << 16 | (size_t)in[2] << 8 | in[3];
+
+            if (len < 1 || len > SANDBOX_FRAME_MAX)
+                return -1;
+            want = 4 + len;
+        }
+    }
+    return have == want ? (ssize_t)have : -1; /* one request at a time */
+}
+
+int sandbox_serve(int fd)
+{
+    struct serve s = {.fd = fd};
+    int status = EXIT_CLOSED;
+
+    for (;;) {
+        ssize_t n = receive(fd);
+        bool go_on;
+
+        if (n <= 0) {
+            status = n ? EXIT_IO : EXIT_CLOSED;
+            break;
+        }
+        go_on = turn(&s, (size_t)n - HEADER, &status);
+        scrub(in, (size_t)n);
+        if (!go_on)
+            break;
+    }
+    tpm_free(s.tpm);
+    return status;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a broken or hostile sandbox tries, and that the broker learns of it in words. */
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/unit/sandbox_fixture.h"
+
+/* Runs one deed; the process must end and no answer come. */
+static struct box *stopped(struct sb *sb, uint8_t deed)
+{
+    struct box *box = box_new(sb);
+
+    box_misbehave(box, deed);
+    box_wait_gone(sb, box);
+    assert_int_equal(box->replies, 0);
+    assert_int_equal(box->gone, 1);
+    return box;
+}
+
+static void forbids(struct sb *sb, uint8_t deed, long number)
+{
+    struct box *box = stopped(sb, deed);
+    char text[64];
+
+    snprintf(text, sizeof text, "forbidden system call %ld (pid ", number);
+    if (!strstr(box->why, text))
+        fail_msg("deed %u: expected \"%s\", got \"%s\"", deed, text, box->why);
+    box_free(box);
+}
+
+static void test_sandbox__forbidden_calls__named_by_number(void **state)
+{
+    struct sb *sb = *state;
+
+    sb_start(sb, 0);
+    forbids(sb, DEED_OPEN, SYS_openat);
+    forbids(sb, DEED_SOCKET, SYS_socket);
+    forbids(sb, DEED_FORK, SYS_clone);
+    forbids(sb, DEED_KILL, SYS_kill);
+#ifndef VTPM_WIDE_SECCOMP
+    forbids(sb, DEED_MAP_CODE, SYS_mmap);
+#endif
+}
+
+#ifndef VTPM_WIDE_SECCOMP
+static void test_sandbox__allocates_without_end__meets_its_limit(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+    struct rd r;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_misbehave(box, DEED_ALLOCATE);
+    assert_true(sb_until(sb, &box->replies, 1, 20000));
+    assert_int_equal(box->type, SANDBOX_FAILED);
+    r = rd_from(box->payload, box->len);
+    assert_int_equal((int32_t)rd_get32(&r), VT_ENOMEM);
+    box_wait_gone(sb, box);
+    assert_non_null(strstr(box->why, "exit status 1"));
+    box_free(box);
+}
+#endif
+
+static void test_sandbox__crash_abort_exit__reported(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start(sb, 0);
+    box = stopped(sb, DEED_CRASH);
+#ifndef VTPM_WIDE_SECCOMP
+    assert_non_null(strstr(box->why, "killed by signal 11"));
+#endif
+    box_free(box);
+    box = stopped(sb, DEED_ABORT);
+#ifndef VTPM_WIDE_SECCOMP
+    assert_non_null(strstr(box->why, "it aborted"));
+#endif
+    box_free(box);
+    box = stopped(sb, DEED_EXIT);
+    assert_non_null(strstr(box->why, "exit status 7"));
+    box_free(box);
+}
+
+static void test_sandbox__reply_is_no_frame__killed(void **state)
+{
+    static const uint8_t deeds[] = {DEED_LONG_FRAME, DEED_TWO_REPLIES, DEED_EMPTY_FRAME};
+    struct sb *sb = *state;
+
+    sb_start(sb, 0);
+    for (size_t i = 0; i < sizeof deeds; i++) {
+        struct box *box = stopped(sb, deeds[i]);
+
+        assert_non_null(strstr(box->why, "not one frame"));
+        box_free(box);
+    }
+}
+
+static void test_sandbox__no_answer_in_time__killed(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box, *other;
+    pid_t pid;
+
+    sb_start(sb, 300);
+    other = box_new(sb);
+    box_manufacture(sb, other, 0, false);
+    box = box_new(sb);
+    box_misbehave(box, DEED_SPIN);
+    sb_run_for(sb, 50);
+    pid = engine_pid(box->engine);
+    assert_true(pid > 0);
+    assert_int_equal(box->gone, 0);
+    box_wait_gone(sb, box);
+    assert_non_null(strstr(box->why, "no answer within 300 ms"));
+    assert_true(process_ends(pid));
+    /* The limit is of requests: an idle engine has none. */
+    sb_run_for(sb, 400);
+    assert_int_equal(other->gone, 0);
+    box_free(box);
+    box_free(other);
+}
+
+static void test_sandbox__request_out_of_order__fails_and_ends(void **state)
+{
+    static const uint8_t requests[] = {SANDBOX_EXECUTE, SANDBOX_POWER_ON, SANDBOX_POWER_OFF, SANDBOX_PLATFORM, 99};
+    struct sb *sb = *state;
+
+    sb_start(sb, 0);
+    for (size_t i = 0; i < sizeof requests; i++) {
+        struct box *box = box_new(sb);
+        struct rd r;
+
+        box_ask(sb, box, requests[i], NULL, 0);
+        assert_int_equal(box->type, SANDBOX_FAILED);
+        r = rd_from(box->payload, box->len);
+        assert_int_equal((int32_t)rd_get32(&r), VT_EPROTO);
+        box_wait_gone(sb, box);
+        assert_int_equal(box->gone, 1);
+        box_free(box);
+    }
+}
+
+static void test_sandbox__damaged_state__says_why(void **state)
+{
+    const struct tpm_blob bad = {20, (const uint8_t *)"this is not a state."}, none = {0, NULL};
+    struct sb *sb = *state;
+    struct box *box;
+    struct rd r;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_thaw(sb, box, &bad, &none);
+    assert_int_equal(box->type, SANDBOX_FAILED);
+    r = rd_from(box->payload, box->len);
+    assert_int_equal((int32_t)rd_get32(&r), VT_EDAMAGED);
+    assert_true(r.left > 0);
+    box_free(box);
+}
+
+static void test_zygote__killed__restarts_and_its_sandboxes_die(void **state)
+{
+    struct sb *sb = *state;
+    struct box *idle, *spinning;
+    pid_t zygote, engine;
+
+    sb_start(sb, 0);
+    zygote = zygote_pid(sb->zygote);
+    idle = box_new(sb);
+    box_manufacture(sb, idle, 0, false);
+    spinning = box_new(sb);
+    sb_run_for(sb, 50);
+    engine = engine_pid(spinning->engine);
+    box_misbehave(spinning, DEED_SPIN);
+    spinning->free_when_gone = true;
+    sb_run_for(sb, 50);
+    assert_int_equal(kill(zygote, SIGKILL), 0);
+    box_wait_gone(sb, idle);
+    box_wait_gone(sb, spinning);
+    assert_non_null(strstr(idle->why, "zygote died"));
+    assert_true(process_ends(engine));
+    assert_true(sb_until(sb, &sb->ready, 2, 30000));
+    assert_true(zygote_pid(sb->zygote) != zygote);
+    box_free(idle);
+    box_free(spinning);
+
+    idle = box_new(sb);
+    box_manufacture(sb, idle, 0, false);
+    assert_true(idle->is_state);
+    box_free(idle);
+}
+
+static void test_zygote__killed_in_between__waiting_engine_gets_the_next(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start_path(sb, ENGINE_PATH, 0);
+    box = box_new(sb);
+    assert_int_equal(kill(zygote_pid(sb->zygote), SIGKILL), 0);
+    box_manufacture(sb, box, 0, false);
+    assert_true(box->is_state);
+    assert_int_equal(box->gone, 0);
+    assert_true(sb->unready >= 1);
+    box_free(box);
+}
+
+static void test_zygote__stopped__engine_is_given_up_in_time(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+    pid_t zygote;
+
+    sb_start(sb, 100);
+    zygote = zygote_pid(sb->zygote);
+    assert_int_equal(kill(zygote, SIGSTOP), 0);
+    box = box_new(sb);
+    box_send(box, SANDBOX_POWER_OFF, NULL, 0);
+    assert_true(sb_until(sb, &box->gone, 1, 10000));
+    assert_non_null(strstr(box->why, "no answer within 100 ms"));
+    box_free(box);
+    kill(zygote, SIGCONT);
+}
+
+static void test_zygote__program_missing__names_it(void **state)
+{
+    const struct zygote_config config = {.engine_path = "/nonexistent/vtpm-engine"};
+    struct sb *sb = *state;
+    struct vt_why why = {""};
+
+    assert_int_equal(zygote_start(&sb->zygote, sb->loop, &config, &why), VT_EIO);
+    assert_non_null(strstr(why.text, "/nonexistent/vtpm-engine"));
+    assert_null(sb->zygote);
+}
+
+static void test_zygote__program_is_another__told_and_tried_again(void **state)
+{
+    struct sb *sb = *state;
+
+    sb_start_path(sb, "/bin/true", 0);
+    assert_true(sb_until(sb, &sb->unready, 2, 10000));
+    assert_int_equal(sb->ready_err, VT_EIO);
+    assert_false(zygote_is_ready(sb->zygote));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sb_setup, sb_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_sandbox__forbidden_calls__named_by_number),
+#ifndef VTPM_WIDE_SECCOMP
+        TEST(test_sandbox__allocates_without_end__meets_its_limit),
+#endif
+        TEST(test_sandbox__crash_abort_exit__reported),
+        TEST(test_sandbox__reply_is_no_frame__killed),
+        TEST(test_sandbox__no_answer_in_time__killed),
+        TEST(test_sandbox__request_out_of_order__fails_and_ends),
+        TEST(test_sandbox__damaged_state__says_why),
+        TEST(test_zygote__killed__restarts_and_its_sandboxes_die),
+        TEST(test_zygote__killed_in_between__waiting_engine_gets_the_next),
+        TEST(test_zygote__stopped__engine_is_given_up_in_time),
+        TEST(test_zygote__program_missing__names_it),
+        TEST(test_zygote__program_is_another__told_and_tried_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
