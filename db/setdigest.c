@@ -172,36 +172,62 @@ static int verify_head(const struct db_mac *mac, struct conn *conn, struct vt_wh
     return vt_fail(named, VT_EDAMAGED, "event %lld was altered", (long long)event.id);
 }
 
+struct sealed {
+    bool there;
+    uint64_t generation, rows;
+    uint8_t mac[DB_HASH];
+};
+
+static int read_sealed(struct conn *conn, struct sealed *out)
+{
+    struct q q;
+
+    memset(out, 0, sizeof *out);
+    q_open(&q, conn, R_META);
+    if (q_row(&q)) {
+        out->generation = (uint64_t)q_get_i64(&q, 0);
+        out->rows = (uint64_t)q_get_i64(&q, 1);
+        out->there = q_get_blob(&q, 2, out->mac, sizeof out->mac) == sizeof out->mac;
+    }
+    return q_close(&q);
+}
+
+static bool same_mac(const struct db_set *set, const struct db_mac *mac, const struct sealed *sealed)
+{
+    uint8_t computed[DB_HASH];
+
+    mac->seal(mac->ctx, set->digest, set->generation, set->rows, computed);
+    return vt_ct_equal(sealed->mac, computed, sizeof computed) && sealed->rows == set->rows;
+}
+
+/* Always VT_EDAMAGED, unless even the explanation cannot be read. */
+static int name_damage(struct conn *conn, const struct db_set *set, const struct sealed *sealed, struct vt_why *named)
+{
+    int err = set_explain(conn, named);
+
+    if (err && err != VT_EDAMAGED)
+        return err;
+    if (sealed->rows == set->rows)
+        return VT_EDAMAGED;
+    return vt_fail(named, VT_EDAMAGED, "there are %llu rows instead of %llu", (unsigned long long)set->rows,
+                   (unsigned long long)sealed->rows);
+}
+
 int set_verify(struct db_set *set, const struct db_mac *mac, struct conn *conn, struct vt_why *named)
 {
-    uint8_t stored[DB_HASH] = {0}, computed[DB_HASH];
-    uint64_t generation = 0;
-    struct q q;
-    bool there, sealed = false;
-    int err, named_err;
+    struct sealed sealed;
+    int err = read_sealed(conn, &sealed);
 
-    q_open(&q, conn, R_META);
-    there = q_row(&q);
-    if (there) {
-        generation = (uint64_t)q_get_i64(&q, 0);
-        sealed = q_get_blob(&q, 2, stored, sizeof stored) == sizeof stored;
-    }
-    err = q_close(&q);
     if (!err)
         err = set_scan(set, mac, conn);
-    if (!err && (!there || !sealed))
+    if (err)
+        set->rows = sealed.rows; /* counted half way: says nothing */
+    set->generation = sealed.generation;
+    if (!err && !sealed.there)
         err = vt_fail(named, VT_EDAMAGED, "it has no MAC: it was removed, or `init` did not finish");
-    if (!err) {
-        set->generation = generation;
-        mac->seal(mac->ctx, set->digest, generation, set->rows, computed);
-        if (vt_ct_equal(stored, computed, sizeof stored))
-            return verify_head(mac, conn, named);
-        err = VT_EDAMAGED;
-    }
-    if (err != VT_EDAMAGED)
-        return err;
-    named_err = set_explain(conn, named);
-    return named_err && named_err != VT_EDAMAGED ? named_err : VT_EDAMAGED;
+    if (!err && same_mac(set, mac, &sealed))
+        return verify_head(mac, conn, named);
+    return err && err != VT_EDAMAGED ? err : name_damage(conn, set, &sealed, named);
 }
 
 /* Each selects the uuid of the first offender; the text stands around it. */

@@ -637,6 +637,8 @@ void relay_detach(struct relay *relay, bool off)
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Detach detach = VTPM__DETACH__INIT;
 
+    if (relay->ended)
+        return;
     detach.off = off;
     BODY(msg, DETACH, detach, &detach);
     if (relay->state == READY && !relay->command.bytes)

@@ -97,7 +97,7 @@ static int write_all(int fd, const uint8_t *bytes, size_t len)
 
 int secret_file_sync_dir(const char *path)
 {
-    char dir[1040];
+    char dir[4096];
     const char *slash = strrchr(path, '/');
     size_t len = slash ? (size_t)(slash - path) : 0;
     int fd, err;

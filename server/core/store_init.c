@@ -126,15 +126,15 @@ static int start_db(struct init *in, struct vt_why *why)
         return vt_fail(why, err, "no random numbers from the operating system");
     vt_uuid_from_random(&in->store, random);
     err = db_create(in->dir, &in->store, why);
-    if (err)
-        return err;
-    in->made_store = true;
-    err = db_open(&config, &in->db, why);
+    /* These two say that somebody else is at work here: then nothing is ours to remove. */
+    in->made_store = err != VT_ECONFLICT && err != VT_EEXISTS;
+    if (!err)
+        err = db_open(&config, &in->db, why);
     if (!err)
         err = keys_new(&in->keys, &in->master, &in->store, why);
     if (!err)
         err = db_start(in->db, keys_mac(in->keys), true, why);
-    return err;
+    return err ? vt_fail(why, err, "%s: the store cannot be made: %s", in->dir, vt_err_text(err)) : VT_OK;
 }
 
 struct put {
@@ -211,6 +211,7 @@ static void remove_in(const char *dir, const char *name)
 static void undo(const struct init *in)
 {
     static const char *const files[] = {"vtpm.db", "vtpm.db-wal", "vtpm.db-shm", "vtpm.db-journal"};
+    /* The lock file too, if it came with this store: after db_close nobody holds it. */
 
     for (size_t i = 0; in->made_store && i < VT_COUNT(files); i++)
         remove_in(in->dir, files[i]);
@@ -221,6 +222,16 @@ static void undo(const struct init *in)
             unlink(in->specs[i].arg);
     if (in->made_dir)
         rmdir(in->dir);
+}
+
+/* The files in DIR, and DIR in the directory above it. */
+static int sync_dirs(const char *dir)
+{
+    char path[4096];
+
+    if (!path_in(path, sizeof path, dir, "vtpm.db"))
+        return VT_ETOOBIG;
+    return secret_file_sync_dir(path) || secret_file_sync_dir(dir) ? VT_EIO : VT_OK;
 }
 
 int store_init(const char *dir, const struct keyslot_spec *specs, size_t count, char recovery[RECOVERY_TEXT], struct vt_why *why)
@@ -239,7 +250,7 @@ int store_init(const char *dir, const struct keyslot_spec *specs, size_t count, 
     if (!err)
         err = put_slots(&in, recovery, why);
     release(&in);
-    if (!err && (secret_file_sync_dir(dir) || !exists_in(dir, "vtpm.db")))
+    if (!err && sync_dirs(dir))
         err = vt_fail(why, VT_EIO, "%s: cannot be synced to disk", dir);
     if (err) {
         undo(&in);

@@ -102,6 +102,10 @@ void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *s
     uint8_t bytes[2 + TPM_PCR_BYTES + 4 + TPM_NUM_PCR * TPM_DIGEST_LEN];
     struct wr w = wr_to(bytes, sizeof bytes);
 
+    /* Part 2, 5.4: of nothing it is all zeros. */
+    memset(out, 0, TPM_DIGEST_LEN);
+    if (!tpm_pcr_any_selected(select))
+        return;
     pcr_composite_write(&w, tpm, select);
     cr_sha1(out, bytes, w.len);
 }

@@ -134,7 +134,7 @@ int tpm_make_rsa(struct tpm *tpm, struct cr_rsa_key *key, unsigned bits, uint32_
 
 int tpm_make_ek(struct tpm *tpm, unsigned bits)
 {
-    CR_SECRET_RSA rsa = {{0}};
+    CR_SECRET_RSA rsa = {.pub = {0}};
     int err = tpm_make_rsa(tpm, &rsa, bits, EXPONENT);
 
     if (err)

@@ -96,9 +96,10 @@ static int pack_reply(struct admin_conn *c, const Vtpm__AdminReply *reply)
 
 static void reply_error(struct admin_conn *c, int err, const char *text)
 {
-    Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     struct vt_why why = {0};
+    Vtpm__AdminReply reply;
 
+    vtpm__admin_reply__init(&reply);
     reply.err = vt_fail(&why, err, "%s", text);
     reply.text = why.text;
     if (pack_reply(c, &reply))

@@ -124,7 +124,7 @@ void tcp_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer
     peer->is_tcp = peer->is_remote = true;
     memcpy(&addr.sa, from, sizeof addr.sa);
     set_text(&addr);
-    snprintf(peer->text, sizeof peer->text, "%s", addr.text);
+    snprintf(peer->text, sizeof peer->text, "%.*s", (int)sizeof peer->text - 1, addr.text);
     /* Whoever has one IPv6 address has the /64 around it. */
     if (addr.sa.any.sa_family == AF_INET)
         memcpy(peer->group, &addr.sa.in.sin_addr, 4);

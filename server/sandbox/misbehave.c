@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "server/base/alloc.h"
+#include "server/crypto/crypto.h"
 #include "server/sandbox/sandbox.h"
 
 static int say(int fd, const char *bytes, size_t len)
@@ -48,6 +48,19 @@ static int spin(void)
     return VT_EFAIL;
 }
 
+static int crypto(void)
+{
+    static const uint8_t seed[CR_DRBG_SEED] = {3};
+    struct cr_drbg drbg;
+    CR_SECRET_RSA key;
+    int err = cr_self_test(NULL);
+
+    cr_drbg_init(&drbg, seed, NULL, 0);
+    if (!err)
+        err = cr_rsa_generate(&key, 2048, 65537, &drbg);
+    return err ? err : VT_EFAIL;
+}
+
 /* The bare calls: the C library may take another one than its name says. */
 int sandbox_misbehave(int fd, uint8_t what)
 {
@@ -78,6 +91,8 @@ int sandbox_misbehave(int fd, uint8_t what)
         return say(fd, "\x00\x00\x00\x00", 4);
     case DEED_KILL:
         return kill(getpid(), 0) ? VT_EIO : VT_EFAIL;
+    case DEED_CRYPTO:
+        return crypto();
     default:
         return VT_EUSAGE;
     }

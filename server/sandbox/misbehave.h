@@ -5,7 +5,7 @@
 
 #include "server/base/base.h"
 
-/* Request {what u8}. A deed that was not prevented is answered with SANDBOX_FAILED. */
+/* Request {what u8}. A deed that was not prevented is answered with SANDBOX_FAILED and VT_EFAIL. */
 #define SANDBOX_MISBEHAVE 200
 
 enum sandbox_deed {
@@ -22,6 +22,7 @@ enum sandbox_deed {
     DEED_TWO_REPLIES,
     DEED_EMPTY_FRAME,
     DEED_KILL,
+    DEED_CRYPTO,        /* no misdeed: all self-tests, to show that the filter lets every primitive work */
 };
 
 #ifdef VTPM_TEST_HOOKS

@@ -322,5 +322,8 @@ int sandbox_zygote(int control_fd)
         err = prepare(&why);
     if (tell_ready(&z, err, &why) || err)
         return 1;
-    return serve(&z) == VT_ECLOSED ? 0 : 1;
+    err = serve(&z);
+    VT_LIST_EACH(&z.children, node)
+        child_free(VT_LIST_ENTRY(node, struct child, node));
+    return err == VT_ECLOSED ? 0 : 1;
 }

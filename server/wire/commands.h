@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For every row of ordinals.def, say LoadKey2: struct load_key2_in and struct load_key2_out (params.h), and
- * rd_load_key2_in, wr_load_key2_in, rd_load_key2_out, wr_load_key2_out. The TPM reads requests and writes responses;
- * its clients (hwtpm, tests) the other way round. Any thread.
+ * rd_load_key2_in, wr_load_key2_in, rd_load_key2_out, wr_load_key2_out. The TPM reads requests and writes
+ * responses; its clients (hwtpm, tests) the other way round. Any thread.
  */
 #ifndef VTPM_WIRE_COMMANDS_H
 #define VTPM_WIRE_COMMANDS_H

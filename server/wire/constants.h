@@ -1,127 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The numbers of TPM Main 1.2, Parts 2 and 3, under the specification's own names. Values with the top bit set
- * are macros (an enumerator is an int); so are bit masks, to stay unsigned.
+ * The numbers of TPM Main 1.2, Parts 2 and 3, under the specification's own names. Values with the top bit
+ * set are macros (an enumerator is an int); so are bit masks, to stay unsigned.
  */
 #ifndef VTPM_WIRE_CONSTANTS_H
 #define VTPM_WIRE_CONSTANTS_H
 
-#include "server/base/base.h"
-
-/* Part 2, 16: return codes. */
-typedef uint32_t tpm_rc;
-
-enum {
-    TPM_SUCCESS = 0,
-    TPM_AUTHFAIL = 0x001,
-    TPM_BADINDEX = 0x002,
-    TPM_BAD_PARAMETER = 0x003,
-    TPM_AUDITFAILURE = 0x004,
-    TPM_CLEAR_DISABLED = 0x005,
-    TPM_DEACTIVATED = 0x006,
-    TPM_DISABLED = 0x007,
-    TPM_DISABLED_CMD = 0x008,
-    TPM_FAIL = 0x009,
-    TPM_BAD_ORDINAL = 0x00A,
-    TPM_INSTALL_DISABLED = 0x00B,
-    TPM_INVALID_KEYHANDLE = 0x00C,
-    TPM_KEYNOTFOUND = 0x00D,
-    TPM_INAPPROPRIATE_ENC = 0x00E,
-    TPM_MIGRATEFAIL = 0x00F,
-    TPM_INVALID_PCR_INFO = 0x010,
-    TPM_NOSPACE = 0x011,
-    TPM_NOSRK = 0x012,
-    TPM_NOTSEALED_BLOB = 0x013,
-    TPM_OWNER_SET = 0x014,
-    TPM_RESOURCES = 0x015,
-    TPM_SHORTRANDOM = 0x016,
-    TPM_SIZE = 0x017,
-    TPM_WRONGPCRVAL = 0x018,
-    TPM_BAD_PARAM_SIZE = 0x019,
-    TPM_SHA_THREAD = 0x01A,
-    TPM_SHA_ERROR = 0x01B,
-    TPM_FAILEDSELFTEST = 0x01C,
-    TPM_AUTH2FAIL = 0x01D,
-    TPM_BADTAG = 0x01E,
-    TPM_IOERROR = 0x01F,
-    TPM_ENCRYPT_ERROR = 0x020,
-    TPM_DECRYPT_ERROR = 0x021,
-    TPM_INVALID_AUTHHANDLE = 0x022,
-    TPM_NO_ENDORSEMENT = 0x023,
-    TPM_INVALID_KEYUSAGE = 0x024,
-    TPM_WRONG_ENTITYTYPE = 0x025,
-    TPM_INVALID_POSTINIT = 0x026,
-    TPM_INAPPROPRIATE_SIG = 0x027,
-    TPM_BAD_KEY_PROPERTY = 0x028,
-    TPM_BAD_MIGRATION = 0x029,
-    TPM_BAD_SCHEME = 0x02A,
-    TPM_BAD_DATASIZE = 0x02B,
-    TPM_BAD_MODE = 0x02C,
-    TPM_BAD_PRESENCE = 0x02D,
-    TPM_BAD_VERSION = 0x02E,
-    TPM_NO_WRAP_TRANSPORT = 0x02F,
-    TPM_AUDITFAIL_UNSUCCESSFUL = 0x030,
-    TPM_AUDITFAIL_SUCCESSFUL = 0x031,
-    TPM_NOTRESETABLE = 0x032,
-    TPM_NOTLOCAL = 0x033,
-    TPM_BAD_TYPE = 0x034,
-    TPM_INVALID_RESOURCE = 0x035,
-    TPM_NOTFIPS = 0x036,
-    TPM_INVALID_FAMILY = 0x037,
-    TPM_NO_NV_PERMISSION = 0x038,
-    TPM_REQUIRES_SIGN = 0x039,
-    TPM_KEY_NOTSUPPORTED = 0x03A,
-    TPM_AUTH_CONFLICT = 0x03B,
-    TPM_AREA_LOCKED = 0x03C,
-    TPM_BAD_LOCALITY = 0x03D,
-    TPM_READ_ONLY = 0x03E,
-    TPM_PER_NOWRITE = 0x03F,
-    TPM_FAMILYCOUNT = 0x040,
-    TPM_WRITE_LOCKED = 0x041,
-    TPM_BAD_ATTRIBUTES = 0x042,
-    TPM_INVALID_STRUCTURE = 0x043,
-    TPM_KEY_OWNER_CONTROL = 0x044,
-    TPM_BAD_COUNTER = 0x045,
-    TPM_NOT_FULLWRITE = 0x046,
-    TPM_CONTEXT_GAP = 0x047,
-    TPM_MAXNVWRITES = 0x048,
-    TPM_NOOPERATOR = 0x049,
-    TPM_RESOURCEMISSING = 0x04A,
-    TPM_DELEGATE_LOCK = 0x04B,
-    TPM_DELEGATE_FAMILY = 0x04C,
-    TPM_DELEGATE_ADMIN = 0x04D,
-    TPM_TRANSPORT_NOTEXCLUSIVE = 0x04E,
-    TPM_OWNER_CONTROL = 0x04F,
-    TPM_DAA_RESOURCES = 0x050,
-    TPM_DAA_INPUT_DATA0 = 0x051,
-    TPM_DAA_INPUT_DATA1 = 0x052,
-    TPM_DAA_ISSUER_SETTINGS = 0x053,
-    TPM_DAA_TPM_SETTINGS = 0x054,
-    TPM_DAA_STAGE = 0x055,
-    TPM_DAA_ISSUER_VALIDITY = 0x056,
-    TPM_DAA_WRONG_W = 0x057,
-    TPM_BAD_HANDLE = 0x058,
-    TPM_BAD_DELEGATE = 0x059,
-    TPM_BADCONTEXT = 0x05A,
-    TPM_TOOMANYCONTEXTS = 0x05B,
-    TPM_MA_TICKET_SIGNATURE = 0x05C,
-    TPM_MA_DESTINATION = 0x05D,
-    TPM_MA_SOURCE = 0x05E,
-    TPM_MA_AUTHORITY = 0x05F,
-    TPM_PERMANENTEK = 0x061,
-    TPM_BAD_SIGNATURE = 0x062,
-    TPM_NOCONTEXTSPACE = 0x063,
-    TPM_RETRY = 0x800,
-    TPM_NEEDS_SELFTEST = 0x801,
-    TPM_DOING_SELFTEST = 0x802,
-    TPM_DEFEND_LOCK_RUNNING = 0x803,
-};
-#define TPM_NON_FATAL 0x00000800u
-#define TPM_VENDOR_ERROR 0x00000400u /* TPM_Vendor_Specific32 */
+#include "server/wire/permissions.h"
+#include "server/wire/return_codes.h"
 
 /* Part 2, 17: ordinals, TPM_ORD_Extend and so on; the platform's own two as TPM_ORD_TSC_x. */
 enum tpm_ordinal {
-#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths) TPM_ORD_##name = (ordinal),
+#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths)                         \
+    TPM_ORD_##name = (ordinal),
 #include "server/wire/ordinals.def"
 #undef ORDINAL
 };
@@ -487,7 +378,7 @@ enum {
 #define TPM_TRANSPORT_LOG       0x00000002u
 #define TPM_TRANSPORT_EXCLUSIVE 0x00000004u
 
-/* Part 2, 19.1: TPM_NV_INDEX. Index 0 with NV_DefineSpace and bits T, P, U, D: 19.1. */
+/* Part 2, 19.1: TPM_NV_INDEX; T, P, U and D are the bits of the entity that defined it. */
 #define TPM_NV_INDEX_LOCK            0xFFFFFFFFu
 #define TPM_NV_INDEX0                0x00000000u
 #define TPM_NV_INDEX_DIR             0x10000001u
@@ -522,77 +413,13 @@ enum {
 #define TPM_NV_PER_OWNERWRITE    0x00000002u
 #define TPM_NV_PER_PPWRITE       0x00000001u
 
-/* Part 2, 20.2.1: delegated owner permissions, per1. Bit 31 and all of per2 must be zero. */
-#define TPM_DELEGATE_SetOrdinalAuditStatus          0x40000000u
-#define TPM_DELEGATE_DirWriteAuth                   0x20000000u
-#define TPM_DELEGATE_CMK_ApproveMA                  0x10000000u
-#define TPM_DELEGATE_NV_WriteValue                  0x08000000u
-#define TPM_DELEGATE_CMK_CreateTicket               0x04000000u
-#define TPM_DELEGATE_NV_ReadValue                   0x02000000u
-#define TPM_DELEGATE_Delegate_LoadOwnerDelegation   0x01000000u
-#define TPM_DELEGATE_DAA_Join                       0x00800000u
-#define TPM_DELEGATE_AuthorizeMigrationKey          0x00400000u
-#define TPM_DELEGATE_CreateMaintenanceArchive       0x00200000u
-#define TPM_DELEGATE_LoadMaintenanceArchive         0x00100000u
-#define TPM_DELEGATE_KillMaintenanceFeature         0x00080000u
-#define TPM_DELEGATE_OwnerReadInternalPub           0x00040000u
-#define TPM_DELEGATE_ResetLockValue                 0x00020000u
-#define TPM_DELEGATE_OwnerClear                     0x00010000u
-#define TPM_DELEGATE_DisableOwnerClear              0x00008000u
-#define TPM_DELEGATE_NV_DefineSpace                 0x00004000u
-#define TPM_DELEGATE_OwnerSetDisable                0x00002000u
-#define TPM_DELEGATE_SetCapability                  0x00001000u
-#define TPM_DELEGATE_MakeIdentity                   0x00000800u
-#define TPM_DELEGATE_ActivateIdentity               0x00000400u
-#define TPM_DELEGATE_OwnerReadPubek                 0x00000200u
-#define TPM_DELEGATE_DisablePubekRead               0x00000100u
-#define TPM_DELEGATE_SetRedirection                 0x00000080u
-#define TPM_DELEGATE_FieldUpgrade                   0x00000040u
-#define TPM_DELEGATE_Delegate_UpdateVerification    0x00000020u
-#define TPM_DELEGATE_CreateCounter                  0x00000010u
-#define TPM_DELEGATE_ReleaseCounterOwner            0x00000008u
-#define TPM_DELEGATE_DelegateManage                 0x00000004u
-#define TPM_DELEGATE_Delegate_CreateOwnerDelegation 0x00000002u
-#define TPM_DELEGATE_DAA_Sign                       0x00000001u
-
-/* Part 2, 20.2.3: delegated key permissions, per1. */
-#define TPM_KEY_DELEGATE_CMK_ConvertMigration   0x10000000u
-#define TPM_KEY_DELEGATE_TickStampBlob          0x08000000u
-#define TPM_KEY_DELEGATE_ChangeAuthAsymStart    0x04000000u
-#define TPM_KEY_DELEGATE_ChangeAuthAsymFinish   0x02000000u
-#define TPM_KEY_DELEGATE_CMK_CreateKey          0x01000000u
-#define TPM_KEY_DELEGATE_MigrateKey             0x00800000u
-#define TPM_KEY_DELEGATE_LoadKey2               0x00400000u
-#define TPM_KEY_DELEGATE_EstablishTransport     0x00200000u
-#define TPM_KEY_DELEGATE_ReleaseTransportSigned 0x00100000u
-#define TPM_KEY_DELEGATE_Quote2                 0x00080000u
-#define TPM_KEY_DELEGATE_Sealx                  0x00040000u
-#define TPM_KEY_DELEGATE_MakeIdentity           0x00020000u
-#define TPM_KEY_DELEGATE_ActivateIdentity       0x00010000u
-#define TPM_KEY_DELEGATE_GetAuditDigestSigned   0x00008000u
-#define TPM_KEY_DELEGATE_Sign                   0x00004000u
-#define TPM_KEY_DELEGATE_CertifyKey2            0x00002000u
-#define TPM_KEY_DELEGATE_CertifyKey             0x00001000u
-#define TPM_KEY_DELEGATE_CreateWrapKey          0x00000800u
-#define TPM_KEY_DELEGATE_CMK_CreateBlob         0x00000400u
-#define TPM_KEY_DELEGATE_CreateMigrationBlob    0x00000200u
-#define TPM_KEY_DELEGATE_ConvertMigrationBlob   0x00000100u
-#define TPM_KEY_DELEGATE_CreateKeyDelegation    0x00000080u
-#define TPM_KEY_DELEGATE_ChangeAuth             0x00000040u
-#define TPM_KEY_DELEGATE_GetPubKey              0x00000020u
-#define TPM_KEY_DELEGATE_UnBind                 0x00000010u
-#define TPM_KEY_DELEGATE_Quote                  0x00000008u
-#define TPM_KEY_DELEGATE_Unseal                 0x00000004u
-#define TPM_KEY_DELEGATE_Seal                   0x00000002u
-#define TPM_KEY_DELEGATE_LoadKey                0x00000001u
-
-/* Part 2, 20.12: TPM_DELEGATE_TYPE. */
+/* Part 2, 20.8: delegateType of TPM_DELEGATIONS. */
 enum {
     TPM_DEL_OWNER_BITS = 0x01,
     TPM_DEL_KEY_BITS = 0x02,
 };
 
-/* Part 2, 20.14: TPM_FAMILY_OPERATION. */
+/* Part 2, 20.15: TPM_FAMILY_OPERATION. */
 enum {
     TPM_FAMILY_CREATE = 0x01,
     TPM_FAMILY_ENABLE = 0x02,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bounded cursors over TPM bytes (big-endian). Once a read or write does not fit, the cursor is `bad` and stays bad;
- * later calls return zeros or do nothing. So a decoder reads everything and asks once. Arithmetic on lengths is done
- * in rd_take and wr_room only. Any thread; borrow their memory.
+ * Bounded cursors over TPM bytes (big-endian). Once a read or write does not fit, the cursor is `bad` and
+ * stays bad; later calls return zeros or do nothing. So a decoder reads everything and asks once. Arithmetic
+ * on lengths is done in rd_take and wr_room only. Any thread; borrow their memory.
  */
 #ifndef VTPM_WIRE_CURSOR_H
 #define VTPM_WIRE_CURSOR_H

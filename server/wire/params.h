@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parameters of every ordinal, TPM Main 1.2, Part 3, as field lists (schema.h): IN_x of the request, OUT_x of the
- * successful response. Not in them: header, handles outside of the parameter digest (ordinals.def counts them), auth
- * trailers. A sized area that holds one of several structures stays a blob: the command decodes it, with its own
- * error codes.
+ * The parameters of every ordinal, TPM Main 1.2, Part 3, as field lists (schema.h): IN_x of the request,
+ * OUT_x of the successful response. Not in them: header, handles outside of the parameter digest
+ * (ordinals.def counts them), auth trailers. A sized area that holds one of several structures stays a blob:
+ * the command decodes it, with its own error codes.
  */
 #ifndef VTPM_WIRE_PARAMS_H
 #define VTPM_WIRE_PARAMS_H
@@ -41,7 +41,8 @@
 #define OUT_set_operator_auth NO_FIELDS
 
 /* 6: ownership */
-#define IN_take_ownership(F) F(u16, protocol_id) F(blob32, enc_owner_auth) F(blob32, enc_srk_auth) F(key, srk_params)
+#define IN_take_ownership(F)                                                                                 \
+    F(u16, protocol_id) F(blob32, enc_owner_auth) F(blob32, enc_srk_auth) F(key, srk_params)
 #define OUT_take_ownership(F) F(key, srk_pub)
 #define IN_owner_clear NO_FIELDS
 #define OUT_owner_clear NO_FIELDS
@@ -166,7 +167,8 @@
 #define OUT_create_endorsement_key_pair(F) F(pubkey, pub_endorsement_key) F(digest, checksum)
 #define IN_create_revocable_ek(F)                                                                            \
     F(nonce, anti_replay) F(key_parms, key_info) F(b, generate_reset) F(nonce, input_ek_reset)
-#define OUT_create_revocable_ek(F) F(pubkey, pub_endorsement_key) F(digest, checksum) F(nonce, output_ek_reset)
+#define OUT_create_revocable_ek(F)                                                                           \
+    F(pubkey, pub_endorsement_key) F(digest, checksum) F(nonce, output_ek_reset)
 #define IN_revoke_trust(F) F(nonce, ek_reset)
 #define OUT_revoke_trust NO_FIELDS
 #define IN_read_pubek(F) F(nonce, anti_replay)
@@ -213,7 +215,8 @@
 #define OUT_delegate_manage(F) F(blob32, ret_data)
 #define IN_delegate_create_key_delegation(F) F(delegate_public, public_info) F(authdata, del_auth)
 #define OUT_delegate_create_key_delegation(F) F(blob32, blob)
-#define IN_delegate_create_owner_delegation(F) F(b, increment) F(delegate_public, public_info) F(authdata, del_auth)
+#define IN_delegate_create_owner_delegation(F)                                                               \
+    F(b, increment) F(delegate_public, public_info) F(authdata, del_auth)
 #define OUT_delegate_create_owner_delegation(F) F(blob32, blob)
 #define IN_delegate_load_owner_delegation(F) F(u32, index) F(blob32, blob)
 #define OUT_delegate_load_owner_delegation NO_FIELDS

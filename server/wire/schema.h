@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Field lists. One list, F(kind, name) per field in wire order, generates the struct, its reader and its writer:
+ * Field lists. One list, F(kind, name) per field in wire order, generates the struct, its reader and writer:
  *
  *     #define FIELDS_sign_info(F) F(bytes4, fixed) F(nonce, replay) F(blob32, data)
  *
- * A kind K has a C type wire_K and two functions, rd_K and wr_K. A generated structure is a kind itself. A list
- * without fields is NO_FIELDS (C has no empty struct). Readers never fail half-way: they leave zeros, and the
- * cursor tells (rd_result). Structures borrow the bytes of the cursor they were read from.
+ * A kind K has a C type wire_K and two functions, rd_K and wr_K. A generated structure is a kind itself. A
+ * list without fields is NO_FIELDS (C has no empty struct). Readers never stop half-way: they set every
+ * field, and the cursor tells (rd_result). What they read is trusted only after that. Structures borrow the
+ * bytes of the cursor they were read from. Any thread.
  */
 #ifndef VTPM_WIRE_SCHEMA_H
 #define VTPM_WIRE_SCHEMA_H
@@ -26,8 +27,9 @@ struct tpm_nonce {
 };
 
 /*
- * Fixed kinds: X(kind, C type). authdata is TPM_AUTHDATA, TPM_SECRET and TPM_ENCAUTH (Part 2, 5.6). b is TPM_BOOL:
- * anything but 0 and 1 is TPM_BAD_PARAMETER. blob32 and blob16 are a size and so many bytes; rest is what is left.
+ * Fixed kinds: X(kind, C type). authdata is TPM_AUTHDATA, TPM_SECRET and TPM_ENCAUTH (Part 2, 5.6). b is
+ * TPM_BOOL: anything but 0 and 1 is TPM_BAD_PARAMETER. blob32 and blob16 are a size and so many bytes; rest
+ * is what is left.
  */
 #define WIRE_BASIC_KINDS(X)                                                                                  \
     X(none, uint8_t)                                                                                         \
@@ -102,8 +104,8 @@ size_t wr_sized_begin(struct wr *w);
 void wr_sized_end(struct wr *w, size_t begin);
 
 /*
- * What a command answers to its parameters as they were read: TPM_SUCCESS, the code of the first value that cannot
- * be, or TPM_BAD_PARAM_SIZE if bytes were missing or too many.
+ * What a command answers to its parameters as they were read: TPM_SUCCESS, the code of the first value that
+ * cannot be, or TPM_BAD_PARAM_SIZE if bytes were missing or too many.
  */
 tpm_rc rd_result(const struct rd *r) VT_USE_RESULT;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Part 2's structures: the flat ones from their lists; by hand those whose shape depends on a version, a tag or an
- * algorithm, and lists.
+ * Part 2's structures: the flat ones from their lists; by hand those whose shape depends on a version, a tag
+ * or an algorithm, and lists.
  */
 #include "server/wire/structures.h"
 
@@ -16,8 +16,10 @@ bool tpm_blob_has_tag(const struct tpm_blob *blob, uint16_t tag)
     return rd_peek16(&r) == tag;
 }
 
-/* `count` elements of `size` bytes (at most 20), borrowed. The product fits in 64 bits, and on 32-bit machines the
- * comparison with what is left comes first. */
+/*
+ * `count` elements of `size` bytes (at most 20), borrowed. The product fits in 64 bits, and on 32-bit
+ * machines the comparison with what is left comes first.
+ */
 static const uint8_t *rd_array(struct rd *r, uint32_t count, uint32_t size)
 {
     uint64_t len = (uint64_t)count * size;
@@ -66,7 +68,9 @@ static bool is_symmetric(uint32_t algorithm_id)
     }
 }
 
-/* Parms of an RSA key must be TPM_RSA_KEY_PARMS; those of a cipher are left raw if they are something else. */
+/*
+ * Parms of an RSA key must be TPM_RSA_KEY_PARMS; those of a cipher are left raw if they are something else.
+ */
 static void rd_parms(struct rd *r, struct tpm_key_parms *out)
 {
     struct tpm_blob raw;
@@ -261,7 +265,7 @@ void wr_msa_composite(struct wr *w, const struct tpm_msa_composite *in)
         wr_copy(w, digest + (size_t)i * TPM_DIGEST_LEN, TPM_DIGEST_LEN);
 }
 
-/* ---- 12.5 TPM_IDENTITY_REQ, 12.6 TPM_IDENTITY_PROOF, 12.8 TPM_SYM_CA_ATTESTATION ---- */
+/* ---- 12.6 TPM_IDENTITY_REQ, 12.7 TPM_IDENTITY_PROOF, 12.9 TPM_SYM_CA_ATTESTATION ---- */
 
 /* An area whose size came earlier. */
 static void rd_area(struct rd *r, uint32_t size, struct tpm_blob *out)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The structures of TPM Main 1.2, Part 2, as they travel. TPM_SIGN_INFO is `struct tpm_sign_info`, read and written by
- * rd_sign_info and wr_sign_info. Structure tags are checked and written, never stored. Sized parts are borrowed
- * blobs. Structures that live only inside a TPM (7.4-7.6, 19.4) are the engine's own.
+ * The structures of TPM Main 1.2, Part 2, as they travel. TPM_SIGN_INFO is `struct tpm_sign_info`, read and
+ * written by rd_sign_info and wr_sign_info. Structure tags are checked and written, never stored. Sized
+ * parts are borrowed blobs. Structures that live only inside a TPM (7.4-7.6, 19.4) are the engine's own.
  */
 #ifndef VTPM_WIRE_STRUCTURES_H
 #define VTPM_WIRE_STRUCTURES_H
@@ -15,7 +15,8 @@
 /* Headers and authorisation trailers (Part 1, 30; Part 3, 2). */
 #define FIELDS_request_header(F) F(u16, tag) F(u32, param_size) F(u32, ordinal)
 #define FIELDS_response_header(F) F(u16, tag) F(u32, param_size) F(u32, return_code)
-#define FIELDS_auth_in(F) F(u32, auth_handle) F(nonce, nonce_odd) F(b, continue_auth_session) F(authdata, auth)
+#define FIELDS_auth_in(F)                                                                                    \
+    F(u32, auth_handle) F(nonce, nonce_odd) F(b, continue_auth_session) F(authdata, auth)
 #define FIELDS_auth_out(F) F(nonce, nonce_even) F(b, continue_auth_session) F(authdata, auth)
 
 /* 5.11-5.21 */
@@ -59,13 +60,15 @@
 
 /* 8 */
 #define FIELDS_pcr_composite(F) F(pcr_selection, select) F(blob32, pcr_value)
-#define FIELDS_pcr_info(F) F(pcr_selection, pcr_selection) F(digest, digest_at_release) F(digest, digest_at_creation)
+#define FIELDS_pcr_info(F)                                                                                   \
+    F(pcr_selection, pcr_selection) F(digest, digest_at_release) F(digest, digest_at_creation)
 #define FIELDS_pcr_info_long(F)                                                                              \
     F(u8, locality_at_creation)                                                                              \
     F(u8, locality_at_release)                                                                               \
     F(pcr_selection, creation_pcr_selection)                                                                 \
     F(pcr_selection, release_pcr_selection) F(digest, digest_at_creation) F(digest, digest_at_release)
-#define FIELDS_pcr_info_short(F) F(pcr_selection, pcr_selection) F(u8, locality_at_release) F(digest, digest_at_release)
+#define FIELDS_pcr_info_short(F)                                                                             \
+    F(pcr_selection, pcr_selection) F(u8, locality_at_release) F(digest, digest_at_release)
 #define FIELDS_pcr_attributes(F) F(u8, pcr_reset) F(u8, pcr_extend_local) F(u8, pcr_reset_local)
 
 /* 9 */
@@ -79,7 +82,8 @@
 #define FIELDS_symmetric_key_parms(F) F(u32, key_length) F(u32, block_size) F(blob32, iv)
 #define FIELDS_pubkey(F) F(key_parms, algorithm_parms) F(blob32, pub_key)
 #define FIELDS_store_asymkey(F)                                                                              \
-    F(u8, payload) F(authdata, usage_auth) F(authdata, migration_auth) F(digest, pub_data_digest) F(blob32, priv_key)
+    F(u8, payload)                                                                                           \
+    F(authdata, usage_auth) F(authdata, migration_auth) F(digest, pub_data_digest) F(blob32, priv_key)
 #define FIELDS_migrate_asymkey(F)                                                                            \
     F(u8, payload) F(authdata, usage_auth) F(digest, pub_data_digest) F(blob32, part_priv_key)
 #define FIELDS_migrationkeyauth(F) F(pubkey, migration_key) F(u16, migration_scheme) F(digest, digest)
@@ -101,12 +105,14 @@
     F(key_parms, algorithm_parms)                                                                            \
     F(digest, pubkey_digest)                                                                                 \
     F(nonce, data) F(b, parent_pcr_status) F(blob32, pcr_info) F(blob32, migration_authority)
-#define FIELDS_quote_info(F) F(struct_ver, version) F(bytes4, fixed) F(digest, digest_value) F(nonce, external_data)
+#define FIELDS_quote_info(F)                                                                                 \
+    F(struct_ver, version) F(bytes4, fixed) F(digest, digest_value) F(nonce, external_data)
 #define FIELDS_quote_info2(F) F(bytes4, fixed) F(nonce, external_data) F(pcr_info_short, info_short)
 
 /* 12 */
 #define FIELDS_ek_blob(F) F(u16, ek_type) F(blob32, blob)
-#define FIELDS_ek_blob_activate(F) F(symmetric_key, session_key) F(digest, id_digest) F(pcr_info_short, pcr_info)
+#define FIELDS_ek_blob_activate(F)                                                                           \
+    F(symmetric_key, session_key) F(digest, id_digest) F(pcr_info_short, pcr_info)
 #define FIELDS_ek_blob_auth(F) F(authdata, auth_value)
 #define FIELDS_identity_contents(F)                                                                          \
     F(struct_ver, ver) F(u32, ordinal) F(digest, label_priv_ca_digest) F(pubkey, identity_pub_key)
@@ -140,7 +146,8 @@
     F(b, b_read_st_clear) F(b, b_write_st_clear) F(b, b_write_define) F(u32, data_size)
 
 /* 20 */
-#define FIELDS_family_table_entry(F) F(u8, family_label) F(u32, family_id) F(u32, verification_count) F(u32, flags)
+#define FIELDS_family_table_entry(F)                                                                         \
+    F(u8, family_label) F(u32, family_id) F(u32, verification_count) F(u32, flags)
 #define FIELDS_delegations(F) F(u32, delegate_type) F(u32, per1) F(u32, per2)
 #define FIELDS_delegate_public(F)                                                                            \
     F(u8, row_label)                                                                                         \
@@ -255,7 +262,8 @@
     S(identity_contents, 0)
 
 /*
- * Part 2, 8.1: TPM_PCR_SELECTION. A size over TPM_PCR_BYTES is TPM_INVALID_PCR_INFO; bytes past the size are zero.
+ * Part 2, 8.1: TPM_PCR_SELECTION. A size over TPM_PCR_BYTES is TPM_INVALID_PCR_INFO; bytes past the size are
+ * zero.
  */
 struct tpm_pcr_selection {
     uint16_t size_of_select;
@@ -278,11 +286,14 @@ static inline bool tpm_pcr_any_selected(const struct tpm_pcr_selection *sel)
     WIRE_KIND(kind, struct tpm_##kind)
 WIRE_STRUCTURES_PLAIN(WIRE_DECLARE)
 
-/* Part 2, 10.1: TPM_KEY_PARMS. What `parms` holds is said by its form: all zero is a form too (no parms). */
+/*
+ * Part 2, 10.1: TPM_KEY_PARMS. `form` says what `parms` holds, in both directions; all zero is "no parms".
+ * An RSA key's parms must be TPM_RSA_KEY_PARMS to the last byte (else the cursor is bad).
+ */
 enum tpm_parms_form {
     TPM_PARMS_RAW,
-    TPM_PARMS_RSA, /* TPM_ALG_RSA with parms */
-    TPM_PARMS_SYM, /* TPM_ALG_AES128, 192, 256, DES, 3DES with parms */
+    TPM_PARMS_RSA, /* TPM_ALG_RSA */
+    TPM_PARMS_SYM, /* a cipher whose parms are TPM_SYMMETRIC_KEY_PARMS */
 };
 struct tpm_key_parms {
     uint32_t algorithm_id;
@@ -300,7 +311,10 @@ WIRE_KIND(key_parms, struct tpm_key_parms)
 WIRE_STRUCTURES_KEYED(WIRE_DECLARE)
 #undef WIRE_DECLARE
 
-/* Part 2, 10.2 and 10.3: TPM_KEY and TPM_KEY12. A first byte of zero is TPM_KEY12's tag. ver is TPM_KEY's. */
+/*
+ * Part 2, 10.2 and 10.3: TPM_KEY and TPM_KEY12. A first byte of zero is TPM_KEY12's tag; ver is TPM_KEY's. A
+ * wrong tag, fill or unknown key flag is TPM_BAD_KEY_PROPERTY, a version other than 1.1 TPM_BAD_VERSION.
+ */
 struct tpm_key {
     bool is_12;
     struct tpm_struct_ver ver;
@@ -316,7 +330,7 @@ WIRE_KIND(key, struct tpm_key)
 /* The key without encSize and encData: what pubDataDigest is made of (Part 2, 10.6). */
 void wr_key_public(struct wr *w, const struct tpm_key *key);
 
-/* Part 2, 9.1 and 9.2: TPM_STORED_DATA and TPM_STORED_DATA12. A first byte of one is TPM_STORED_DATA's version. */
+/* Part 2, 9.1 and 9.2: TPM_STORED_DATA and TPM_STORED_DATA12. A first byte of one is the former's version. */
 struct tpm_stored_data {
     bool is_12;
     struct tpm_struct_ver ver; /* of TPM_STORED_DATA */
@@ -348,7 +362,7 @@ struct tpm_msa_composite {
 };
 WIRE_KIND(msa_composite, struct tpm_msa_composite)
 
-/* Part 2, 12.5-12.8: sizes first, the sized areas at the end. */
+/* Part 2, 12.6, 12.7 and 12.9: sizes first, the sized areas at the end. */
 struct tpm_identity_req {
     struct tpm_key_parms asym_algorithm;
     struct tpm_key_parms sym_algorithm;

@@ -19,6 +19,8 @@ int sb_setup(void **state)
     struct sb *sb = calloc(1, sizeof *sb);
 
     *state = sb;
+    if (sb)
+        vt_list_init(&sb->boxes);
     return !sb || uv_loop_init(&sb->uv) || loop_new(&sb->loop, &sb->uv) ||
            loop_timer_new(sb->loop, &sb->guard, on_guard, sb);
 }
@@ -28,6 +30,8 @@ int sb_teardown(void **state)
     struct sb *sb = *state;
     int rc;
 
+    VT_LIST_EACH(&sb->boxes, node)
+        box_free(VT_LIST_ENTRY(node, struct box, node));
     zygote_free(sb->zygote);
     loop_timer_free(sb->guard);
     loop_free(sb->loop);
@@ -113,12 +117,14 @@ struct box *box_new(struct sb *sb)
     struct box *box = calloc(1, sizeof *box);
 
     assert_non_null(box);
+    vt_list_add(&sb->boxes, &box->node);
     assert_int_equal(engine_spawn(sb->zygote, &ops, box, &box->engine), VT_OK);
     return box;
 }
 
 void box_free(struct box *box)
 {
+    vt_list_remove(&box->node);
     engine_free(box->engine);
     free(box);
 }
@@ -183,16 +189,25 @@ static void put_blob(struct wr *w, const struct tpm_blob *blob)
     wr_copy(w, blob->data, blob->len);
 }
 
-void box_thaw(struct sb *sb, struct box *box, const struct tpm_blob *permanent, const struct tpm_blob *volatile_state)
+void box_thaw(struct sb *sb, struct box *box, uint8_t entropy, const struct tpm_blob *permanent,
+              const struct tpm_blob *volatile_state)
 {
     static uint8_t bytes[SANDBOX_FRAME_MAX];
     struct wr w = wr_to(bytes, sizeof bytes);
 
-    memset(wr_room(&w, 32), 9, 32);
+    memset(wr_room(&w, 32), entropy, 32);
     put_blob(&w, permanent);
     put_blob(&w, volatile_state);
     assert_false(w.bad);
     box_ask(sb, box, SANDBOX_THAW, bytes, w.len);
+}
+
+pid_t box_pid(struct sb *sb, struct box *box)
+{
+    for (int i = 0; i < 1000 && !engine_pid(box->engine); i++)
+        sb_run_for(sb, 10);
+    assert_true(engine_pid(box->engine) > 0);
+    return engine_pid(box->engine);
 }
 
 void box_misbehave(struct box *box, uint8_t deed)
@@ -218,6 +233,16 @@ int count_fds(pid_t pid)
         count++;
     closedir(dir);
     return count;
+}
+
+bool fds_become(pid_t pid, int count)
+{
+    for (int i = 0; i < 200; i++) {
+        if (count_fds(pid) == count)
+            return true;
+        usleep(10000);
+    }
+    return false;
 }
 
 bool process_ends(pid_t pid)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <uv.h>
 
+#include "server/base/list.h"
 #include "server/core/zygote.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/misbehave.h"
@@ -24,9 +25,11 @@ struct sb {
     int unready;        /* times it said an error */
     int ready_err;
     char ready_text[128];
+    struct vt_list boxes; /* what a failed test leaves behind */
 };
 
 struct box {
+    struct vt_list node;
     struct engine *engine;
     bool free_when_gone;
     int replies, gone;
@@ -57,13 +60,18 @@ void box_send(struct box *box, uint8_t type, const void *payload, size_t len);
 void box_manufacture(struct sb *sb, struct box *box, uint32_t nv_bytes, bool with_ek);
 void box_power_on(struct sb *sb, struct box *box, uint8_t startup, uint64_t now_us);
 void box_execute(struct sb *sb, struct box *box, const void *command, size_t len);
-void box_thaw(struct sb *sb, struct box *box, const struct tpm_blob *permanent, const struct tpm_blob *volatile_state);
+void box_thaw(struct sb *sb, struct box *box, uint8_t entropy, const struct tpm_blob *permanent,
+              const struct tpm_blob *volatile_state);
+/* Waits until it is known: SPAWNED and an answer come over two sockets. */
+pid_t box_pid(struct sb *sb, struct box *box);
 void box_misbehave(struct box *box, uint8_t deed);
 void box_wait_gone(struct sb *sb, struct box *box);
 
 /* Entries of a /proc/.../fd directory. */
 int count_fds(pid_t pid);
-/* True once no process has this pid (any more); waits up to a second. */
+/* True once there are so many; the zygote closes its copy of a socket after the sandbox may have answered. */
+bool fds_become(pid_t pid, int count);
+/* True once no process has this pid (any more); waits up to two seconds. */
 bool process_ends(pid_t pid);
 
 #endif

@@ -47,6 +47,8 @@ enum mutant {
     M_WINDOW_STAYS_OPEN,        /* n may jump for ever */
     M_FAIL_APPLIES,             /* a command that kills its engine twice is recorded over a new state */
     M_ALWAYS_NEEDS_POWER,       /* the runtime store is not looked at */
+    M_MARK_HIDES_LOSS,          /* D counts as whole because a mark of its seq lies in the runtime store */
+    MUTANTS
 };
 
 /* ---- Chance ---- */
@@ -511,6 +513,10 @@ static int recover(struct record *d, struct record *r, bool has_runtime, const u
 
     if (MUTANT == M_IGNORE_BOOT && has_runtime)
         memcpy(r->boot_id, boot_id, 16);
+    if (MUTANT == M_MARK_HIDES_LOSS && has_runtime && r->seq == d->seq) {
+        memcpy(d->boot_id, boot_id, 16);
+        r->power = d->power;
+    }
     if (MUTANT == M_IGNORE_BASE && has_runtime && r->base_seq > d->seq)
         r->base_seq = d->seq;
     if (MUTANT == M_SILENT_RESET && !has_runtime) {
@@ -1115,6 +1121,8 @@ static void one_event(struct blob *copy)
         copy->len = copy->data ? w.durable.len : 0;
     }
 }
+
+_Static_assert(MUTANT >= 0 && (int)MUTANT < (int)MUTANTS, "no such mutant");
 
 static const char *volatile failed;
 

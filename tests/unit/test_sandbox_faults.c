@@ -3,8 +3,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/base/alloc.h"
 #include "tests/unit/sandbox_fixture.h"
 
 /* Runs one deed; the process must end and no answer come. */
@@ -42,6 +44,22 @@ static void test_sandbox__forbidden_calls__named_by_number(void **state)
 #ifndef VTPM_WIDE_SECCOMP
     forbids(sb, DEED_MAP_CODE, SYS_mmap);
 #endif
+}
+
+static void test_sandbox__all_crypto__works_under_the_filter(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+    struct rd r;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_misbehave(box, DEED_CRYPTO);
+    if (!sb_until(sb, &box->replies, 1, 20000))
+        fail_msg("no answer: %s", box->why);
+    r = rd_from(box->payload, box->len);
+    assert_int_equal((int32_t)rd_get32(&r), VT_EFAIL);
+    box_free(box);
 }
 
 #ifndef VTPM_WIDE_SECCOMP
@@ -111,7 +129,7 @@ static void test_sandbox__no_answer_in_time__killed(void **state)
     box = box_new(sb);
     box_misbehave(box, DEED_SPIN);
     sb_run_for(sb, 50);
-    pid = engine_pid(box->engine);
+    pid = box_pid(sb, box);
     assert_true(pid > 0);
     assert_int_equal(box->gone, 0);
     box_wait_gone(sb, box);
@@ -153,7 +171,7 @@ static void test_sandbox__damaged_state__says_why(void **state)
 
     sb_start(sb, 0);
     box = box_new(sb);
-    box_thaw(sb, box, &bad, &none);
+    box_thaw(sb, box, 9, &bad, &none);
     assert_int_equal(box->type, SANDBOX_FAILED);
     r = rd_from(box->payload, box->len);
     assert_int_equal((int32_t)rd_get32(&r), VT_EDAMAGED);
@@ -173,7 +191,7 @@ static void test_zygote__killed__restarts_and_its_sandboxes_die(void **state)
     box_manufacture(sb, idle, 0, false);
     spinning = box_new(sb);
     sb_run_for(sb, 50);
-    engine = engine_pid(spinning->engine);
+    engine = box_pid(sb, spinning);
     box_misbehave(spinning, DEED_SPIN);
     spinning->free_when_gone = true;
     sb_run_for(sb, 50);
@@ -246,12 +264,59 @@ static void test_zygote__program_is_another__told_and_tried_again(void **state)
     assert_false(zygote_is_ready(sb->zygote));
 }
 
+#ifdef VTPM_TEST_HOOKS
+static void test_engine__no_memory__refused_without_leak(void **state)
+{
+    static const uint8_t large[400 * 1024];
+    const struct cr_slice part = CR_SLICE(large, sizeof large);
+    static const struct engine_ops ops;
+    struct sb *sb = *state;
+    struct engine *engine;
+    struct box *box;
+    int fds;
+
+    sb_start(sb, 0);
+    fds = count_fds(getpid());
+    for (long after = 0; after < 3; after++) {
+        vt_alloc_fail_after(after);
+        assert_int_equal(engine_spawn(sb->zygote, &ops, NULL, &engine), VT_ENOMEM);
+    }
+    sb_run_for(sb, 10);
+    assert_int_equal(count_fds(getpid()), fds);
+    box = box_new(sb);
+    vt_alloc_fail_after(0);
+    assert_int_equal(engine_request(box->engine, SANDBOX_THAW, &part, 1), VT_ENOMEM);
+    vt_alloc_fail_after(-1);
+    assert_int_equal(box->gone, 0);
+    box_wait_gone(sb, box);
+    box_free(box);
+}
+
+static void test_zygote__no_memory__refused_without_process(void **state)
+{
+    const struct zygote_config config = {.engine_path = ENGINE_PATH};
+    struct sb *sb = *state;
+
+    for (long after = 0; after < 4; after++) {
+        struct vt_why why = {""};
+
+        vt_alloc_fail_after(after);
+        assert_int_equal(zygote_start(&sb->zygote, sb->loop, &config, &why), VT_ENOMEM);
+        assert_true(why.text[0]);
+    }
+    vt_alloc_fail_after(-1);
+    assert_null(sb->zygote);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child */
+}
+#endif
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sb_setup, sb_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_sandbox__forbidden_calls__named_by_number),
+        TEST(test_sandbox__all_crypto__works_under_the_filter),
 #ifndef VTPM_WIDE_SECCOMP
         TEST(test_sandbox__allocates_without_end__meets_its_limit),
 #endif
@@ -263,6 +328,10 @@ int main(void)
         TEST(test_zygote__killed__restarts_and_its_sandboxes_die),
         TEST(test_zygote__killed_in_between__waiting_engine_gets_the_next),
         TEST(test_zygote__stopped__engine_is_given_up_in_time),
+#ifdef VTPM_TEST_HOOKS
+        TEST(test_engine__no_memory__refused_without_leak),
+        TEST(test_zygote__no_memory__refused_without_process),
+#endif
         TEST(test_zygote__program_missing__names_it),
         TEST(test_zygote__program_is_another__told_and_tried_again),
     };

@@ -2,6 +2,8 @@
 /* The cursors: bounds, order of bytes, sticky bad. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <cmocka.h>
 
 #include "server/wire/schema.h"

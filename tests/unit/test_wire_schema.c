@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every structure and every parameter list, generically from the tables: random content survives writing and reading;
- * every shorter input is refused; so is a longer one; whatever a reader accepts, its writer writes back byte by byte.
+ * Every structure and every parameter list, generically from the tables: random content survives writing and
+ * reading; every shorter input is refused; so is a longer one; whatever a reader accepts, its writer writes
+ * back byte by byte.
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
 
@@ -328,7 +331,8 @@ static void test_kind__one_byte_more__refused(void **state)
         size_t len = write_some(k, &g, seed, bytes);
 
         bytes[len] = 0;
-        assert_int_equal(read_exactly(k, bytes, len + 1, value), g.has_rest ? TPM_SUCCESS : TPM_BAD_PARAM_SIZE);
+        assert_int_equal(read_exactly(k, bytes, len + 1, value),
+                         g.has_rest ? TPM_SUCCESS : TPM_BAD_PARAM_SIZE);
     }
 }
 

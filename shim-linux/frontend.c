@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim-linux/frontend.h"
+
+static const struct frontend_kind xen = {.scheme = "xen", .form = "xen", .name = "xen"};
+static const struct frontend_kind swtpm = {.scheme = "swtpm", .form = "swtpm:ctrl=...", .name = "swtpm"};
+static const struct frontend_kind proxy = {.scheme = "proxy", .form = "proxy", .name = "proxy"};
+
+static const struct frontend_kind *const kinds[] = {&frontend_socket, &xen, &swtpm, &proxy};
+
+static bool names(const char *spec, const char *scheme, const char **rest)
+{
+    size_t len = strlen(scheme);
+
+    if (strncmp(spec, scheme, len) != 0 || (spec[len] && spec[len] != ':'))
+        return false;
+    *rest = spec[len] ? spec + len + 1 : spec + len;
+    return true;
+}
+
+int frontend_find(const char *spec, const struct frontend_kind **kind, const char **rest, struct vt_why *why)
+{
+    for (size_t i = 0; i < VT_COUNT(kinds); i++) {
+        if (!names(spec, kinds[i]->scheme, rest))
+            continue;
+        if (!kinds[i]->start)
+            return vt_fail(why, VT_EUSAGE, "--frontend %s: \"%s\" is not in this build yet; use %s", spec,
+                           kinds[i]->form, frontend_socket.form);
+        *kind = kinds[i];
+        return VT_OK;
+    }
+    return vt_fail(why, VT_EUSAGE, "--frontend %s: not one of %s, %s, %s, %s", spec, frontend_socket.form, xen.form,
+                   swtpm.form, proxy.form);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Raw TPM commands on a TCP or Unix socket. Several clients at once: their commands form one queue, in the order in
+ * which they were complete. A client that leaves while its command is under way: the command finishes and its
+ * response is dropped. A client that only closes its sending side still gets its responses.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/base/alloc.h"
+#include "server/base/buf.h"
+#include "server/base/list.h"
+#include "server/base/log.h"
+#include "server/base/secret.h"
+#include "shim-linux/endpoint.h"
+#include "shim-linux/frontend.h"
+#include "shim-linux/stream.h"
+
+#define CLIENTS_MAX  64
+#define BACKLOG      16
+#define HEADER       10 /* tag 2, size 4, ordinal 4 */
+#define COMMAND_MAX  4096
+#define INPUT_MAX    (2 * COMMAND_MAX)
+#define UNSENT_MAX   (64u * 1024)
+
+struct client {
+    union stream stream;
+    struct frontend *front;
+    struct vt_list all;
+    struct vt_list queue;   /* of clients whose next command is complete */
+    struct vt_buf in;
+    bool no_more_input;     /* it has closed its sending side */
+    bool paused;            /* not read until a command has been taken */
+    bool closing;
+};
+
+struct frontend {
+    union stream listener;
+    bool listener_open;
+    uv_loop_t *loop;
+    struct frontend_host host;
+    struct vt_list clients;
+    struct vt_list queue;
+    unsigned client_count;
+    struct client *serving; /* NULL too when it has left */
+    bool stopped;
+    char where[ENDPOINT_TEXT];
+    char receive[COMMAND_MAX];
+    uint8_t command[COMMAND_MAX];
+    size_t command_len;
+};
+
+/* ---- Clients ---- */
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    struct client *client = VT_CONTAINER(handle, struct client, stream);
+
+    vt_buf_free(&client->in);
+    vt_free(client);
+}
+
+static void client_close(struct client *client)
+{
+    struct frontend *front = client->front;
+
+    if (client->closing)
+        return;
+    client->closing = true;
+    if (front->serving == client)
+        front->serving = NULL;
+    vt_list_remove(&client->all);
+    vt_list_remove(&client->queue);
+    front->client_count--;
+    stream_finish(&client->stream, on_client_closed);
+}
+
+static void client_send(struct client *client, const uint8_t *bytes, size_t len)
+{
+    if (stream_write(&client->stream, bytes, len) ||
+        uv_stream_get_write_queue_size(&client->stream.stream) > UNSENT_MAX)
+        client_close(client);
+}
+
+/* Tag TPM_TAG_RSP_COMMAND, TPM_BAD_PARAM_SIZE (Part 2, 16). Where the next command begins cannot be known. */
+static void refuse_size(struct client *client, uint32_t size)
+{
+    static const uint8_t bad_size[HEADER] = {0x00, 0xc4, 0, 0, 0, HEADER, 0, 0, 0, 0x19};
+
+    vt_warning("socket: a client sent a command of size %u (10 to %d): closed", size, COMMAND_MAX);
+    client_send(client, bad_size, sizeof bad_size);
+    client_close(client);
+}
+
+/* The size that the command at the read end states; 0: not there yet. */
+static uint32_t stated_size(const struct vt_buf *in)
+{
+    const uint8_t *bytes = vt_buf_bytes(in);
+
+    if (vt_buf_size(in) < 6)
+        return 0;
+    return (uint32_t)bytes[2] << 24 | (uint32_t)bytes[3] << 16 | (uint32_t)bytes[4] << 8 | bytes[5];
+}
+
+/* Looks whether the next command is complete, and queues the client if so. */
+static void client_look(struct client *client)
+{
+    struct frontend *front = client->front;
+    uint32_t size = stated_size(&client->in);
+    bool known = vt_buf_size(&client->in) >= 6;
+
+    if (client->closing || !vt_list_empty(&client->queue) || front->serving == client)
+        return;
+    if (known && (size < HEADER || size > COMMAND_MAX))
+        refuse_size(client, size);
+    else if (known && vt_buf_size(&client->in) >= size)
+        vt_list_add(&front->queue, &client->queue);
+    else if (client->no_more_input)
+        client_close(client);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size VT_UNUSED, uv_buf_t *buf)
+{
+    struct client *client = VT_CONTAINER(handle, struct client, stream);
+    size_t room = client->in.limit - vt_buf_size(&client->in);
+
+    *buf = uv_buf_init(client->front->receive, (unsigned)VT_MIN(room, sizeof client->front->receive));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct client *client = VT_CONTAINER(stream, struct client, stream);
+    struct frontend *front = client->front;
+    int err = n > 0 ? vt_buf_put(&client->in, buf->base, (size_t)n) : VT_OK;
+
+    if (n > 0)
+        vt_wipe(buf->base, (size_t)n);
+    if (n == UV_EOF) {
+        client->no_more_input = true;
+        (void)uv_read_stop(stream);
+    } else if (n < 0 || err) {
+        client_close(client);
+    } else if (vt_buf_size(&client->in) == client->in.limit) {
+        client->paused = true;
+        (void)uv_read_stop(stream);
+    }
+    client_look(client);
+    if (!vt_list_empty(&front->queue))
+        front->host.ready(front->host.ctx);
+}
+
+static void resume(struct client *client)
+{
+    if (!client->paused || client->closing)
+        return;
+    client->paused = false;
+    if (uv_read_start(&client->stream.stream, on_alloc, on_read))
+        client_close(client);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct frontend *front = VT_CONTAINER(listener, struct frontend, listener);
+    struct client *client = status ? NULL : VT_NEW(struct client);
+    bool tcp = listener->type == UV_TCP;
+
+    if (!client)
+        return;
+    client->front = front;
+    vt_list_init(&client->queue);
+    vt_list_init(&client->all);
+    vt_buf_init(&client->in, INPUT_MAX);
+    if (tcp ? uv_tcp_init(front->loop, &client->stream.tcp) : uv_pipe_init(front->loop, &client->stream.pipe, 0)) {
+        vt_free(client);
+        return;
+    }
+    vt_list_add(&front->clients, &client->all);
+    front->client_count++;
+    if (uv_accept(listener, &client->stream.stream) || front->client_count > CLIENTS_MAX ||
+        uv_read_start(&client->stream.stream, on_alloc, on_read)) {
+        vt_warning("socket: a client was turned away (%u are connected)", front->client_count - 1);
+        client_close(client);
+        return;
+    }
+    if (tcp)
+        (void)uv_tcp_nodelay(&client->stream.tcp, 1);
+}
+
+/* ---- What the shim asks ---- */
+
+static bool take(struct frontend *front, uint32_t *locality, const uint8_t **bytes, size_t *len)
+{
+    struct client *client;
+
+    if (front->stopped || vt_list_empty(&front->queue))
+        return false;
+    client = VT_LIST_ENTRY(front->queue.next, struct client, queue);
+    vt_list_remove(&client->queue);
+    front->serving = client;
+    front->command_len = stated_size(&client->in);
+    memcpy(front->command, vt_buf_bytes(&client->in), front->command_len);
+    vt_buf_drop(&client->in, front->command_len);
+    if (!vt_buf_size(&client->in))
+        vt_buf_free(&client->in);
+    resume(client);
+    *locality = 0;
+    *bytes = front->command;
+    *len = front->command_len;
+    return true;
+}
+
+static void respond(struct frontend *front, const uint8_t *bytes, size_t len)
+{
+    struct client *client = front->serving;
+
+    vt_wipe(front->command, front->command_len);
+    front->command_len = 0;
+    front->serving = NULL;
+    if (!client)
+        return;
+    client_send(client, bytes, len);
+    client_look(client);
+}
+
+static void stop(struct frontend *front)
+{
+    front->stopped = true;
+    if (front->listener_open)
+        uv_close(&front->listener.handle, NULL);
+    front->listener_open = false;
+}
+
+static void close_all(struct frontend *front)
+{
+    stop(front);
+    VT_LIST_EACH(&front->clients, node)
+        client_close(VT_LIST_ENTRY(node, struct client, all));
+}
+
+static void free_front(struct frontend *front)
+{
+    vt_free_wiped(front, sizeof *front);
+}
+
+static const char *where(const struct frontend *front)
+{
+    return front->where;
+}
+
+/* ---- Listening ---- */
+
+/* A socket file on which nobody answers is what a killed shim left behind: only that is removed. */
+static int remove_stale(const char *path, struct vt_why *why)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct stat st;
+    int fd, err;
+
+    if (lstat(path, &st))
+        return errno == ENOENT ? VT_OK : vt_fail(why, VT_EIO, "--frontend: %s: %s", path, strerror(errno));
+    if (!S_ISSOCK(st.st_mode))
+        return vt_fail(why, VT_EEXISTS, "--frontend: %s exists and is not a socket: remove it or choose another path",
+                       path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return vt_fail(why, VT_EIO, "--frontend: socket: %s", strerror(errno));
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    err = connect(fd, (struct sockaddr *)&addr, sizeof addr) ? errno : 0;
+    close(fd);
+    if (err != ECONNREFUSED)
+        return vt_fail(why, VT_ECONFLICT, "--frontend: another program answers on %s: stop it or choose another path",
+                       path);
+    return unlink(path) ? vt_fail(why, VT_EIO, "--frontend: %s: %s", path, strerror(errno)) : VT_OK;
+}
+
+static int listen_now(struct frontend *front, const char *what, int err, struct vt_why *why)
+{
+    if (!err)
+        err = uv_listen(&front->listener.stream, BACKLOG, on_connection);
+    if (!err)
+        return VT_OK;
+    return vt_fail(why, err == UV_EADDRINUSE ? VT_ECONFLICT : VT_EIO, "--frontend: cannot listen on %s: %s", what,
+                   uv_strerror(err));
+}
+
+static int listen_unix(struct frontend *front, const char *rest, struct vt_why *why)
+{
+    struct endpoint at;
+    mode_t mask;
+    int err = endpoint_parse_unix(&at, "--frontend", rest, why);
+
+    if (!err)
+        err = remove_stale(at.path, why);
+    if (err)
+        return err;
+    if (uv_pipe_init(front->loop, &front->listener.pipe, 0))
+        return vt_fail(why, VT_EIO, "--frontend: no Unix socket");
+    front->listener_open = true;
+    /* Whoever can write to it uses the guest's TPM: owner and group only. */
+    mask = umask(0117);
+    err = uv_pipe_bind(&front->listener.pipe, at.path);
+    umask(mask);
+    return listen_now(front, at.path, err, why);
+}
+
+static void note_address(struct frontend *front, bool chosen)
+{
+    struct sockaddr_storage bound;
+    int len = sizeof bound;
+    char host[64], port[8];
+    bool loopback;
+
+    if (uv_tcp_getsockname(&front->listener.tcp, (struct sockaddr *)&bound, &len) ||
+        getnameinfo((struct sockaddr *)&bound, (socklen_t)len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
+        return;
+    loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+    if (!loopback)
+        vt_warning("socket: whoever reaches %s port %s uses this TPM: there is no authentication on it", host, port);
+    if (chosen)
+        snprintf(front->where, sizeof front->where, strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+}
+
+static int listen_tcp(struct frontend *front, const char *rest, struct vt_why *why)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE}, *found = NULL;
+    struct endpoint at;
+    int err = endpoint_parse_tcp(&at, "--frontend", rest, true, why);
+
+    if (err)
+        return err;
+    err = getaddrinfo(at.host, at.port, &hints, &found);
+    if (err)
+        return vt_fail(why, VT_EUSAGE, "--frontend: address \"%s\": %s", at.host, gai_strerror(err));
+    err = uv_tcp_init(front->loop, &front->listener.tcp);
+    if (!err) {
+        front->listener_open = true;
+        err = uv_tcp_bind(&front->listener.tcp, found->ai_addr, 0);
+    }
+    freeaddrinfo(found);
+    err = listen_now(front, rest, err, why);
+    if (!err)
+        note_address(front, strcmp(at.port, "0") == 0);
+    return err;
+}
+
+static int start(struct frontend **front_out, uv_loop_t *loop, const char *spec, const struct frontend_host *host,
+                 struct vt_why *why)
+{
+    const char *unix_part = endpoint_after(spec, "unix");
+    const char *tcp_part = endpoint_after(spec, "tcp");
+    struct frontend *front;
+    int err;
+
+    if (!unix_part && !tcp_part)
+        return vt_fail(why, VT_EUSAGE, "--frontend socket:%s: not %s", spec, frontend_socket.form);
+    front = VT_NEW(struct frontend);
+    if (!front)
+        return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
+    front->loop = loop;
+    front->host = *host;
+    vt_list_init(&front->clients);
+    vt_list_init(&front->queue);
+    /* The caller closes and frees it on errors too: its handle may be known to the loop. */
+    *front_out = front;
+    err = unix_part ? listen_unix(front, unix_part, why) : listen_tcp(front, tcp_part, why);
+    return err;
+}
+
+const struct frontend_kind frontend_socket = {
+    .scheme = "socket",
+    .form = "socket:tcp:ADDR:PORT or socket:unix:PATH",
+    .name = "socket",
+    .start = start,
+    .where = where,
+    .take = take,
+    .respond = respond,
+    .stop = stop,
+    .close = close_all,
+    .free = free_front,
+};

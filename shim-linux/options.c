@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim-linux/options.h"
+
+#include <getopt.h>
+
+#include "proto/vtpm.pb-c.h"
+
+static const char help[] =
+    "usage: vtpm-shim --upstream U --credential FILE --frontend F [options]\n"
+    "\n"
+    "Stands where a guest expects a TPM and forwards its commands to vtpm-server. It listens at once and\n"
+    "holds commands while the server is away.\n"
+    "\n"
+    "  --upstream U       the server: unix:PATH, tcp:HOST:PORT or vchan:DOMID\n"
+    "  --credential FILE  made by `vtpmctl instance create --credential-out`; mode 0600\n"
+    "  --frontend F       the guest: socket:tcp:ADDR:PORT (port 0: any) or socket:unix:PATH\n"
+    "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup\n"
+    "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
+    "  --instance UUID    which instance, for a credential identity=host:NAME\n"
+    "  --runtime-dir DIR  for front ends that keep something across restarts (socket does not)\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 not found, 4 conflict (another program on the\n"
+    "front end's address, or another shim took the instance over), 5 exists, 7 not permitted.\n"
+    "IPv6 addresses stand in brackets. The line `vtpm-shim: ready` on stderr says that the front end accepts.\n";
+
+static const struct option long_options[] = {
+    {"upstream", required_argument, NULL, 'u'},   {"credential", required_argument, NULL, 'c'},
+    {"frontend", required_argument, NULL, 'f'},   {"startup", required_argument, NULL, 's'},
+    {"hold", required_argument, NULL, 'H'},       {"instance", required_argument, NULL, 'i'},
+    {"runtime-dir", required_argument, NULL, 'r'}, {"credential-dir", required_argument, NULL, 'C'},
+    {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+static const struct {
+    const char *word;
+    int value;
+} startups[] = {
+    {"clear", VTPM__STARTUP__STARTUP_CLEAR},
+    {"state", VTPM__STARTUP__STARTUP_STATE},
+    {"none", VTPM__STARTUP__STARTUP_NONE},
+};
+
+const char *options_help(void)
+{
+    return help;
+}
+
+static int take_startup(struct options *options, const char *value, struct vt_why *why)
+{
+    for (size_t i = 0; i < VT_COUNT(startups); i++)
+        if (strcmp(value, startups[i].word) == 0) {
+            options->startup = startups[i].value;
+            return VT_OK;
+        }
+    return vt_fail(why, VT_EUSAGE, "--startup %s: not clear, state or none", value);
+}
+
+static int take_hold(struct options *options, const char *value, struct vt_why *why)
+{
+    uint64_t seconds;
+
+    if (!vt_parse_u64(&seconds, value, 31536000) || !seconds)
+        return vt_fail(why, VT_EUSAGE, "--hold %s: not a number of seconds (1 to 31536000); leave it out to wait "
+                       "without limit", value);
+    options->hold_ms = seconds * 1000;
+    return VT_OK;
+}
+
+static int take_option(struct options *options, enum options_then *then, int option, const char *value,
+                       struct vt_why *why)
+{
+    switch (option) {
+    case 'u':
+        options->upstream = value;
+        return VT_OK;
+    case 'c':
+        options->credential = value;
+        return VT_OK;
+    case 'f':
+        options->frontend = value;
+        return VT_OK;
+    case 'r':
+        options->runtime_dir = value;
+        return VT_OK;
+    case 's':
+        return take_startup(options, value, why);
+    case 'H':
+        return take_hold(options, value, why);
+    case 'i':
+        options->has_instance = vt_uuid_parse(&options->instance, value);
+        return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
+    case 'C':
+        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to --frontend xen, which is not in this build "
+                       "yet; use --credential", value);
+    case 'h':
+        *then = OPTIONS_HELP;
+        return VT_OK;
+    default:
+        *then = OPTIONS_VERSION;
+        return VT_OK;
+    }
+}
+
+static int check_complete(const struct options *options, struct vt_why *why)
+{
+    if (!options->upstream)
+        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH or tcp:HOST:PORT");
+    if (!options->frontend)
+        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT or socket:unix:PATH");
+    if (!options->credential)
+        return vt_fail(why, VT_EUSAGE, "--credential is missing: name the file that vtpmctl made for the instance");
+    return VT_OK;
+}
+
+int options_read(struct options *options, enum options_then *then, int argc, char **argv, struct vt_why *why)
+{
+    int option, err;
+
+    *options = (struct options){.startup = VTPM__STARTUP__STARTUP_CLEAR};
+    *then = OPTIONS_RUN;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+        if (option == '?')
+            return vt_fail(why, VT_EUSAGE, "unknown option %s: see vtpm-shim --help", argv[optind - 1]);
+        if (option == ':')
+            return vt_fail(why, VT_EUSAGE, "%s needs a value: see vtpm-shim --help", argv[optind - 1]);
+        err = take_option(options, then, option, optarg, why);
+        if (err || *then != OPTIONS_RUN)
+            return err;
+    }
+    if (optind < argc)
+        return vt_fail(why, VT_EUSAGE, "\"%s\": no argument is taken without an option: see vtpm-shim --help",
+                       argv[optind]);
+    return check_complete(options, why);
+}

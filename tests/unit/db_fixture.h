@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store in a directory of its own, with toy keyed functions, and calls that wait for their result. */
+#ifndef VTPM_TESTS_DB_FIXTURE_H
+#define VTPM_TESTS_DB_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "db/db.h"
+
+struct fixture {
+    char dir[64];
+    struct db_config config;
+    struct db_mac mac;
+    uint64_t key;
+    struct db *db;
+    atomic_int wakes;
+};
+
+extern const struct vt_uuid fx_store;
+
+/* A directory without a store. */
+void fx_dir(struct fixture *fx);
+/* Directory, store, MAC, one key slot; open and started. */
+void fx_make(struct fixture *fx);
+/* Opens and starts; asserts. */
+void fx_open(struct fixture *fx);
+/* Opens and starts, expecting `err`; why may be NULL. */
+void fx_open_fails(struct fixture *fx, int err, struct vt_why *why);
+void fx_close(struct fixture *fx);
+/* Closes and removes everything. */
+void fx_remove(struct fixture *fx);
+void fx_path(const struct fixture *fx, const char *name, char *out, size_t size);
+
+/* Another program's connection: no checks, no foreign keys. */
+void fx_sql(const struct fixture *fx, const char *sql);
+/* First column of the first row, or "". */
+void fx_ask(const struct fixture *fx, const char *sql, char *out, size_t size);
+
+/* What a completion said; err is FX_PENDING before. */
+#define FX_PENDING 1
+void fx_done(void *err, int result);
+
+struct vt_uuid fx_uuid(unsigned n);
+/* Each waits for the completion and returns its result. */
+int fx_create(struct fixture *fx, unsigned n, const char *name);
+int fx_acquire(struct fixture *fx, unsigned n, uint64_t *epoch);
+int fx_commit(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, const char *record);
+int fx_life(struct fixture *fx, unsigned n, enum db_life life, const char *reason);
+int fx_rename(struct fixture *fx, unsigned n, const char *name);
+int fx_host(struct fixture *fx, const char *identity, unsigned first, unsigned count);
+int fx_rotate(struct fixture *fx, const char *identity, uint64_t version);
+int fx_slot(struct fixture *fx, int64_t slot_id, const char *kind, int64_t *id);
+int fx_slot_remove(struct fixture *fx, int64_t id);
+int fx_event(struct fixture *fx, const char *text);
+
+/* Without waiting: the caller keeps *err alive until db_drain. */
+int fx_commit_start(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, int *err);
+
+#endif

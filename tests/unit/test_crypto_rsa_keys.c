@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/base/alloc.h"
+#include "tests/lib/fixture_keys.h"
+#include "tests/unit/crypto_test.h"
+
+/* ---- Generate ---- */
+
+static void test_generate__same_drbg_state__same_key(void **state)
+{
+    static const unsigned sizes[] = { 512, 528, 1024 };
+    struct cr_drbg one, two;
+    CR_SECRET_RSA a;
+    CR_SECRET_RSA b;
+
+    (void)state;
+    start_drbg(&one, "generate");
+    for (size_t i = 0; i < VT_COUNT(sizes); i++) {
+        memcpy(&two, &one, sizeof two);
+        memset(&a, 0xaa, sizeof a);
+        memset(&b, 0xbb, sizeof b);
+        assert_int_equal(cr_rsa_generate(&a, sizes[i], 65537, &one), 0);
+        assert_int_equal(cr_rsa_generate(&b, sizes[i], 65537, &two), 0);
+        assert_memory_equal(&a, &b, sizeof a);
+        assert_memory_equal(&one, &two, sizeof one);
+        assert_int_equal(a.pub.bytes, sizes[i] / 8);
+    }
+    /* Not the first key again: the state moved on. */
+    assert_int_equal(cr_rsa_generate(&a, 1024, 65537, &one), 0);
+    assert_memory_not_equal(a.pub.n, b.pub.n, 128);
+}
+
+static void test_generate__other_exponents__keys_load(void **state)
+{
+    /* 3 * 5 * 7 * ... * 29 turns most primes down. */
+    static const uint32_t exponents[] = { 3, 17, 257, 3234846615u, 4294967295u };
+    struct cr_drbg drbg;
+
+    (void)state;
+    start_drbg(&drbg, "exponents");
+    for (size_t i = 0; i < VT_COUNT(exponents); i++)
+        for (size_t b = 0; b < VT_COUNT(backends); b++) {
+            CR_SECRET_RSA key;
+            struct cr_rsa *rsa;
+
+            assert_int_equal(cr_rsa_generate(&key, 512, exponents[i], &drbg), 0);
+            assert_int_equal(key.pub.e, exponents[i]);
+            assert_int_equal(cr_rsa_load_with(backends[b], &rsa, &key), 0);
+            cr_rsa_free(rsa);
+        }
+}
+
+static void test_generate__size_or_exponent_not_supported__usage(void **state)
+{
+    static const unsigned sizes[] = { 0, 8, 496, 513, 520, 1025, 2056, 2064, 4096 };
+    static const uint32_t exponents[] = { 0, 1, 2, 65536 };
+    struct cr_drbg drbg;
+    struct cr_rsa_key key;
+
+    (void)state;
+    start_drbg(&drbg, "usage");
+    for (size_t i = 0; i < VT_COUNT(sizes); i++)
+        assert_int_equal(cr_rsa_generate(&key, sizes[i], 65537, &drbg), VT_EUSAGE);
+    for (size_t i = 0; i < VT_COUNT(exponents); i++)
+        assert_int_equal(cr_rsa_generate(&key, 512, exponents[i], &drbg), VT_EUSAGE);
+}
+
+/* ---- Load ---- */
+
+static void expect_load(const struct cr_rsa_key *key, int expected)
+{
+    for (size_t b = 0; b < VT_COUNT(backends); b++) {
+        struct cr_rsa *rsa = (void *)&b;
+
+        assert_int_equal(cr_rsa_load_with(backends[b], &rsa, key), expected);
+        if (expected)
+            assert_null(rsa);
+        cr_rsa_free(rsa);
+    }
+}
+
+static void test_load__all_fixtures__loaded_and_distinct(void **state)
+{
+    static const unsigned counts[][2] = { { 2048, FIXTURE_KEYS_2048 }, { 1024, FIXTURE_KEYS_1024 },
+                                          { 512, FIXTURE_KEYS_512 } };
+
+    (void)state;
+    for (size_t s = 0; s < VT_COUNT(counts); s++) {
+        for (unsigned i = 0; i < counts[s][1]; i++) {
+            const struct cr_rsa_key *key = fixture_rsa_key(counts[s][0], i);
+
+            assert_int_equal(key->pub.bytes, counts[s][0] / 8);
+            expect_load(key, 0);
+            for (unsigned j = 0; j < i; j++)
+                assert_memory_not_equal(key->p, fixture_rsa_key(counts[s][0], j)->p, key->pub.bytes / 2);
+        }
+        assert_null(fixture_rsa_key(counts[s][0], counts[s][1]));
+    }
+    assert_null(fixture_rsa_key(768, 0));
+}
+
+static void test_load__either_prime__same_private_operation(void **state)
+{
+    struct cr_rsa_key key = *fixture_rsa_key(512, 0);
+    uint8_t in[64] = { 0, 9 }, one[64], two[64];
+    struct cr_rsa *rsa;
+
+    (void)state;
+    assert_int_equal(cr_rsa_load(&rsa, &key), 0);
+    assert_int_equal(cr_rsa_private_op(rsa, in, one), 0);
+    assert_memory_equal(cr_rsa_public(rsa), &key.pub, sizeof key.pub);
+    cr_rsa_free(rsa);
+    /* The other prime, worked out elsewhere (Python). */
+    from_hex(key.p, 32, "@OTHER@");
+    assert_int_equal(cr_rsa_load(&rsa, &key), 0);
+    assert_int_equal(cr_rsa_private_op(rsa, in, two), 0);
+    assert_memory_equal(one, two, sizeof one);
+    cr_rsa_free(rsa);
+}
+
+static void test_load__prime_does_not_divide__error(void **state)
+{
+    struct cr_rsa_key key = *fixture_rsa_key(1024, 0);
+
+    (void)state;
+    memcpy(key.p, fixture_rsa_key(1024, 1)->p, 64);
+    expect_load(&key, VT_ECRYPTO);
+    key = *fixture_rsa_key(1024, 0);
+    key.p[63] ^= 2;
+    expect_load(&key, VT_ECRYPTO);
+    key = *fixture_rsa_key(1024, 0);
+    key.p[63] ^= 1; /* even */
+    expect_load(&key, VT_ECRYPTO);
+    key = *fixture_rsa_key(1024, 0);
+    key.pub.n[60] ^= 1;
+    expect_load(&key, VT_ECRYPTO);
+}
+
+static void test_load__prime_zero_one_or_short__error(void **state)
+{
+    struct cr_rsa_key key = *fixture_rsa_key(1024, 0);
+
+    (void)state;
+    memset(key.p, 0, sizeof key.p);
+    expect_load(&key, VT_ECRYPTO);
+    key.p[63] = 1; /* divides, but q = n does not fit */
+    expect_load(&key, VT_ECRYPTO);
+    memset(key.p, 0xff, 64);
+    expect_load(&key, VT_ECRYPTO);
+}
+
+/* n = p * p, n = p * composite, and n = 3 * large, each consistent in itself; made with Python. */
+static void test_load__modulus_not_of_two_primes__error(void **state)
+{
+    static const struct {
+        const char *n, *p;
+    } cases[] = {
+        { "@SQUARE_N@", "@SQUARE_P@" },
+        { "@COMPOSITE_N@", "@COMPOSITE_P@" },
+        { "@COMPOSITE_N@", "@COMPOSITE_Q@" },
+        { "@UNEVEN_N@", "0000000000000000000000000000000000000000000000000000000000000003" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(cases); i++) {
+        struct cr_rsa_key key = { .pub = { .e = 65537, .bytes = 64 } };
+
+        from_hex(key.pub.n, 64, cases[i].n);
+        from_hex(key.p, 32, cases[i].p);
+        expect_load(&key, VT_ECRYPTO);
+    }
+}
+
+static void test_load__exponent_bad_or_not_coprime__error(void **state)
+{
+    static const uint32_t exponents[] = { 0, 1, 2, 65536, @FACTOR@ };
+    struct cr_rsa_key key = *fixture_rsa_key(512, 0);
+
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(exponents); i++) {
+        key.pub.e = exponents[i];
+        expect_load(&key, VT_ECRYPTO);
+    }
+    key.pub.e = 65539; /* another prime that fits: a key with that exponent */
+    expect_load(&key, 0);
+}
+
+static void test_load__size_not_supported__error(void **state)
+{
+    static const uint16_t lengths[] = { 0, 1, 62, 127, 258, 65535 };
+    struct cr_rsa_key key = *fixture_rsa_key(1024, 0);
+
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(lengths); i++) {
+        key.pub.bytes = lengths[i];
+        expect_load(&key, VT_ECRYPTO);
+    }
+}
+
+static void test_load__allocation_fails__no_memory(void **state)
+{
+    (void)state;
+    for (size_t b = 0; b < VT_COUNT(backends); b++) {
+        int failures = 0;
+        struct cr_rsa *rsa;
+
+        for (long n = 0;; n++) {
+            int err;
+
+            vt_alloc_fail_after(n);
+            err = cr_rsa_load_with(backends[b], &rsa, fixture_rsa_key(1024, 0));
+            vt_alloc_fail_after(-1);
+            if (!err)
+                break;
+            assert_int_equal(err, VT_ENOMEM);
+            assert_null(rsa);
+            failures++;
+        }
+        assert_int_equal(failures, 2);
+        cr_rsa_free(rsa);
+    }
+}
+
+static void test_free__null__nothing(void **state)
+{
+    (void)state;
+    cr_rsa_free(NULL);
+}
+
+static void test_key_wipe__key__zeros(void **state)
+{
+    struct cr_rsa_key key = *fixture_rsa_key(512, 0), zero;
+
+    (void)state;
+    memset(&zero, 0, sizeof zero);
+    cr_rsa_key_wipe(&key);
+    assert_memory_equal(&key, &zero, sizeof key);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generate__same_drbg_state__same_key),
+        cmocka_unit_test(test_generate__other_exponents__keys_load),
+        cmocka_unit_test(test_generate__size_or_exponent_not_supported__usage),
+        cmocka_unit_test(test_load__all_fixtures__loaded_and_distinct),
+        cmocka_unit_test(test_load__either_prime__same_private_operation),
+        cmocka_unit_test(test_load__prime_does_not_divide__error),
+        cmocka_unit_test(test_load__prime_zero_one_or_short__error),
+        cmocka_unit_test(test_load__modulus_not_of_two_primes__error),
+        cmocka_unit_test(test_load__exponent_bad_or_not_coprime__error),
+        cmocka_unit_test(test_load__size_not_supported__error),
+        cmocka_unit_test(test_load__allocation_fails__no_memory),
+        cmocka_unit_test(test_free__null__nothing),
+        cmocka_unit_test(test_key_wipe__key__zeros),
+    };
+
+    return cmocka_run_group_tests(tests, init_crypto, NULL);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real vtpm-engine behind the real filter: manufacture, power, commands, and a second life from frozen bytes. */
+#include <stdlib.h>
+
+#include "tests/unit/sandbox_fixture.h"
+
+static const uint8_t read_pcr_10[14] = {0, 0xC1, 0, 0, 0, 14, 0, 0, 0, 0x15, 0, 0, 0, 10};
+static const uint8_t get_random[14] = {0, 0xC1, 0, 0, 0, 14, 0, 0, 0, 0x46, 0, 0, 0, 20};
+
+static uint32_t return_code(const struct box *box)
+{
+    struct rd r = rd_from(box->state.response.data, box->state.response.len);
+
+    assert_true(box->is_state);
+    rd_take(&r, 6);
+    return rd_get32(&r);
+}
+
+/* Extends PCR 10 of a fresh TPM that was started; *kept is its last state, to thaw from. */
+static struct box *extended(struct sb *sb, struct box *kept, uint8_t pcr[20])
+{
+    uint8_t extend[34] = {0, 0xC1, 0, 0, 0, 34, 0, 0, 0, 0x14, 0, 0, 0, 10};
+    struct box *box = box_new(sb);
+
+    box_manufacture(sb, box, 0, false);
+    assert_true(box->is_state);
+    assert_false(box->state.has_ek);
+    box_power_on(sb, box, SANDBOX_STARTUP_CLEAR, 1000);
+    assert_int_equal(return_code(box), 0);
+    memcpy(kept, box, sizeof *kept);
+    box_execute(sb, box, extend, sizeof extend);
+    assert_int_equal(return_code(box), 0);
+    assert_int_equal(box->state.response.len, 30);
+    memcpy(pcr, box->state.response.data + 10, 20);
+    return box;
+}
+
+static void test_real__pcr__survives_its_process(void **state)
+{
+    static struct box powered, after;
+    struct sb *sb = *state;
+    uint8_t pcr[20];
+    struct box *box;
+
+    sb_start(sb, 0);
+    box = extended(sb, &powered, pcr);
+    assert_true(sandbox_rd_state(&powered.state, powered.payload, powered.len));
+    memcpy(&after, box, sizeof after);
+    assert_true(sandbox_rd_state(&after.state, after.payload, after.len));
+    assert_true(after.state.dirty & TPM_DIRTY_VOLATILE);
+    box_free(box);
+
+    box = box_new(sb);
+    box_thaw(sb, box, 1, after.state.permanent.len ? &after.state.permanent : &powered.state.permanent,
+             &after.state.volatile_state);
+    assert_true(box->is_state && box->state.is_on);
+    box_execute(sb, box, read_pcr_10, sizeof read_pcr_10);
+    assert_int_equal(return_code(box), 0);
+    assert_memory_equal(box->state.response.data + 10, pcr, 20);
+    box_free(box);
+}
+
+static void random_after_thaw(struct sb *sb, const struct box *from, uint8_t entropy, uint8_t out[20])
+{
+    struct box *box = box_new(sb);
+
+    box_thaw(sb, box, entropy, &from->state.permanent, &from->state.volatile_state);
+    box_execute(sb, box, get_random, sizeof get_random);
+    assert_int_equal(return_code(box), 0);
+    assert_int_equal(box->state.response.len, 34);
+    memcpy(out, box->state.response.data + 14, 20);
+    box_free(box);
+}
+
+/* DESIGN: a generator inherited by fork gives every child the same numbers; here the broker's entropy decides. */
+static void test_real__random__depends_on_the_entropy_given(void **state)
+{
+    static struct box powered;
+    struct sb *sb = *state;
+    uint8_t pcr[20], a[20], b[20], again[20];
+
+    sb_start(sb, 0);
+    box_free(extended(sb, &powered, pcr));
+    assert_true(sandbox_rd_state(&powered.state, powered.payload, powered.len));
+    random_after_thaw(sb, &powered, 1, a);
+    random_after_thaw(sb, &powered, 2, b);
+    random_after_thaw(sb, &powered, 1, again);
+    assert_memory_not_equal(a, b, 20);
+    assert_memory_equal(a, again, 20);
+}
+
+static void test_real__manufacture_with_ek__works_under_the_filter(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, true);
+    assert_true(box->is_state);
+    assert_true(box->state.has_ek);
+    box_free(box);
+}
+
+static void test_real__damaged_state__refused_with_a_reason(void **state)
+{
+    static struct box powered;
+    static uint8_t damaged[TPM_FROZEN_PERMANENT_MAX];
+    struct tpm_blob permanent = {0, damaged}, none = {0, NULL};
+    struct sb *sb = *state;
+    uint8_t pcr[20];
+    struct box *box;
+    struct rd r;
+
+    sb_start(sb, 0);
+    box_free(extended(sb, &powered, pcr));
+    assert_true(sandbox_rd_state(&powered.state, powered.payload, powered.len));
+    permanent.len = powered.state.permanent.len - 1;
+    memcpy(damaged, powered.state.permanent.data, permanent.len);
+    box = box_new(sb);
+    box_thaw(sb, box, 1, &permanent, &none);
+    assert_int_equal(box->type, SANDBOX_FAILED);
+    r = rd_from(box->payload, box->len);
+    assert_int_equal((int32_t)rd_get32(&r), VT_EDAMAGED);
+    box_wait_gone(sb, box);
+    box_free(box);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sb_setup, sb_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_real__pcr__survives_its_process),
+        TEST(test_real__random__depends_on_the_entropy_given),
+        TEST(test_real__manufacture_with_ek__works_under_the_filter),
+        TEST(test_real__damaged_state__refused_with_a_reason),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
