@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The full check, beside the running writer: one read transaction on a connection of its own, so that rows, MAC and
- * events belong to the same COMMIT.
+ * The full check, beside the running writer: one read transaction on a connection of its own, so that rows,
+ * MAC and events belong to the same COMMIT.
  */
 #include "db/sqlite_priv.h"
 
@@ -18,7 +18,8 @@ static void found(struct db_check *out, const char *what)
 }
 
 /* One PRAGMA whose answer must be `good` (NULL: no row at all). */
-static int check_pragma(struct conn *conn, const char *sql, const char *good, bool *ok, char *said, size_t size)
+static int check_pragma(struct conn *conn, const char *sql, const char *good, bool *ok, char *said,
+                        size_t size)
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(conn->sq, sql, -1, &st, NULL);
@@ -88,7 +89,8 @@ static int check_mac(struct db *db, struct conn *conn, struct db_check *out)
 }
 
 /* NULL if the event follows `last` as it should, else what is wrong. */
-static const char *chain_fault(const struct db_mac *mac, const struct db_event *last, const struct db_event *event)
+static const char *chain_fault(const struct db_mac *mac, const struct db_event *last,
+                               const struct db_event *event)
 {
     uint8_t hash[DB_HASH];
 
@@ -132,7 +134,8 @@ static int check_chain(struct db *db, struct conn *conn, struct db_check *out)
 
 static int count_rows(struct conn *conn, struct db_check *out)
 {
-    uint64_t *const counts[] = {&out->instances, &out->deleted, &out->credentials, &out->keyslots, &out->events};
+    uint64_t *const counts[] = {&out->instances, &out->deleted, &out->credentials, &out->keyslots,
+                                &out->events};
     struct q q;
     int err;
 

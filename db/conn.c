@@ -4,9 +4,9 @@
 #include "server/base/alloc.h"
 
 static const char *const statements[STMT_COUNT] = {
-#define STMT_SQL(name, sql) [name] = (sql),
-    DB_READ_STATEMENTS(STMT_SQL) DB_WRITE_STATEMENTS(STMT_SQL)
-#undef STMT_SQL
+#define STATEMENT(id, sql) [id] = (sql),
+#include "db/statements.def"
+#undef STATEMENT
 };
 
 int db_err(int rc)
@@ -17,14 +17,14 @@ int db_err(int rc)
     case SQLITE_DONE:
         return VT_OK;
     case SQLITE_CONSTRAINT:
-        if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_ROWID)
+        if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY ||
+            rc == SQLITE_CONSTRAINT_ROWID)
             return VT_EEXISTS;
         /* A row that another one refers to is not there. */
         return rc == SQLITE_CONSTRAINT_FOREIGNKEY ? VT_ENOTFOUND : VT_EUSAGE;
     case SQLITE_NOMEM:
         return VT_ENOMEM;
-    case SQLITE_TOOBIG:
-        return VT_ETOOBIG;
+    case SQLITE_TOOBIG: /* ours are bounded before they come here: someone else's row */
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_ERROR: /* our statements are right: the schema is not */
@@ -52,19 +52,15 @@ static const struct {
     {SQLITE_LIMIT_WORKER_THREADS, 0},
 };
 
-/* The file is hostile until its MAC is checked, and its schema is not under the MAC at all: no trigger or view of it
- * runs in this process. Extensions are off by default and cannot be switched on by SQL. */
+/* The file is hostile until its MAC is checked, and its schema is not under the MAC at all: no trigger or
+ * view of it runs in this process. Extensions are off by default and cannot be switched on by SQL. */
 static const struct {
     int op, on;
 } switches[] = {
-    {SQLITE_DBCONFIG_DEFENSIVE, 1},
-    {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
-    {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
-    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
-    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
-    {SQLITE_DBCONFIG_DQS_DML, 0},
-    {SQLITE_DBCONFIG_DQS_DDL, 0},
+    {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0}, {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
+    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+    {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
 };
 
 int conn_harden(sqlite3 *sq)
@@ -80,7 +76,8 @@ int conn_harden(sqlite3 *sq)
     return VT_OK;
 }
 
-/* synchronous=FULL: a COMMIT in WAL mode is synced before it is reported. secure_delete: freed pages are zeroed. */
+/* synchronous=FULL: a COMMIT in WAL mode is synced before it is reported. secure_delete: freed pages are
+ * zeroed. */
 static const char pragmas[] = "PRAGMA cell_size_check = ON;"
                               "PRAGMA mmap_size = 0;"
                               "PRAGMA synchronous = FULL;"
@@ -95,7 +92,8 @@ static int set_up(struct conn *conn, int flags)
 
     if (rc)
         return rc;
-    /* Only the writer thread may wait; readers may run on the loop, and in WAL mode have nothing to wait for. */
+    /* Only the writer thread may wait; readers may run on the loop, and in WAL mode have nothing to wait for.
+     */
     sqlite3_busy_timeout(conn->sq, flags & SQLITE_OPEN_READWRITE ? DB_BUSY_MS : 0);
     rc = sqlite3_exec(conn->sq, pragmas, NULL, NULL, NULL);
     if (!rc && flags & SQLITE_OPEN_READONLY)
@@ -105,7 +103,8 @@ static int set_up(struct conn *conn, int flags)
 
 int conn_open(struct conn **out, const char *path, int flags, struct vt_why *why)
 {
-    const int always = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+    const int always =
+        SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
     struct conn *conn = VT_NEW(struct conn);
     int err;
 
@@ -138,7 +137,8 @@ static int prepare(struct conn *conn, enum stmt id)
 {
     if (conn->stmts[id])
         return SQLITE_OK;
-    return sqlite3_prepare_v3(conn->sq, statements[id], -1, SQLITE_PREPARE_PERSISTENT, &conn->stmts[id], NULL);
+    return sqlite3_prepare_v3(conn->sq, statements[id], -1, SQLITE_PREPARE_PERSISTENT, &conn->stmts[id],
+                              NULL);
 }
 
 int conn_prepare_all(struct conn *conn, struct vt_why *why)
@@ -147,7 +147,8 @@ int conn_prepare_all(struct conn *conn, struct vt_why *why)
         int err = db_err(prepare(conn, (enum stmt)id));
 
         if (err)
-            return vt_fail(why, err, "%s: %s", sqlite3_db_filename(conn->sq, "main"), sqlite3_errmsg(conn->sq));
+            return vt_fail(why, err, "%s: %s", sqlite3_db_filename(conn->sq, "main"),
+                           sqlite3_errmsg(conn->sq));
     }
     return VT_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The versions of the schema. A store is made by running every step from nothing, so a new store and one that came
- * through all migrations have the same text in sqlite_schema, and db_check_schema can compare it.
+ * The versions of the schema. A store is made by running every step from nothing, so a new store and one that
+ * came through all migrations have the same text in sqlite_schema, and db_check_schema can compare it.
  */
 #include "db/sqlite_priv.h"
 
@@ -10,8 +10,8 @@
 #include "db_schema_sql.h"
 
 /*
- * A step runs inside one transaction, before the keys are known: it must leave the values of all columns that the MAC
- * covers alone. (A step that cannot do so keeps the old columns until db_start has verified them.)
+ * A step runs inside one transaction, before the keys are known: it must leave the values of all columns that
+ * the MAC covers alone. (A step that cannot do so keeps the old columns until db_start has verified them.)
  */
 const struct db_step db_steps[] = {
     {1, db_schema_sql},
@@ -66,7 +66,8 @@ int db_check_version(sqlite3 *sq, const struct db_step *steps, size_t count, str
     if (err)
         return vt_fail(why, err, "not readable as a store: %s", sqlite3_errmsg(sq));
     if (application != DB_APPLICATION_ID)
-        return vt_fail(why, VT_EDAMAGED, "an SQLite file, but not a vtpm-server store (application_id 0x%08x)",
+        return vt_fail(why, VT_EDAMAGED,
+                       "an SQLite file, but not a vtpm-server store (application_id 0x%08x)",
                        (unsigned)application);
     if (version > newest)
         return vt_fail(why, VT_EDAMAGED,
@@ -82,8 +83,8 @@ int db_check_version(sqlite3 *sq, const struct db_step *steps, size_t count, str
 static int same_object(sqlite3 *sq, const char *type, const char *name, const char *text, bool *same)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(sq, "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name = ?2 AND sql = ?3", -1,
-                                &st, NULL);
+    int rc = sqlite3_prepare_v2(
+        sq, "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name = ?2 AND sql = ?3", -1, &st, NULL);
 
     if (!rc)
         rc = sqlite3_bind_text(st, 1, type, -1, SQLITE_STATIC);
@@ -101,8 +102,8 @@ static int same_object(sqlite3 *sq, const char *type, const char *name, const ch
 static int compare_schema(sqlite3 *sq, sqlite3 *reference, struct vt_why *why)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(reference, "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL", -1, &st,
-                                NULL);
+    int rc = sqlite3_prepare_v2(reference, "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL",
+                                -1, &st, NULL);
     int err = db_err(rc);
 
     while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -112,7 +113,8 @@ static int compare_schema(sqlite3 *sq, sqlite3 *reference, struct vt_why *why)
 
         err = same_object(sq, type, name, (const char *)sqlite3_column_text(st, 2), &same);
         if (!err && !same)
-            err = vt_fail(why, VT_EDAMAGED, "the %s `%s` is missing or was changed; restore a backup", type, name);
+            err = vt_fail(why, VT_EDAMAGED, "the %s `%s` is missing or was changed; restore a backup", type,
+                          name);
     }
     sqlite3_finalize(st);
     return err ? err : db_err(rc);
@@ -121,7 +123,8 @@ static int compare_schema(sqlite3 *sq, sqlite3 *reference, struct vt_why *why)
 int db_check_schema(sqlite3 *sq, struct vt_why *why)
 {
     sqlite3 *reference = NULL;
-    int err = db_err(sqlite3_open_v2(":memory:", &reference, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
+    int err =
+        db_err(sqlite3_open_v2(":memory:", &reference, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
 
     if (!err)
         err = conn_harden(reference);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading, on any thread. Each call takes a connection of its own from the pool, so a callback may ask further
- * questions, and nobody waits for anybody. Statements are reset before return: the next call sees the latest COMMIT.
+ * Reading, on any thread. Each call takes a connection of its own from the pool, so a callback may ask
+ * further questions, and nobody waits for anybody. Statements are reset before return: the next call sees the
+ * latest COMMIT.
  */
 #include "db/sqlite_priv.h"
 
@@ -145,7 +146,8 @@ static int copy_data(struct q *q, int col, uint8_t **data, size_t *len)
     return *data ? VT_OK : VT_ENOMEM;
 }
 
-int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, struct db_sealed *out, uint8_t **data)
+int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, struct db_sealed *out,
+                  uint8_t **data)
 {
     struct conn *conn;
     struct q q;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the loop and the writer thread: a bounded queue of requests one way, finished ones the other way. The
- * writer takes whatever waits, up to a batch, so the busier the store the more requests share one sync.
+ * Between the loop and the writer thread: a bounded queue of requests one way, finished ones the other way.
+ * The writer takes whatever waits, up to a batch, so the busier the store the more requests share one sync.
  */
 #include "db/sqlite_priv.h"
 
@@ -44,8 +44,7 @@ static void take_batch(struct db *db, struct vt_list *batch)
     size_t count = 0, bytes = 0;
 
     vt_list_init(batch);
-    VT_LIST_EACH(&db->queue, node)
-    {
+    VT_LIST_EACH (&db->queue, node) {
         const struct request *req = VT_LIST_ENTRY(node, struct request, node);
 
         if (count == DB_BATCH_MAX || (count && bytes + req->bytes > DB_BATCH_BYTES))
@@ -62,8 +61,7 @@ static void take_batch(struct db *db, struct vt_list *batch)
 /* Moves all of `from` to the end of `to`. */
 static void append_all(struct vt_list *to, struct vt_list *from)
 {
-    VT_LIST_EACH(from, node)
-    {
+    VT_LIST_EACH (from, node) {
         vt_list_remove(node);
         vt_list_add(to, node);
     }

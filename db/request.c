@@ -85,19 +85,22 @@ static int credential_valid(const struct db_credential *credential)
 
 static int instance_valid(const struct db_instance *instance)
 {
-    if (strnlen(instance->name, sizeof instance->name) == sizeof instance->name || !vt_name_valid(instance->name))
+    if (strnlen(instance->name, sizeof instance->name) == sizeof instance->name ||
+        !vt_name_valid(instance->name))
         return VT_EUSAGE;
-    if (!text_valid(instance->group, sizeof instance->group) || !text_valid(instance->profile, sizeof instance->profile))
+    if (!text_valid(instance->group, sizeof instance->group) ||
+        !text_valid(instance->profile, sizeof instance->profile))
         return VT_EUSAGE;
-    if (!text_valid(instance->power, sizeof instance->power) || (instance->power[0] && !power_valid(instance->power)))
+    if (!text_valid(instance->power, sizeof instance->power) ||
+        (instance->power[0] && !power_valid(instance->power)))
         return VT_EUSAGE;
     if (instance->wrapped_key_len == 0 || instance->wrapped_key_len > sizeof instance->wrapped_key)
         return VT_EUSAGE;
     return VT_OK;
 }
 
-int db_instance_create(struct db *db, const struct db_create_args *args, const struct db_audit *audit, db_done done,
-                       void *arg)
+int db_instance_create(struct db *db, const struct db_create_args *args, const struct db_audit *audit,
+                       db_done done, void *arg)
 {
     struct request *req;
     char identity[VT_UUID_TEXT];
@@ -117,7 +120,9 @@ int db_instance_create(struct db *db, const struct db_create_args *args, const s
         return VT_ENOMEM;
     req->seq = 1;
     req->credential = *args->credential;
-    return submit(db, req, copy_extra(req, args->instance, 1, sizeof *args->instance) && copy_record(req, &args->record));
+    return submit(db, req,
+                  copy_extra(req, args->instance, 1, sizeof *args->instance) &&
+                      copy_record(req, &args->record));
 }
 
 int db_acquire(struct db *db, const struct vt_uuid *uuid, uint64_t *epoch, db_done done, void *arg)
@@ -129,11 +134,13 @@ int db_acquire(struct db *db, const struct vt_uuid *uuid, uint64_t *epoch, db_do
     return submit(db, req, true);
 }
 
-int db_commit(struct db *db, const struct db_commit_args *args, const struct db_audit *audit, db_done done, void *arg)
+int db_commit(struct db *db, const struct db_commit_args *args, const struct db_audit *audit, db_done done,
+              void *arg)
 {
     struct request *req;
 
-    if (args->seq <= args->expected_seq || args->seq > INT64_MAX || (args->power && !power_valid(args->power)))
+    if (args->seq <= args->expected_seq || args->seq > INT64_MAX ||
+        (args->power && !power_valid(args->power)))
         return VT_EUSAGE;
     if (args->record.len > DB_SEALED_MAX)
         return VT_ETOOBIG;
@@ -152,8 +159,8 @@ int db_commit(struct db *db, const struct db_commit_args *args, const struct db_
     return submit(db, req, copy_record(req, &args->record));
 }
 
-int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name, const struct db_audit *audit,
-                       db_done done, void *arg)
+int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name,
+                       const struct db_audit *audit, db_done done, void *arg)
 {
     struct request *req;
 
@@ -222,7 +229,8 @@ int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, co
 {
     struct request *req;
 
-    if (!text_valid(slot->kind, sizeof slot->kind) || !slot->kind[0] || !text_valid(slot->params, sizeof slot->params))
+    if (!text_valid(slot->kind, sizeof slot->kind) || !slot->kind[0] ||
+        !text_valid(slot->params, sizeof slot->params))
         return VT_EUSAGE;
     if (slot->wrapped_len == 0 || slot->wrapped_len > sizeof slot->wrapped)
         return VT_EUSAGE;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Version 1 of the store. Never edit what was released: later versions are steps in migrate.c, and a new store is made
--- by running all of them. Columns that the store MAC covers are listed in sqlite_priv.h.
+-- Version 1 of the store. Never edit what was released: later versions are steps in migrate.c, and a new
+-- store is made by running all of them. Columns that the store MAC covers are listed in sqlite_priv.h.
 
 CREATE TABLE meta (
     id           INTEGER PRIMARY KEY CHECK (id = 1),
@@ -22,7 +22,8 @@ CREATE TABLE instance (
     reason      TEXT    NOT NULL DEFAULT '' CHECK (length(reason) <= 255),
     power       TEXT    NOT NULL DEFAULT 'off' CHECK (power IN ('off', 'on', 'ready', 'needs-power-on')),
     domain      TEXT    NOT NULL DEFAULT '' CHECK (length(domain) <= 64),
-    wrapped_key BLOB    NOT NULL CHECK (length(wrapped_key) <= 128 AND (life = 3) = (length(wrapped_key) = 0)),
+    wrapped_key BLOB    NOT NULL
+                CHECK (length(wrapped_key) <= 128 AND (life = 3) = (length(wrapped_key) = 0)),
     ek_sha256   BLOB    CHECK (ek_sha256 IS NULL OR length(ek_sha256) = 32),
     epoch       INTEGER NOT NULL DEFAULT 0,
     seq         INTEGER NOT NULL,
@@ -79,8 +80,9 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE VIEW inventory AS
-SELECT lower(substr(hex(uuid), 1, 8) || '-' || substr(hex(uuid), 9, 4) || '-' || substr(hex(uuid), 13, 4) || '-' ||
-             substr(hex(uuid), 17, 4) || '-' || substr(hex(uuid), 21)) AS uuid,
+SELECT lower(substr(hex(uuid), 1, 8) || '-' || substr(hex(uuid), 9, 4) || '-' ||
+             substr(hex(uuid), 13, 4) || '-' || substr(hex(uuid), 17, 4) || '-' ||
+             substr(hex(uuid), 21)) AS uuid,
        name,
        grp,
        CASE life WHEN 1 THEN 'disabled' WHEN 2 THEN 'broken' ELSE power END AS state,
@@ -100,8 +102,9 @@ SELECT id,
        strftime('%Y-%m-%dT%H:%M:%SZ', time, 'unixepoch') AS time,
        kind,
        CASE WHEN uuid IS NOT NULL THEN
-           lower(substr(hex(uuid), 1, 8) || '-' || substr(hex(uuid), 9, 4) || '-' || substr(hex(uuid), 13, 4) || '-' ||
-                 substr(hex(uuid), 17, 4) || '-' || substr(hex(uuid), 21)) END AS uuid,
+           lower(substr(hex(uuid), 1, 8) || '-' || substr(hex(uuid), 9, 4) || '-' ||
+                 substr(hex(uuid), 13, 4) || '-' || substr(hex(uuid), 17, 4) || '-' ||
+                 substr(hex(uuid), 21)) END AS uuid,
        peer,
        text,
        lower(hex(prev_hash)) AS prev_hash,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The set digest: the XOR of a keyed PRF over each security row. A change costs two PRFs whatever the size of the
- * store, and the order of rows does not matter. The PRF's values never leave the process (the file only has a MAC over
- * their XOR and their number), and no row can be there twice, so rows cannot be chosen to cancel each other.
+ * The set digest: the XOR of a keyed PRF over each security row. A change costs two PRFs whatever the size of
+ * the store, and the order of rows does not matter. The PRF's values never leave the process (the file only
+ * has a MAC over their XOR and their number), and no row can be there twice, so rows cannot be chosen to
+ * cancel each other.
  */
 #include "db/sqlite_priv.h"
 
@@ -30,7 +31,8 @@ void enc_i64(struct enc *enc, int64_t value)
 
 void enc_bytes(struct enc *enc, uint8_t type, const void *bytes, size_t len)
 {
-    const uint8_t head[5] = {type, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
+    const uint8_t head[5] = {type, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
+                             (uint8_t)len};
 
     enc_put(enc, head, sizeof head);
     enc_put(enc, bytes, len);
@@ -201,7 +203,8 @@ static bool same_mac(const struct db_set *set, const struct db_mac *mac, const s
 }
 
 /* Always VT_EDAMAGED, unless even the explanation cannot be read. */
-static int name_damage(struct conn *conn, const struct db_set *set, const struct sealed *sealed, struct vt_why *named)
+static int name_damage(struct conn *conn, const struct db_set *set, const struct sealed *sealed,
+                       struct vt_why *named)
 {
     int err = set_explain(conn, named);
 
@@ -234,8 +237,8 @@ int set_verify(struct db_set *set, const struct db_mac *mac, struct conn *conn, 
 static const struct {
     const char *sql, *before, *after;
 } relations[] = {
-    {"SELECT uuid FROM record WHERE uuid NOT IN (SELECT uuid FROM instance)",
-     "a record belongs to instance ", ", which is not there"},
+    {"SELECT uuid FROM record WHERE uuid NOT IN (SELECT uuid FROM instance)", "a record belongs to instance ",
+     ", which is not there"},
     {"SELECT uuid FROM instance WHERE life <> 3 AND uuid NOT IN (SELECT uuid FROM record)",
      "the record is missing of instance ", ""},
     {"SELECT i.uuid FROM instance i JOIN record r ON r.uuid = i.uuid WHERE r.seq < i.seq",
@@ -244,7 +247,8 @@ static const struct {
      "the record is newer than the row of instance ", ""},
     {"SELECT uuid FROM instance WHERE generation > (SELECT max(generation) FROM meta)",
      "the rest of the store is older than instance ", ""},
-    {"SELECT uuid FROM instance WHERE life = 3 AND (length(wrapped_key) > 0 OR uuid IN (SELECT uuid FROM record))",
+    {"SELECT uuid FROM instance WHERE life = 3 AND (length(wrapped_key) > 0 OR uuid IN (SELECT uuid FROM "
+     "record))",
      "there is a key or record again of the deleted instance ", ""},
     {"SELECT uuid FROM credential_instance WHERE identity NOT IN (SELECT identity FROM credential)",
      "no credential belongs to a binding to instance ", ""},

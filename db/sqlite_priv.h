@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the SQLite store: connections with their prepared statements, the set digest behind the store MAC, requests
- * and the writer's transaction. Only files of db/ and their tests include this.
+ * Inside the SQLite store: connections with their prepared statements, the set digest behind the store MAC,
+ * requests and the writer's transaction. Only files of db/ and their tests include this.
  */
 #ifndef VTPM_DB_SQLITE_PRIV_H
 #define VTPM_DB_SQLITE_PRIV_H
@@ -13,120 +13,39 @@
 #include "server/base/list.h"
 
 #define DB_APPLICATION_ID 0x7654504D /* "vTPM" */
-#define DB_FILE "vtpm.db"
-#define DB_LOCK_FILE "lock"
-#define DB_BUSY_MS 250              /* what the writer thread waits for a foreign lock */
-#define DB_QUEUE_MAX 4096           /* requests */
-#define DB_QUEUE_BYTES (64u << 20)  /* their payload */
-#define DB_BATCH_MAX 256            /* requests in one transaction */
-#define DB_BATCH_BYTES (32u << 20)
-#define DB_BINDINGS_MAX 65536       /* instances in one host credential's list */
-#define DB_COUNTERS_MAX 1000000
-#define DB_POOL_MAX 4               /* idle read connections that are kept */
-#define DB_HASH 32
+#define DB_FILE           "vtpm.db"
+#define DB_LOCK_FILE      "lock"
+#define DB_BUSY_MS        250         /* what the writer thread waits for a foreign lock */
+#define DB_QUEUE_MAX      4096        /* requests */
+#define DB_QUEUE_BYTES    (64u << 20) /* their payload */
+#define DB_BATCH_MAX      256         /* requests in one transaction */
+#define DB_BATCH_BYTES    (32u << 20)
+#define DB_BINDINGS_MAX   65536 /* instances in one host credential's list */
+#define DB_COUNTERS_MAX   1000000
+#define DB_POOL_MAX       4 /* idle read connections that are kept */
+#define DB_HASH           32
 
 /* ---- What the store MAC covers: exactly these columns, primary key included ---- */
 #define COLS_META "store, next_keyslot"
 #define COLS_INSTANCE \
     "uuid, name, grp, profile, life, reason, wrapped_key, ek_sha256, epoch, seq, generation, created"
-#define COLS_RECORD "uuid, seq, tag"
+#define COLS_RECORD     "uuid, seq, tag"
 #define COLS_CREDENTIAL "identity, sealed, disabled, version"
-#define COLS_BINDING "identity, uuid"
-#define COLS_KEYSLOT "id, kind, params, wrapped"
-#define COLS_HEAD "id, hash"
+#define COLS_BINDING    "identity, uuid"
+#define COLS_KEYSLOT    "id, kind, params, wrapped"
+#define COLS_HEAD       "id, hash"
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
 /* ---- Every statement there is; prepared once per connection ---- */
-#define INSTANCE_ALL \
-    "SELECT uuid, name, grp, profile, life, reason, power, domain, wrapped_key, ek_sha256, epoch, seq, generation," \
-    " commands, state_bytes, created, updated, last_seen FROM instance "
-
-#define DB_READ_STATEMENTS(X)                                                                                          \
-    X(R_BEGIN, "BEGIN")                                                                                                \
-    X(R_COMMIT, "COMMIT")                                                                                              \
-    X(R_META, "SELECT generation, rows, mac, clean FROM meta WHERE id = 1")                                            \
-    X(R_STORE, "SELECT store FROM meta WHERE id = 1")                                                                  \
-    X(R_NEXT_KEYSLOT, "SELECT next_keyslot FROM meta WHERE id = 1")                                                    \
-    X(R_INSTANCE, INSTANCE_ALL "WHERE uuid = ?1")                                                                      \
-    X(R_INSTANCE_NAME, INSTANCE_ALL "WHERE name = ?1 AND life <> 3")                                                   \
-    X(R_INSTANCES, INSTANCE_ALL "WHERE life <> 3 OR ?1 ORDER BY name, uuid")                                           \
-    X(R_RECORD, "SELECT seq, tag, data FROM record WHERE uuid = ?1")                                                   \
-    X(R_CREDENTIAL, "SELECT " COLS_CREDENTIAL " FROM credential WHERE identity = ?1")                                  \
-    X(R_ALLOWS,                                                                                                        \
-      "SELECT count(*) FROM credential_instance b JOIN credential c ON c.identity = b.identity"                        \
-      " WHERE b.identity = ?1 AND b.uuid = ?2 AND c.disabled = 0")                                                     \
-    X(R_KEYSLOTS, "SELECT " COLS_KEYSLOT " FROM keyslot ORDER BY id")                                                  \
-    X(R_EVENTS,                                                                                                        \
-      "SELECT id, time, kind, uuid, peer, text, prev_hash, hash FROM event WHERE id > ?1 ORDER BY id LIMIT ?2")        \
-    X(R_LAST_EVENT, "SELECT id, time, kind, uuid, peer, text, prev_hash, hash" LAST_EVENT)                             \
-    X(R_COUNTS,                                                                                                        \
-      "SELECT (SELECT count(*) FROM instance WHERE life <> 3), (SELECT count(*) FROM instance WHERE life = 3),"        \
-      " (SELECT count(*) FROM credential), (SELECT count(*) FROM keyslot), (SELECT count(*) FROM event)")              \
-    X(SCAN_META, "SELECT " COLS_META " FROM meta")                                                                     \
-    X(SCAN_INSTANCE, "SELECT " COLS_INSTANCE " FROM instance")                                                         \
-    X(SCAN_RECORD, "SELECT " COLS_RECORD " FROM record NOT INDEXED")                                                   \
-    X(SCAN_CREDENTIAL, "SELECT " COLS_CREDENTIAL " FROM credential")                                                   \
-    X(SCAN_BINDING, "SELECT " COLS_BINDING " FROM credential_instance")                                                \
-    X(SCAN_KEYSLOT, "SELECT " COLS_KEYSLOT " FROM keyslot")                                                            \
-    X(SCAN_HEAD, "SELECT " COLS_HEAD LAST_EVENT)
-
-#define DB_WRITE_STATEMENTS(X)                                                                                         \
-    X(W_BEGIN, "BEGIN IMMEDIATE")                                                                                      \
-    X(W_COMMIT, "COMMIT")                                                                                              \
-    X(W_ROLLBACK, "ROLLBACK")                                                                                          \
-    X(W_SAVE, "SAVEPOINT request")                                                                                     \
-    X(W_SAVE_UNDO, "ROLLBACK TO request")                                                                              \
-    X(W_SAVE_DROP, "RELEASE request")                                                                                  \
-    X(W_META, "UPDATE meta SET generation = ?1, rows = ?2, mac = ?3 WHERE id = 1 AND generation = ?4")                 \
-    X(W_CLEAN, "UPDATE meta SET clean = ?1 WHERE id = 1")                                                              \
-    X(W_NEXT_KEYSLOT, "UPDATE meta SET next_keyslot = ?1 WHERE id = 1")                                                \
-    X(ROW_META, "SELECT " COLS_META " FROM meta WHERE id = 1")                                                         \
-    X(ROW_INSTANCE, "SELECT " COLS_INSTANCE " FROM instance WHERE uuid = ?1")                                          \
-    X(ROW_RECORD, "SELECT " COLS_RECORD " FROM record WHERE uuid = ?1")                                                \
-    X(ROW_CREDENTIAL, "SELECT " COLS_CREDENTIAL " FROM credential WHERE identity = ?1")                                \
-    X(ROW_BINDING, "SELECT " COLS_BINDING " FROM credential_instance WHERE identity = ?1 AND uuid = ?2")               \
-    X(ROWS_BINDING_OF, "SELECT " COLS_BINDING " FROM credential_instance WHERE uuid = ?1")                             \
-    X(ROW_KEYSLOT, "SELECT " COLS_KEYSLOT " FROM keyslot WHERE id = ?1")                                               \
-    X(ROW_HEAD, "SELECT " COLS_HEAD LAST_EVENT)                                                                        \
-    X(W_STATE, "SELECT life, epoch, seq FROM instance WHERE uuid = ?1")                                                \
-    X(W_INSERT,                                                                                                        \
-      "INSERT INTO instance (uuid, name, grp, profile, power, wrapped_key, ek_sha256, seq, generation, state_bytes,"   \
-      " created, updated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)")                                 \
-    X(W_RECORD_INSERT, "INSERT INTO record (uuid, seq, tag, data) VALUES (?1, ?2, ?3, ?4)")                            \
-    X(W_ACQUIRE, "UPDATE instance SET epoch = ?2 WHERE uuid = ?1")                                                     \
-    X(W_COMMITTED,                                                                                                     \
-      "UPDATE instance SET seq = ?2, generation = ?3, state_bytes = ?4, updated = ?5, power = coalesce(?6, power),"    \
-      " ek_sha256 = coalesce(?7, ek_sha256) WHERE uuid = ?1")                                                          \
-    X(W_RECORD_UPDATE, "UPDATE record SET seq = ?2, tag = ?3, data = ?4 WHERE uuid = ?1")                              \
-    X(W_RECORD_DELETE, "DELETE FROM record WHERE uuid = ?1")                                                           \
-    X(W_RENAME, "UPDATE instance SET name = ?2, updated = ?3 WHERE uuid = ?1")                                         \
-    X(W_LIFE, "UPDATE instance SET life = ?2, reason = ?3, updated = ?4 WHERE uuid = ?1")                              \
-    X(W_TOMBSTONE,                                                                                                     \
-      "UPDATE instance SET life = 3, reason = '', power = 'off', domain = '', wrapped_key = zeroblob(0),"              \
-      " state_bytes = 0, updated = ?2 WHERE uuid = ?1")                                                                \
-    X(W_POWER,                                                                                                         \
-      "UPDATE instance SET power = coalesce(?2, power), domain = coalesce(?3, domain), updated = ?4 WHERE uuid = ?1")  \
-    X(W_COUNTERS,                                                                                                      \
-      "UPDATE instance SET commands = commands + ?2, last_seen = max(last_seen, ?3) WHERE uuid = ?1 AND life <> 3")    \
-    X(W_CREDENTIAL_VERSION, "SELECT version FROM credential WHERE identity = ?1")                                      \
-    X(W_CREDENTIAL_INSERT, "INSERT INTO credential (identity, sealed, disabled, version) VALUES (?1, ?2, ?3, ?4)")     \
-    X(W_CREDENTIAL_UPDATE, "UPDATE credential SET sealed = ?2, disabled = ?3, version = ?4 WHERE identity = ?1")       \
-    X(W_CREDENTIAL_DELETE, "DELETE FROM credential WHERE identity = ?1")                                               \
-    X(W_BINDING_INSERT, "INSERT INTO credential_instance (identity, uuid) VALUES (?1, ?2)")                            \
-    X(W_BINDING_DELETE_OF, "DELETE FROM credential_instance WHERE uuid = ?1")                                          \
-    X(W_KEYSLOT_IDS, "SELECT count(*), (SELECT next_keyslot FROM meta WHERE id = 1) FROM keyslot")                     \
-    X(W_KEYSLOT_INSERT, "INSERT INTO keyslot (id, kind, params, wrapped) VALUES (?1, ?2, ?3, ?4)")                     \
-    X(W_KEYSLOT_UPDATE, "UPDATE keyslot SET kind = ?2, params = ?3, wrapped = ?4 WHERE id = ?1")                       \
-    X(W_KEYSLOT_DELETE, "DELETE FROM keyslot WHERE id = ?1")                                                           \
-    X(W_EVENT,                                                                                                         \
-      "INSERT INTO event (id, time, kind, uuid, peer, text, prev_hash, hash)"                                          \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+#define INSTANCE_ALL                                                                                     \
+    "SELECT uuid, name, grp, profile, life, reason, power, domain, wrapped_key, ek_sha256, epoch, seq, " \
+    "generation, commands, state_bytes, created, updated, last_seen FROM instance "
 
 enum stmt {
-#define STMT_ENUM(name, sql) name,
-    DB_READ_STATEMENTS(STMT_ENUM) DB_WRITE_STATEMENTS(STMT_ENUM)
-#undef STMT_ENUM
+#define STATEMENT(id, sql) id,
+#include "db/statements.def"
+#undef STATEMENT
     STMT_COUNT
 };
 
@@ -137,7 +56,7 @@ struct conn {
     struct conn *next; /* in the pool */
 };
 
-/* flags: SQLITE_OPEN_READWRITE or SQLITE_OPEN_READONLY. On error *conn is NULL and why says what SQLite said. */
+/* flags: SQLITE_OPEN_READWRITE or SQLITE_OPEN_READONLY. On error *conn is NULL; why has SQLite's text. */
 int conn_open(struct conn **conn, const char *path, int flags, struct vt_why *why) VT_USE_RESULT;
 /* Prepares all statements, so that a missing table is found at open. */
 int conn_prepare_all(struct conn *conn, struct vt_why *why) VT_USE_RESULT;
@@ -150,8 +69,8 @@ int db_err(int rc) VT_USE_RESULT;
 int conn_int(sqlite3 *sq, const char *sql, int64_t *out) VT_USE_RESULT;
 
 /*
- * One use of a statement: q_open, bind in order of the parameters, q_step for rows, q_close. Errors stick: after one,
- * q_step returns it. Bound memory is borrowed until q_close.
+ * One use of a statement: q_open, bind in order of the parameters, q_row for rows, q_close. Errors stick:
+ * after one there are no rows, and q_close returns it. Bound memory is borrowed until q_close.
  */
 struct q {
     struct conn *conn;
@@ -161,8 +80,8 @@ struct q {
 };
 void q_open(struct q *q, struct conn *conn, enum stmt id);
 void q_i64(struct q *q, int64_t value);
-void q_text(struct q *q, const char *text);                 /* NULL: SQL NULL */
-void q_blob(struct q *q, const void *bytes, size_t len);    /* bytes NULL and len 0: empty blob */
+void q_text(struct q *q, const char *text);              /* NULL: SQL NULL */
+void q_blob(struct q *q, const void *bytes, size_t len); /* bytes NULL and len 0: empty blob */
 void q_null(struct q *q);
 void q_uuid(struct q *q, const struct vt_uuid *uuid);
 /* True when there is a row. */
@@ -189,7 +108,8 @@ extern const size_t db_step_count;
 /* From the file's user_version to the last step's, in the caller's transaction. */
 int db_migrate(sqlite3 *sq, const struct db_step *steps, size_t count, struct vt_why *why) VT_USE_RESULT;
 /* application_id, user_version; migrates what is older in one transaction. */
-int db_check_version(sqlite3 *sq, const struct db_step *steps, size_t count, struct vt_why *why) VT_USE_RESULT;
+int db_check_version(sqlite3 *sq, const struct db_step *steps, size_t count,
+                     struct vt_why *why) VT_USE_RESULT;
 /* Our tables, indexes and views are what the steps make. */
 int db_check_schema(sqlite3 *sq, struct vt_why *why) VT_USE_RESULT;
 
@@ -213,11 +133,14 @@ void enc_bytes(struct enc *enc, uint8_t type, const void *bytes, size_t len);
 void enc_column(struct enc *enc, sqlite3_stmt *st, int col);
 
 /* XORs each row of an opened and bound statement (ROW_...) in or out; closes it. */
-int set_flip(struct db_set *set, const struct db_mac *mac, struct q *q, enum stmt id, enum row_sign sign) VT_USE_RESULT;
+int set_flip(struct db_set *set, const struct db_mac *mac, struct q *q, enum stmt id,
+             enum row_sign sign) VT_USE_RESULT;
 /* Over all rows; generation as in meta. */
 int set_scan(struct db_set *set, const struct db_mac *mac, struct conn *conn) VT_USE_RESULT;
-/* Scan and compare with meta, in the caller's read transaction. VT_EDAMAGED with what could be named in `named`. */
-int set_verify(struct db_set *set, const struct db_mac *mac, struct conn *conn, struct vt_why *named) VT_USE_RESULT;
+/* Scan and compare with meta, in the caller's read transaction. VT_EDAMAGED with what could be named in
+ * `named`. */
+int set_verify(struct db_set *set, const struct db_mac *mac, struct conn *conn,
+               struct vt_why *named) VT_USE_RESULT;
 /* The first inconsistency between tables; leaves named->text empty if there is none. */
 int set_explain(struct conn *conn, struct vt_why *named) VT_USE_RESULT;
 
@@ -263,27 +186,27 @@ struct request {
     bool has_audit;
     struct audit audit;
     struct vt_uuid uuid;
-    size_t bytes;               /* that count against the queue */
+    size_t bytes; /* that count against the queue */
     uint64_t epoch, expected_seq, seq;
-    uint64_t *epoch_out;        /* written on the loop thread, before done */
+    uint64_t *epoch_out; /* written on the loop thread, before done */
     int64_t id, *id_out;
     uint8_t tag[16];
-    uint8_t *record;            /* owned */
+    uint8_t *record; /* owned */
     size_t record_len;
     enum db_life life;
-    char reason[256];           /* sanitised */
+    char reason[256]; /* sanitised */
     char name[65], power[20], domain[65];
     bool has_power, has_domain, has_ek;
     uint8_t ek_sha256[32];
     struct db_credential credential;
-    void *extra;                /* owned: db_instance, db_keyslot, vt_uuid[count], db_counter[count] */
+    void *extra; /* owned: db_instance, db_keyslot, vt_uuid[count], db_counter[count] */
     size_t count, extra_len;
 };
 void request_free(struct request *req);
 
 /* ---- store.c ---- */
 struct db {
-    char *path;                 /* absolute, links resolved */
+    char *path; /* absolute, links resolved */
     struct db_config config;
     int lock_fd;
     struct vt_uuid store;
@@ -291,13 +214,13 @@ struct db {
     bool started, unclean;
 
     /* The writer thread's, once it runs. */
-    struct conn *writer;        /* NULL after an unknown outcome, until reopened */
-    struct db_set set;          /* as committed */
-    bool erase_pending;         /* deleted keys may still be in the log file */
-    int64_t erase_after;        /* when to try again */
-    bool damaged;               /* found when reopening: nothing is written any more */
+    struct conn *writer; /* NULL after an unknown outcome, until reopened */
+    struct db_set set;   /* as committed */
+    bool erase_pending;  /* deleted keys may still be in the log file */
+    int64_t erase_after; /* when to try again */
+    bool damaged;        /* found when reopening: nothing is written any more */
 
-    pthread_mutex_t lock;       /* guards what follows, up to the pool */
+    pthread_mutex_t lock; /* guards what follows, up to the pool */
     pthread_cond_t work, idle;
     struct vt_list queue, done;
     size_t queued, queued_bytes;
@@ -324,8 +247,8 @@ int queue_put(struct db *db, struct request *req) VT_USE_RESULT;
 void *queue_thread(void *db);
 #ifdef VTPM_TEST_HOOKS
 /*
- * The next n transactions end with err (VT_EUNAVAILABLE or VT_EUNKNOWN) instead of a COMMIT; with `after`, behind a
- * COMMIT that did its work (only VT_EUNKNOWN makes sense then). Any thread.
+ * The next n transactions end with err (VT_EUNAVAILABLE or VT_EUNKNOWN) instead of a COMMIT; with `after`,
+ * behind a COMMIT that did its work (only VT_EUNKNOWN makes sense then). Any thread.
  */
 void db_test_fail_commits(struct db *db, unsigned n, int err, bool after);
 #endif
@@ -334,9 +257,9 @@ void db_test_fail_commits(struct db *db, unsigned n, int err, bool after);
 struct txn {
     struct db *db;
     struct conn *conn;
-    struct db_set set;  /* staged */
+    struct db_set set; /* staged */
     int64_t now;
-    bool erased;        /* something was deleted that must not stay in the log file */
+    bool erased; /* something was deleted that must not stay in the log file */
 };
 /* Does the batch and sets each request's err. Writer thread. */
 void writer_batch(struct db *db, struct vt_list *batch);

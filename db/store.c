@@ -381,7 +381,8 @@ static int first_mac(struct db *db, struct vt_why *why)
     uint8_t mac[DB_HASH];
     int64_t sealed;
     struct q q;
-    int err = conn_int(db->writer->sq, "SELECT count(*) FROM meta WHERE mac IS NOT NULL OR generation <> 0", &sealed);
+    int err = conn_int(db->writer->sq, "SELECT count(*) FROM meta WHERE mac IS NOT NULL OR generation <> 0",
+                       &sealed);
 
     if (!err)
         err = set_scan(&db->set, &db->mac, db->writer);

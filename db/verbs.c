@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What owners of an instance write: create, acquire, commit. Each row goes out of the set digest, changes, goes in. */
+/* What owners of an instance write: create, acquire, commit. Each row goes out of the set digest, changes,
+ * goes in. */
 #include "db/sqlite_priv.h"
 
 int state_of(struct txn *t, const struct vt_uuid *uuid, struct state *state)

@@ -128,7 +128,8 @@ static int credential_version(struct txn *t, const char *identity, uint64_t *ver
     return there ? VT_OK : VT_ENOTFOUND;
 }
 
-static int write_credential(struct txn *t, enum stmt id, const struct db_credential *credential, uint64_t version)
+static int write_credential(struct txn *t, enum stmt id, const struct db_credential *credential,
+                            uint64_t version)
 {
     struct q q;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One batch, one transaction, one sync. Each request stands in a savepoint of its own, so one that is fenced or in
- * conflict takes only itself back. The set digest is staged beside the transaction and adopted after the COMMIT.
+ * One batch, one transaction, one sync. Each request stands in a savepoint of its own, so one that is fenced
+ * or in conflict takes only itself back. The set digest is staged beside the transaction and adopted after
+ * the COMMIT.
  */
 #include "db/sqlite_priv.h"
 
@@ -46,7 +47,7 @@ int flip_id(struct txn *t, enum stmt id, int64_t key, enum row_sign sign)
 
 static void fail_all(struct vt_list *batch, int err)
 {
-    VT_LIST_EACH(batch, node)
+    VT_LIST_EACH (batch, node)
         VT_LIST_ENTRY(node, struct request, node)->err = err;
 }
 
@@ -147,8 +148,9 @@ static int commit(struct txn *t)
 }
 
 /*
- * With these the frame that makes the transaction valid was never written whole. After anything else, above all a
- * failed sync, it may be in the log file, and a crash before the next COMMIT overwrites it could bring it back.
+ * With these the frame that makes the transaction valid was never written whole. After anything else, above
+ * all a failed sync, it may be in the log file, and a crash before the next COMMIT overwrites it could bring
+ * it back.
  */
 static bool certainly_not_written(int rc)
 {
@@ -168,7 +170,8 @@ static void roll_back(struct conn *conn)
         vt_warning("store: roll-back failed: %s", sqlite3_errmsg(conn->sq));
 }
 
-/* Opens again after an unknown outcome: the store must verify, and be at our last generation or the one after it. */
+/* Opens again after an unknown outcome: the store must verify, and be at our last generation or the one after
+ * it. */
 static int reopen(struct db *db)
 {
     struct vt_why why = {""};
@@ -184,14 +187,15 @@ static int reopen(struct db *db)
         roll_back(db->writer);
     }
     if (!err && set.generation != db->set.generation && set.generation != db->set.generation + 1)
-        err = vt_fail(&why, VT_EDAMAGED, "it is at generation %llu, not %llu", (unsigned long long)set.generation,
-                      (unsigned long long)db->set.generation);
+        err = vt_fail(&why, VT_EDAMAGED, "it is at generation %llu, not %llu",
+                      (unsigned long long)set.generation, (unsigned long long)db->set.generation);
     if (!err) {
         vt_notice("store: opened again at generation %llu", (unsigned long long)set.generation);
         db->set = set;
         return VT_OK;
     }
-    vt_error("store: %s cannot be opened again: %s%s%s", db->path, vt_err_text(err), why.text[0] ? ": " : "", why.text);
+    vt_error("store: %s cannot be opened again: %s%s%s", db->path, vt_err_text(err), why.text[0] ? ": " : "",
+             why.text);
     db->damaged = err == VT_EDAMAGED;
     conn_close(db->writer);
     db->writer = NULL;
@@ -226,8 +230,8 @@ static void finish(struct txn *t, struct vt_list *batch)
 }
 
 /*
- * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A reader can
- * be in the way: nobody waits for it, it is tried again with a later batch.
+ * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A
+ * reader can be in the way: nobody waits for it, it is tried again with a later batch.
  */
 static void erase_log(struct db *db, int64_t now)
 {
@@ -264,8 +268,7 @@ void writer_batch(struct db *db, struct vt_list *batch)
         fail_all(batch, VT_EUNAVAILABLE);
         return;
     }
-    VT_LIST_EACH(batch, node)
-    {
+    VT_LIST_EACH (batch, node) {
         if (alive)
             alive = run_request(&t, VT_LIST_ENTRY(node, struct request, node));
     }

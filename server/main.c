@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vtpm-server: options, wiring, signals. The only file that knows everyone. What may go wrong because of an option or
- * of this host goes wrong before the first connection is accepted, with exit 2 and what to do about it.
+ * vtpm-server: options, wiring, signals. The only file that knows everyone. What may go wrong because of an
+ * option or of this host goes wrong before the first connection is accepted, with exit 2 and what to do about
+ * it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -73,7 +74,8 @@ static int plan_addresses(struct plan *plan, const struct config *config, struct
     int err = net_addr_parse(&plan->admin, config->admin, why);
 
     if (!err && !net_addr_is_unix(&plan->admin))
-        return vt_fail(why, VT_EUSAGE, "--admin %s: administration is on a Unix socket only: unix:PATH", config->admin);
+        return vt_fail(why, VT_EUSAGE, "--admin %s: administration is on a Unix socket only: unix:PATH",
+                       config->admin);
     plan->listen = vt_calloc(config->listen.count, sizeof *plan->listen);
     if (!plan->listen)
         return vt_fail(why, VT_ENOMEM, "out of memory");
@@ -124,7 +126,8 @@ static int print_recovery(const char *text, struct vt_why *why)
     /* Unbuffered: stdio would keep a copy. */
     setvbuf(stdout, NULL, _IONBF, 0);
     if (printf("%s\n", text) < 0)
-        return vt_fail(why, VT_EIO, "the recovery key could not be written to standard output: the store is made, but "
+        return vt_fail(why, VT_EIO,
+                       "the recovery key could not be written to standard output: the store is made, but "
                        "has no recovery key that anyone knows: remove it and start again");
     return VT_OK;
 }
@@ -141,10 +144,15 @@ static int run_init(const struct config *config, const struct plan *plan, struct
     if (!err)
         err = print_recovery(recovery, why);
     vt_wipe(recovery, sizeof recovery);
+    /* CONTRACT: a store that is there already is a conflict (4), not a name that is taken (5). */
+    if (err == VT_EEXISTS)
+        err = VT_ECONFLICT;
     if (!err)
-        logsink_say(VT_LOG_NOTICE, "made a store in %s; the line on standard output is its recovery key: it opens the "
-                    "store when nothing else does, is not shown again, and belongs where this host's disk is not",
-                    config->data_dir);
+        logsink_say(
+            VT_LOG_NOTICE,
+            "made a store in %s; the line on standard output is its recovery key: it opens the "
+            "store when nothing else does, is not shown again, and belongs where this host's disk is not",
+            config->data_dir);
     return err;
 }
 
@@ -184,7 +192,8 @@ static void close_listeners(struct server *server)
 static void on_hard_stop(uv_timer_t *timer)
 {
     (void)timer;
-    vt_error("server: not stopped after %d s: leaving as it is; records that were answered are kept", STOP_MS / 1000);
+    vt_error("server: not stopped after %d s: leaving as it is; records that were answered are kept",
+             STOP_MS / 1000);
     _exit(1);
 }
 
@@ -205,7 +214,7 @@ static void on_signal(uv_signal_t *handle, int number)
         vt_notice("server: SIGHUP ignored: options change by restarting; guests wait meanwhile");
         return;
     }
-    vt_notice("server: %s: stopping", strsignal(number));
+    vt_notice("server: %s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
     stop(handle->data);
 }
 
@@ -252,8 +261,8 @@ static int open_listeners(struct server *server, struct vt_why *why)
     struct plan *plan = server->plan;
 
     for (size_t i = 0; i < server->config->listen.count; i++) {
-        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], channels_accept, server->channels,
-                                why);
+        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], channels_accept,
+                                server->channels, why);
         if (err)
             return err;
         vt_free(server->listener_texts[i]);
@@ -268,7 +277,8 @@ static int open_listeners(struct server *server, struct vt_why *why)
 static int open_admin(struct server *server, struct vt_why *why)
 {
     struct plan *plan = server->plan;
-    int err = listener_open(&server->admin_listener, &server->uv, &plan->admin, admin_accept, server->admin, why);
+    int err =
+        listener_open(&server->admin_listener, &server->uv, &plan->admin, admin_accept, server->admin, why);
 
     if (!err)
         err = admin_own_socket(plan->admin.sa.un.sun_path, &plan->policy, why);
@@ -314,7 +324,8 @@ static void say_ready(struct server *server)
     size_t len = 0;
 
     for (size_t i = 0; i < server->config->listen.count && len < sizeof list; i++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : " (", server->listener_texts[i]);
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : " (",
+                                server->listener_texts[i]);
     logsink_say(VT_LOG_NOTICE, "ready%s%s", list, len ? ")" : "");
     vt_notify("READY=1");
     if (!len)

@@ -4,6 +4,8 @@
 #include <getopt.h>
 
 #include "proto/vtpm.pb-c.h"
+#include "shim-linux/frontend.h"
+#include "shim-linux/upstream.h"
 
 static const char help[] =
     "usage: vtpm-shim --upstream U --credential FILE --frontend F [options]\n"
@@ -92,8 +94,8 @@ static int take_option(struct options *options, enum options_then *then, int opt
         options->has_instance = vt_uuid_parse(&options->instance, value);
         return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
     case 'C':
-        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to --frontend xen, which is not in this build "
-                       "yet; use --credential", value);
+        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to \"xen\", which is not in this build yet; "
+                       "use --credential", value);
     case 'h':
         *then = OPTIONS_HELP;
         return VT_OK;
@@ -105,10 +107,20 @@ static int take_option(struct options *options, enum options_then *then, int opt
 
 static int check_complete(const struct options *options, struct vt_why *why)
 {
+    const struct frontend_kind *kind;
+    const char *rest;
+    int err;
+
     if (!options->upstream)
         return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH or tcp:HOST:PORT");
     if (!options->frontend)
         return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT or socket:unix:PATH");
+    /* What is not in this build is said before anything that would only be needed for it. */
+    err = frontend_find(options->frontend, &kind, &rest, why);
+    if (!err)
+        err = upstream_check(options->upstream, why);
+    if (err)
+        return err;
     if (!options->credential)
         return vt_fail(why, VT_EUSAGE, "--credential is missing: name the file that vtpmctl made for the instance");
     return VT_OK;

@@ -254,20 +254,36 @@ static const struct upstream_row rows[] = {
     {"vchan", NULL, NULL},
 };
 
+static int find_row(const char *spec, const struct upstream_row **row, struct vt_why *why)
+{
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        if (!endpoint_after(spec, rows[i].scheme))
+            continue;
+        *row = &rows[i];
+        if (rows[i].connect)
+            return VT_OK;
+        return vt_fail(why, VT_EUSAGE, "--upstream %s: \"%s\" is not in this build yet; use unix:PATH or tcp:HOST:PORT",
+                       spec, rows[i].scheme);
+    }
+    return vt_fail(why, VT_EUSAGE, "--upstream %s: not unix:PATH, tcp:HOST:PORT or vchan:DOMID", spec);
+}
+
+int upstream_check(const char *spec, struct vt_why *why)
+{
+    const struct upstream_row *row;
+
+    return find_row(spec, &row, why);
+}
+
 int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why)
 {
-    const struct upstream_row *row = NULL;
+    const struct upstream_row *row;
     struct upstream *up;
-    int err;
+    int err = find_row(spec, &row, why);
 
-    for (size_t i = 0; i < VT_COUNT(rows) && !row; i++)
-        row = endpoint_after(spec, rows[i].scheme) ? &rows[i] : NULL;
-    if (!row)
-        return vt_fail(why, VT_EUSAGE, "--upstream %s: not unix:PATH, tcp:HOST:PORT or vchan:DOMID", spec);
-    if (!row->connect)
-        return vt_fail(why, VT_EUSAGE, "--upstream %s: \"%s\" is not in this build yet; use unix:PATH or tcp:HOST:PORT",
-                       spec, row->scheme);
+    if (err)
+        return err;
     up = VT_NEW(struct upstream);
     if (!up)
         return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));

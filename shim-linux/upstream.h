@@ -19,7 +19,9 @@ struct upstream_events {
     void (*closed)(void *ctx, const char *reason);
 };
 
-/* Checks the option's value and connects nothing yet. VT_EUSAGE, VT_ENOTSUP. Returns owned. */
+/* Whether the value of --upstream names a kind that is in this build. VT_EUSAGE. */
+int upstream_check(const char *spec, struct vt_why *why) VT_USE_RESULT;
+/* Checks the rest of the value too and connects nothing yet. VT_EUSAGE, VT_ENOMEM. Returns owned. */
 int upstream_new(struct upstream **up, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why) VT_USE_RESULT;
 /* No connection may be there (upstream_close), and the loop must have run its close callbacks. May be NULL. */

@@ -6,8 +6,8 @@
 #include "server/base/base.h"
 
 /*
- * Sends state ("READY=1", "STOPPING=1", "STATUS=...") to $NOTIFY_SOCKET. False if there is no service manager that
- * wants to know, or it cannot be reached: nothing that a caller should stop for.
+ * Sends state ("READY=1", "STOPPING=1", "STATUS=...") to $NOTIFY_SOCKET. False if there is no service manager
+ * that wants to know, or it cannot be reached: nothing that a caller should stop for.
  */
 bool vt_notify(const char *state);
 

@@ -395,12 +395,15 @@ int engine_spawn(struct zygote *z, const struct engine_ops *ops, void *arg, stru
 
 void engine_free(struct engine *e)
 {
+    bool alive;
+
     if (!e)
         return;
-    /* An idle one sees the end of its socket; one at work may never look. */
-    if (!e->is_gone && e->busy && e->child_fd < 0 && !e->exited)
-        zygote_ask_kill(e->zygote, e->id);
+    alive = !e->is_gone && e->child_fd < 0 && !e->exited;
     detach(e);
+    /* A sound one sees the end of its socket, wipes and leaves; one that a guest took over need not. */
+    if (alive)
+        zygote_ask_kill(e->zygote, e->id);
     loop_timer_free(e->timer);
     vt_free(e);
 }

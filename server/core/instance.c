@@ -235,11 +235,11 @@ static void decide_power_on(struct instance *i, struct job *job)
         instance_run(i);
         return;
     }
-    if (i->record.power == RECORD_NEEDS_POWER_ON)
-        vt_warning("instance: PCRs were lost while the guest went on; it gets TPM_FAIL until it is restarted: "
-                   "vtpmctl instance power-cycle");
     i->next_acted = false;
-    instance_finish(i, VT_OK, NULL);
+    if (i->record.power == RECORD_NEEDS_POWER_ON)
+        instance_finish(i, VT_EPOWER, "PCRs were lost while this guest went on; it gets TPM_FAIL until it is restarted");
+    else
+        instance_finish(i, VT_OK, NULL);
 }
 
 static void decide_execute(struct instance *i, struct job *job)
@@ -251,7 +251,7 @@ static void decide_execute(struct instance *i, struct job *job)
         instance_finish(i, VT_OK, NULL);
         return;
     case RECORD_REFUSE:
-        instance_finish(i, VT_EPROTO, why);
+        instance_finish(i, VT_ECONFLICT, why);
         return;
     case RECORD_RUN:
         break;

@@ -68,24 +68,50 @@ static int read_durable(struct load *load, struct record *durable)
     return err;
 }
 
-/* The newest slot that opens: a slot that does not was being written when a process died. */
-static bool read_runtime(struct load *load, struct record *runtime)
+static void drop_all(struct runtime_file *file, const struct runtime_slot *slots, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        runtime_drop(file, slots[k].seq);
+}
+
+/*
+ * The newest slot, if it is of this boot. Slots of another boot are void. A well-formed newest slot that does not open
+ * voids the older one too: going back to it would be a step back in time (record.h).
+ */
+static bool read_slots(struct load *load, struct runtime_file *file, struct record *runtime)
 {
     struct broker *broker = load->instance->broker;
-    const struct vt_uuid *uuid = &load->instance->node.uuid;
     struct runtime_slot slots[2];
-    struct runtime_file *file;
-    size_t count;
-    bool found = false;
+    size_t count = runtime_read(file, slots);
 
-    if (runtime_file_open(&file, broker->runtime, uuid, false))
-        return false;
-    count = runtime_read(file, slots);
-    for (size_t k = 0; k < count && !found; k++)
-        found = instance_open_record(broker, uuid, &load->key, SEAL_RUNTIME, slots[k].seq, slots[k].data,
-                                     slots[k].len, slots[k].tag, runtime, NULL) == VT_OK;
+    for (size_t k = 0; k < count; k++) {
+        if (instance_open_record(broker, &load->instance->node.uuid, &load->key, SEAL_RUNTIME, slots[k].seq,
+                                 slots[k].data, slots[k].len, slots[k].tag, runtime, NULL)) {
+            drop_all(file, slots + k, count - k);
+            return false;
+        }
+        if (memcmp(runtime->boot_id, broker->boot_id, sizeof runtime->boot_id) == 0)
+            return true;
+        record_free(runtime);
+        runtime_drop(file, slots[k].seq);
+    }
+    return false;
+}
+
+/* Only "no file" and "not a runtime file" count as lost; a shortage that passes must not. */
+static int read_runtime(struct load *load, struct record *runtime, bool *found)
+{
+    struct runtime_file *file;
+    int err = runtime_file_open(&file, load->instance->broker->runtime, &load->instance->node.uuid, false);
+
+    *found = false;
+    if (err == VT_ENOTFOUND || err == VT_EDAMAGED)
+        return VT_OK;
+    if (err)
+        return vt_fail(&load->why, err, "the runtime store cannot be read: %s", vt_err_text(err));
+    *found = read_slots(load, file, runtime);
     runtime_file_close(file);
-    return found;
+    return VT_OK;
 }
 
 static void work(void *arg)
@@ -95,9 +121,10 @@ static void work(void *arg)
     bool has_runtime;
 
     load->err = read_durable(load, &durable);
+    if (!load->err)
+        load->err = read_runtime(load, &runtime, &has_runtime);
     if (!load->err) {
         load->durable_seq = durable.seq;
-        has_runtime = read_runtime(load, &runtime);
         load->err = record_recover(&load->record, &durable, has_runtime ? &runtime : NULL,
                                    load->instance->broker->boot_id, &load->why);
     }

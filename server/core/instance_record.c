@@ -75,11 +75,8 @@ void instance_stage(struct instance *i)
     i->next_volatile = i->next_permanent = i->next_acted = false;
     i->next.seq = i->record.seq + 1;
     memcpy(i->next.boot_id, i->broker->boot_id, sizeof i->next.boot_id);
-    if (job->what.kind == INSTANCE_EXECUTE) {
-        memcpy(i->next.stream, job->what.stream, sizeof i->next.stream);
-        i->next.n = job->what.n;
-        memcpy(i->next.command_sha256, job->command_sha256, sizeof i->next.command_sha256);
-    }
+    if (job->what.kind == INSTANCE_EXECUTE)
+        record_command(&i->next, job->what.stream, job->what.n, job->command_sha256);
 }
 
 /* The whole record as it will be; borrows all strings. */
@@ -192,7 +189,7 @@ static void on_committed(void *arg, int err)
         instance_advance(i);
         return;
     }
-    instance_finish(i, err == VT_EUNKNOWN ? VT_EUNAVAILABLE : err, NULL);
+    instance_finish(i, err == VT_EUNKNOWN ? VT_EUNAVAILABLE : VT_EFENCED, NULL);
 }
 
 static const char *const power_words[] = {

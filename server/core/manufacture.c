@@ -125,13 +125,13 @@ static const struct engine_ops ops = {.on_reply = on_reply, .on_gone = on_gone};
 
 static int ask(struct making *m)
 {
-    struct tpm_profile profile;
+    /* Zeros: the defaults, which are pc-client's (tpm.h). */
+    struct tpm_profile profile = {0};
     uint8_t seed[CR_DRBG_SEED], bytes[SANDBOX_PROFILE_LEN], with_ek = m->with_ek;
     struct wr w = wr_to(bytes, sizeof bytes);
     struct cr_slice parts[] = {CR_SLICE(seed, sizeof seed), CR_SLICE(bytes, sizeof bytes), CR_SLICE(&with_ek, 1)};
     int err = cr_os_random(seed, sizeof seed);
 
-    tpm_profile_pc_client(&profile);
     sandbox_wr_profile(&w, &profile);
     if (!err)
         err = engine_spawn(m->broker->zygote, &ops, m, &m->engine);

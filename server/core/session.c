@@ -185,9 +185,14 @@ static void take_over(struct session *s)
 
 static void on_attached(void *arg, const struct instance_answer *answer)
 {
-    static const Vtpm__Power power[] = {[RECORD_OFF] = VTPM__POWER__POWER_OFF,
-                                        [RECORD_ON] = VTPM__POWER__POWER_ON,
-                                        [RECORD_NEEDS_POWER_ON] = VTPM__POWER__POWER_NEEDS_POWER_ON};
+    static struct {
+        Vtpm__Power power;
+        char word[16];
+    } words[] = {
+        [RECORD_OFF] = {VTPM__POWER__POWER_OFF, "off"},
+        [RECORD_ON] = {VTPM__POWER__POWER_ON, "on"},
+        [RECORD_NEEDS_POWER_ON] = {VTPM__POWER__POWER_NEEDS_POWER_ON, "needs-power-on"},
+    };
     struct session *s = arg;
     Vtpm__Attached attached = VTPM__ATTACHED__INIT;
     struct vt_uuid uuid;
@@ -202,7 +207,8 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     attached.uuid = (ProtobufCBinaryData){.data = uuid.bytes, .len = sizeof uuid.bytes};
     attached.stream = (ProtobufCBinaryData){.data = copy.stream, .len = sizeof copy.stream};
     attached.n = copy.n;
-    attached.power = power[copy.power];
+    attached.power = words[copy.power].power;
+    attached.state = words[copy.power].word;
     attached.buffer = 4096;
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
     end(s);
@@ -289,7 +295,7 @@ static void on_executed(void *arg, const struct instance_answer *answer)
         uint8_t *out;
     } bytes = {.in = answer->response};
 
-    if (answer->err == VT_EBROKEN || answer->err == VT_EFENCED || answer->err == VT_ECONFLICT) {
+    if (answer->err == VT_EBROKEN || answer->err == VT_EFENCED) {
         session_close(s, answer->err, answer->text);
         return;
     }
@@ -357,7 +363,7 @@ static void on_detach(struct session *s, const Vtpm__Message *msg)
 
     if (msg->detach->off && instance_submit(s->instance, &job))
         vt_warning("session: power off could not be queued identity=%s", s->identity);
-    session_close(s, VT_ECLOSED, "detached");
+    let_go(s);
 }
 
 /* The engine runs one command to its end; the guest's driver only stops waiting for it. */

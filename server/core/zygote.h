@@ -68,7 +68,7 @@ bool engine_is_busy(const struct engine *engine);
 pid_t engine_pid(const struct engine *engine);
 /* Ends the process, whatever it does; on_gone follows. */
 void engine_kill(struct engine *engine);
-/* No callback follows. The process ends: an idle one by itself, one with a request under way by force. May be NULL. */
+/* No callback follows; the process ends, whatever it does. May be NULL. */
 void engine_free(struct engine *engine);
 
 #endif

@@ -268,10 +268,10 @@ int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr
     size_t bytes = bits / 8;
     int err;
 
+    each_number(&x, mbedtls_mpi_init);
     if (bits % 16 || !size_supported(bytes) || !exponent_supported(e))
         return VT_EUSAGE;
     cr_rsa_key_wipe(key);
-    each_number(&x, mbedtls_mpi_init);
     err = mbed_err(set_u32(&x.e, e));
     if (!err)
         err = generate(&x, bits, drbg);

@@ -536,7 +536,7 @@ static void print_help(FILE *out)
           "--json         one JSON object on standard output, errors too\n"
           "--help, --version\n\n"
           "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 exists, 6 server not reached,\n"
-          "7 not permitted, 8 store cannot be opened with this key, 9 store damaged. See vtpmctl(1).\n", out);
+          "7 not permitted, 8 store cannot be opened with this key, 9 store damaged. See vtpmctl(8).\n", out);
 }
 
 static int usage(const struct arguments *a, const char *what, const char *why_text)

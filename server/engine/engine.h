@@ -2,7 +2,7 @@
 /*
  * Inside of a TPM: struct tpm and what chapters share. Three lives of data (Part 2, 7): `perm` outlives power,
  * `stclear` outlives TPM_Startup(ST_STATE) through TPM_SaveState, `stany` ends with every TPM_Init. All of it freezes
- * (state/), but cached private keys and the time of the command under way.
+ * (state/), but cached private keys.
  */
 #ifndef VTPM_ENGINE_ENGINE_H
 #define VTPM_ENGINE_ENGINE_H
@@ -112,7 +112,7 @@ struct stany {
     uint8_t hash_tail_len;
     bool clock_seen;                    /* a command told the time since TPM_Init */
     uint64_t da_mark_us;                /* when perm.da.lock_us was written down */
-    uint64_t now_us;                    /* of the last command; not frozen: it is never needed exactly after thaw */
+    uint64_t now_us;                    /* of the last command; alone it makes no state dirty */
     struct session sessions[SESSIONS_MAX];
 };
 

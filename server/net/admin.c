@@ -172,8 +172,9 @@ static void handle_frame(struct admin_conn *c, const uint8_t *payload, size_t le
 static void refuse_peer(struct admin_conn *c)
 {
     refusals_note(&c->admin->refusals, REFUSAL_ADMIN, uv_now(c->admin->uv), c->peer.text, NULL, NULL);
-    reply_last(c, VT_EPERM, "this account may not administer: it is neither root, nor the server's, nor in its "
-                            "--admin-group or --monitor-group");
+    reply_last(c, VT_EPERM,
+               "this account may not administer: it is neither root, nor the server's, nor in its "
+               "--admin-group or --monitor-group");
 }
 
 /* False: there is no whole request, or this was the last one. */
@@ -309,7 +310,8 @@ void admin_accept(void *arg, int fd, const struct net_peer *peer)
 
 /* ---- The socket file ---- */
 
-/* POSIX access list as the kernel takes it (acl(5), "system.posix_acl_access"): little-endian, entries in this order. */
+/* POSIX access list as the kernel takes it (acl(5), "system.posix_acl_access"): little-endian, entries in
+ * this order. */
 static int allow_group(const char *path, gid_t gid)
 {
     enum { USER_OBJ = 1, GROUP_OBJ = 4, GROUP = 8, MASK = 16, OTHER = 32, READ_WRITE = 6 };
@@ -317,8 +319,11 @@ static int allow_group(const char *path, gid_t gid)
         uint16_t tag, perm;
         uint32_t id;
     } entries[] = {
-        {USER_OBJ, READ_WRITE, UINT32_MAX}, {GROUP_OBJ, READ_WRITE, UINT32_MAX}, {GROUP, READ_WRITE, gid},
-        {MASK, READ_WRITE, UINT32_MAX},     {OTHER, 0, UINT32_MAX},
+        {USER_OBJ, READ_WRITE, UINT32_MAX},
+        {GROUP_OBJ, READ_WRITE, UINT32_MAX},
+        {GROUP, READ_WRITE, gid},
+        {MASK, READ_WRITE, UINT32_MAX},
+        {OTHER, 0, UINT32_MAX},
     };
     uint8_t bytes[4 + VT_COUNT(entries) * 8] = {2};
 
@@ -335,11 +340,15 @@ static int allow_group(const char *path, gid_t gid)
 int admin_own_socket(const char *path, const struct role_policy *policy, struct vt_why *why)
 {
     if (policy->has_admin_group && chown(path, (uid_t)-1, policy->admin_gid))
-        return vt_fail(why, VT_EUSAGE, "unix:%s: cannot be given to group %u: %s: put uid %u into --admin-group, or "
-                       "start as root", path, (unsigned)policy->admin_gid, strerror(errno), (unsigned)geteuid());
+        return vt_fail(why, VT_EUSAGE,
+                       "unix:%s: cannot be given to group %u: %s: put uid %u into --admin-group, or "
+                       "start as root",
+                       path, (unsigned)policy->admin_gid, strerror(errno), (unsigned)geteuid());
     if (policy->has_monitor_group && allow_group(path, policy->monitor_gid))
-        vt_warning("admin: unix:%s: no access list here (%s): members of --monitor-group who are not in the socket's "
-                   "group cannot connect", path, strerror(errno));
+        vt_warning("admin: unix:%s: no access list here (%s): members of --monitor-group who are not in the "
+                   "socket's "
+                   "group cannot connect",
+                   path, strerror(errno));
     return VT_OK;
 }
 
@@ -382,7 +391,7 @@ void admin_close(struct admin *admin, void (*done)(void *arg), void *arg)
         return;
     }
     VT_LIST_EACH(&admin->conns, node)
-        end(VT_LIST_ENTRY(node, struct admin_conn, node));
+    end(VT_LIST_ENTRY(node, struct admin_conn, node));
 }
 
 void admin_free(struct admin *admin)
@@ -390,6 +399,6 @@ void admin_free(struct admin *admin)
     if (!admin)
         return;
     VT_LIST_EACH(&admin->calls, node)
-        vt_free(VT_LIST_ENTRY(node, struct admin_call, node));
+    vt_free(VT_LIST_ENTRY(node, struct admin_call, node));
     vt_free(admin);
 }

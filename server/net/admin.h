@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin socket: frames with one AdminRequest each, one AdminReply back, one at a time per connection. Who the
- * peer is, the kernel says; what it may do follows from that when it connects. Loop thread.
+ * The admin socket: frames with one AdminRequest each, one AdminReply back, one at a time per connection. Who
+ * the peer is, the kernel says; what it may do follows from that when it connects. Loop thread.
  */
 #ifndef VTPM_NET_ADMIN_H
 #define VTPM_NET_ADMIN_H
@@ -13,12 +13,14 @@ struct admin;
 
 struct admin_limits {
     unsigned connections;
-    size_t request_max; /* a request's bytes */
-    uint64_t idle_ms;   /* between requests; a request under way has no limit */
-    uint64_t refused_ms;/* for a peer that may do nothing to say so, and to read that */
+    size_t request_max;  /* a request's bytes */
+    uint64_t idle_ms;    /* between requests; a request under way has no limit */
+    uint64_t refused_ms; /* for a peer that may do nothing to say so, and to read that */
 };
-#define ADMIN_LIMITS_DEFAULT                                                                       \
-    {.connections = 64, .request_max = 64 * 1024, .idle_ms = 300000, .refused_ms = 5000}
+#define ADMIN_LIMITS_DEFAULT                                                                                 \
+    {                                                                                                        \
+        .connections = 64, .request_max = 64 * 1024, .idle_ms = 300000, .refused_ms = 5000                   \
+    }
 
 /* Returns owned (admin_free). Borrows broker. */
 int admin_new(struct admin **admin, uv_loop_t *uv, struct broker *broker, const struct role_policy *policy,
@@ -26,8 +28,8 @@ int admin_new(struct admin **admin, uv_loop_t *uv, struct broker *broker, const 
 /* A listener_accept_fn with the admin as arg: takes fd. */
 void admin_accept(void *admin, int fd, const struct net_peer *peer);
 /*
- * Lets those reach the socket file who may use it: its group becomes the admin group, and the monitor group gets an
- * entry in its access list. VT_EUSAGE if it cannot be.
+ * Lets those reach the socket file who may use it: its group becomes the admin group, and the monitor group
+ * gets an entry in its access list. VT_EUSAGE if it cannot be.
  */
 int admin_own_socket(const char *path, const struct role_policy *policy, struct vt_why *why) VT_USE_RESULT;
 /* Closes every connection; done follows, once, not from within. Replies that come later are dropped. */

@@ -24,8 +24,10 @@ static const struct row {
 } rows[] = {
 #define AT(member) offsetof(struct config, member)
     {"config", KIND_TEXT, AT(file), 0, "FILE", "read FILE (default " CONFIG_DEFAULT_FILE ", if there)"},
-    {"check-config", KIND_FLAG, AT(check_config), 0, NULL, "check options and configuration file, then leave"},
-    {"data-dir", KIND_TEXT, AT(data_dir), IN_FILE | IN_INIT, "DIR", "the store (default " CONFIG_DEFAULT_DATA ")"},
+    {"check-config", KIND_FLAG, AT(check_config), 0, NULL,
+     "check options and configuration file, then leave"},
+    {"data-dir", KIND_TEXT, AT(data_dir), IN_FILE | IN_INIT, "DIR",
+     "the store (default " CONFIG_DEFAULT_DATA ")"},
     {"runtime-dir", KIND_TEXT, AT(runtime_dir), IN_FILE, "DIR",
      "state that outlives the process but not the host\n(default $RUNTIME_DIRECTORY, " CONFIG_RUN_DIR
      "/STORE, DATA/run)"},
@@ -34,7 +36,8 @@ static const struct row {
      "recovery-file:FILE,\ntpm2[:...], tpm12[:...], auto"},
     {"listen", KIND_LIST, AT(listen), IN_FILE, "ADDR",
      "where shims connect; may be repeated:\nunix:PATH, tcp:ADDR:PORT, vchan"},
-    {"admin", KIND_TEXT, AT(admin), IN_FILE, "unix:PATH", "where vtpmctl connects (default " CONFIG_DEFAULT_ADMIN ")"},
+    {"admin", KIND_TEXT, AT(admin), IN_FILE, "unix:PATH",
+     "where vtpmctl connects (default " CONFIG_DEFAULT_ADMIN ")"},
     {"admin-group", KIND_TEXT, AT(admin_group), IN_FILE, "GROUP", "its members may administer"},
     {"monitor-group", KIND_TEXT, AT(monitor_group), IN_FILE, "GROUP", "its members may look"},
     {"user", KIND_TEXT, AT(user), IN_FILE | IN_INIT, "USER",
@@ -137,7 +140,8 @@ static int set_value(struct config *config, const struct row *row, const char *n
         return set_level(at, name, value, why);
     case KIND_SECONDS:
         if (!vt_parse_u64(at, value, 86400) || !*(uint64_t *)at)
-            return vt_fail(why, VT_EUSAGE, "%s: '%s' is not a number of seconds from 1 to 86400", name, value);
+            return vt_fail(why, VT_EUSAGE, "%s: '%s' is not a number of seconds from 1 to 86400", name,
+                           value);
         return VT_OK;
     }
     return VT_EFAIL;
@@ -176,7 +180,8 @@ static int take_option(struct config *config, int argc, char *const *argv, int *
     char name[32];
 
     if (!row)
-        return vt_fail(why, VT_EUSAGE, "%.*s: unknown option (see vtpm-server --help)", (int)VT_MIN(len, 80u), arg);
+        return vt_fail(why, VT_EUSAGE, "%.*s: unknown option (see vtpm-server --help)", (int)VT_MIN(len, 80u),
+                       arg);
     if (config->init && !(row->where & IN_INIT))
         return vt_fail(why, VT_EUSAGE, "--%s: means nothing to init", row->name);
     snprintf(name, sizeof name, "--%s", row->name);
@@ -208,8 +213,10 @@ static int parse_command_line(struct config *config, int argc, char *const *argv
         if (!strcmp(argv[at], "-h"))
             config->help = true, at++;
         else if (argv[at][0] != '-' || argv[at][1] != '-')
-            return vt_fail(why, VT_EUSAGE, "'%s': neither an option nor `init` in the first place "
-                           "(see vtpm-server --help)", argv[at]);
+            return vt_fail(why, VT_EUSAGE,
+                           "'%s': neither an option nor `init` in the first place "
+                           "(see vtpm-server --help)",
+                           argv[at]);
         else if ((err = take_option(config, argc, argv, &at, why)))
             return err;
     }
@@ -315,7 +322,8 @@ void config_help(FILE *out)
         help_row(out, &rows[i]);
     fputs("\nThe long options, but for config, check-config, help and version, are also keys of the\n"
           "configuration file, in section [server]: `data-dir = DIR`. The command line wins.\n"
-          "Exit status: 0 ok, 1 failure, 2 usage or configuration, 4 conflict, 5 exists, 7 not permitted,\n"
-          "8 the store cannot be opened with this key, 9 the store is damaged.\n",
+          "Exit status: 0 ok, 1 failure, 2 usage or configuration, 4 conflict (a store or a server is\n"
+          "there already), 7 not permitted, 8 the store cannot be opened with this key, 9 the store is "
+          "damaged.\n",
           out);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options of vtpm-server: one table gives the command line, the keys of the configuration file and --help. The
- * command line wins over the file; a list on the command line replaces the file's. Main thread, at start.
+ * The options of vtpm-server: one table gives the command line, the keys of the configuration file and
+ * --help. The command line wins over the file; a list on the command line replaces the file's. Main thread,
+ * at start.
  */
 #ifndef VTPM_NET_CONFIG_H
 #define VTPM_NET_CONFIG_H
@@ -10,12 +11,12 @@
 
 #include "server/base/err.h"
 
-#define CONFIG_DEFAULT_FILE "/etc/vtpm/vtpm-server.conf"
-#define CONFIG_DEFAULT_DATA "/var/lib/vtpm-server"
-#define CONFIG_RUN_DIR "/run/vtpm-server"
-#define CONFIG_DEFAULT_ADMIN "unix:" CONFIG_RUN_DIR "/admin.sock"
+#define CONFIG_DEFAULT_FILE   "/etc/vtpm/vtpm-server.conf"
+#define CONFIG_DEFAULT_DATA   "/var/lib/vtpm-server"
+#define CONFIG_RUN_DIR        "/run/vtpm-server"
+#define CONFIG_DEFAULT_ADMIN  "unix:" CONFIG_RUN_DIR "/admin.sock"
 #define CONFIG_DEFAULT_IDLE_S 60
-#define CONFIG_OPTIONS_MAX 24
+#define CONFIG_OPTIONS_MAX    24
 
 struct config_list {
     char **items;
@@ -37,9 +38,9 @@ struct config {
 };
 
 /*
- * Command line, then the file it names (else default_file if there is one; NULL: none), then the defaults. VT_EUSAGE
- * with the option, or file and line, in why. With --help or --version nothing else is looked at. The config must be
- * freed with config_free also after an error.
+ * Command line, then the file it names (else default_file if there is one; NULL: none), then the defaults.
+ * VT_EUSAGE with the option, or file and line, in why. With --help or --version nothing else is looked at.
+ * The config must be freed with config_free also after an error.
  */
 int config_load(struct config *config, int argc, char *const *argv, const char *default_file,
                 struct vt_why *why) VT_USE_RESULT;

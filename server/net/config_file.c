@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The INI file: sections in brackets, `key = value`, comments in lines of their own that start with # or ;. */
+/* The INI file: sections in brackets, `key = value`, comments in lines of their own that start with # or ;.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -96,7 +97,8 @@ static int read_all(int fd, const char *path, char *text, size_t *len, struct vt
             return VT_OK;
         *len += (size_t)n;
         if (*len > FILE_MAX)
-            return vt_fail(why, VT_EUSAGE, "%s: longer than %u bytes: not a configuration file", path, FILE_MAX);
+            return vt_fail(why, VT_EUSAGE, "%s: longer than %u bytes: not a configuration file", path,
+                           FILE_MAX);
     }
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Channel connections: socket + channel + session. Public-key work runs in the handshake pool; everything else on the
- * loop. A peer that has not shown its key may hold little: a place among the half-open ones, for a few seconds.
+ * Channel connections: socket + channel + session. Public-key work runs in the handshake pool; everything
+ * else on the loop. A peer that has not shown its key may hold little: a place among the half-open ones, for
+ * a few seconds.
  *
- *   HANDSHAKE --channel open--> OPEN --session or channel ends--> CLOSING --said and seen, or too slow--> gone
+ *   HANDSHAKE --channel open--> OPEN --session or channel ends--> CLOSING --said and seen, or too slow-->
+ * gone
  */
 #ifndef VTPM_NET_CONN_H
 #define VTPM_NET_CONN_H
@@ -23,13 +25,15 @@ struct channel_limits {
     uint64_t write_ms;           /* for a peer that does not read */
     uint64_t linger_ms;          /* for the last words to be read */
 };
-#define CHANNEL_LIMITS_DEFAULT                                                                          \
-    {.connections = 4096, .half_open = 256, .half_open_per_peer = 128, .workers = 2,                    \
-     .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000, .linger_ms = 1000}
+#define CHANNEL_LIMITS_DEFAULT                                                                               \
+    {                                                                                                        \
+        .connections = 4096, .half_open = 256, .half_open_per_peer = 128, .workers = 2,                      \
+        .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000, .linger_ms = 1000                  \
+    }
 
 struct channel_counts {
     unsigned connections, half_open;
-    uint64_t opened;     /* handshakes that succeeded, since start */
+    uint64_t opened; /* handshakes that succeeded, since start */
     uint64_t refused;
 };
 
@@ -39,8 +43,8 @@ int channels_new(struct channels **channels, uv_loop_t *uv, struct broker *broke
 /* A listener_accept_fn with the channels as arg: takes fd. */
 void channels_accept(void *channels, int fd, const struct net_peer *peer);
 void channels_count(const struct channels *channels, struct channel_counts *counts);
-/* Ends every session and closes every connection after what is queued for it; then done, once, not from within. What
- * is accepted later is closed at once. */
+/* Ends every session and closes every connection after what is queued for it; then done, once, not from
+ * within. What is accepted later is closed at once. */
 void channels_close(struct channels *channels, void (*done)(void *arg), void *arg);
 /* After done; frees itself on the loop. May be NULL. */
 void channels_free(struct channels *channels);

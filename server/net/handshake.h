@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The public-key work of handshakes, on worker threads: at most `running` at once, the rest in the order of arrival,
- * so that a crowd of new peers takes neither the loop nor all workers. A connection has one step here at a time: the
- * queue is bounded by the number of half-open connections. Loop thread; `work` on a worker.
+ * The public-key work of handshakes, on worker threads: at most `running` at once, the rest in the order of
+ * arrival, so that a crowd of new peers takes neither the loop nor all workers. A connection has one step
+ * here at a time: the queue is bounded by the number of half-open connections. Loop thread; `work` on a
+ * worker.
  */
 #ifndef VTPM_NET_HANDSHAKE_H
 #define VTPM_NET_HANDSHAKE_H

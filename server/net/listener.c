@@ -11,7 +11,7 @@
 #include "server/base/log.h"
 
 #define ACCEPT_AT_ONCE 16
-#define PAUSE_MS 100
+#define PAUSE_MS       100
 
 static int vchan_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
 {
@@ -36,7 +36,8 @@ int net_addr_parse(struct net_addr *addr, const char *text, struct vt_why *why)
         addr->kind = &kinds[i];
         return kinds[i].parse(addr, text + len, why);
     }
-    return vt_fail(why, VT_EUSAGE, "'%.100s' is not an address: write unix:PATH, tcp:ADDR:PORT or vchan", text);
+    return vt_fail(why, VT_EUSAGE, "'%.100s' is not an address: write unix:PATH, tcp:ADDR:PORT or vchan",
+                   text);
 }
 
 bool net_addr_is_unix(const struct net_addr *addr)
@@ -116,8 +117,8 @@ static void remember_file(struct listener *l)
     }
 }
 
-int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr, listener_accept_fn fn,
-                  void *arg, struct vt_why *why)
+int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr,
+                  listener_accept_fn fn, void *arg, struct vt_why *why)
 {
     struct listener *l = VT_NEW(struct listener);
     int err;

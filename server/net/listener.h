@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where peers connect. One row per kind of transport in listener.c: what stands before the colon, how the rest is
- * read, how a listening descriptor is made, what a peer is called. Loop thread.
+ * Where peers connect. One row per kind of transport in listener.c: what stands before the colon, how the
+ * rest is read, how a listening descriptor is made, what a peer is called. Loop thread.
  */
 #ifndef VTPM_NET_LISTENER_H
 #define VTPM_NET_LISTENER_H
@@ -37,7 +37,7 @@ struct net_peer {
     uint8_t group[8]; /* peers that limits count together: an IPv4 address, an IPv6 /64 */
     bool is_remote;   /* such limits apply: anyone on the network may come */
     bool is_tcp;
-    bool has_cred;    /* the kernel says who it is (unix) */
+    bool has_cred; /* the kernel says who it is (unix) */
     uid_t uid;
     gid_t gid;
 };
@@ -50,14 +50,15 @@ bool net_addr_is_unix(const struct net_addr *addr);
 typedef void (*listener_accept_fn)(void *arg, int fd, const struct net_peer *peer);
 
 /*
- * Binds and starts to accept. A Unix socket gets mode 0660; a stale one is replaced if nobody answers on it, anything
- * else at its place is left alone. VT_EUSAGE when it cannot be. Returns owned (listener_close).
+ * Binds and starts to accept. A Unix socket gets mode 0660; a stale one is replaced if nobody answers on it,
+ * anything else at its place is left alone. VT_EUSAGE when it cannot be. Returns owned (listener_close).
  */
-int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr, listener_accept_fn fn,
-                  void *arg, struct vt_why *why) VT_USE_RESULT;
+int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr,
+                  listener_accept_fn fn, void *arg, struct vt_why *why) VT_USE_RESULT;
 /* The address with the real port. */
 const char *listener_text(const struct listener *listener);
-/* Stops accepting, removes its socket file if that is still its own; frees itself on the loop. May be NULL. */
+/* Stops accepting, removes its socket file if that is still its own; frees itself on the loop. May be NULL.
+ */
 void listener_close(struct listener *listener);
 
 /* ---- Transports (unix.c, tcp.c) ---- */

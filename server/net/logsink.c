@@ -10,7 +10,8 @@
 
 static bool to_journal;
 
-/* $JOURNAL_STREAM is inherited by anything: it is about our standard error only if it names its device and inode. */
+/* $JOURNAL_STREAM is inherited by anything: it is about our standard error only if it names its device and
+ * inode. */
 static bool stderr_is_journal(void)
 {
     const char *text = getenv("JOURNAL_STREAM");

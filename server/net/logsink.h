@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log lines to standard error, one write each; with <N> before them when the journal reads it (sd-daemon(3)). */
+/* Log lines to standard error, one write each; with <N> before them when the journal reads it (sd-daemon(3)).
+ */
 #ifndef VTPM_NET_LOGSINK_H
 #define VTPM_NET_LOGSINK_H
 

@@ -112,19 +112,22 @@ int process_find_group(gid_t *gid, const char *option, const char *name, struct 
     else if (parse_id(&id, name))
         *gid = id;
     else
-        return vt_fail(why, VT_EUSAGE, "%s: there is no group '%s': make it with: groupadd --system %s", option, name,
-                       name);
+        return vt_fail(why, VT_EUSAGE, "%s: there is no group '%s': make it with: groupadd --system %s",
+                       option, name, name);
     return VT_OK;
 }
 
 /* ---- Whose we are ---- */
 
-static int choose(struct process_user *user, const struct config *config, const struct stat *st, struct vt_why *why)
+static int choose(struct process_user *user, const struct config *config, const struct stat *st,
+                  struct vt_why *why)
 {
     if (config->user) {
         if (!account_by_name(user, config->user))
-            return vt_fail(why, VT_EUSAGE, "--user: there is no user '%s': make it with: useradd --system "
-                           "--home-dir %s --shell /usr/sbin/nologin %s", config->user, config->data_dir, config->user);
+            return vt_fail(why, VT_EUSAGE,
+                           "--user: there is no user '%s': make it with: useradd --system "
+                           "--home-dir %s --shell /usr/sbin/nologin %s",
+                           config->user, config->data_dir, config->user);
         return VT_OK;
     }
     if (st && st->st_uid != 0) {
@@ -132,8 +135,10 @@ static int choose(struct process_user *user, const struct config *config, const 
         return VT_OK;
     }
     if (!account_by_name(user, DEFAULT_USER))
-        return vt_fail(why, VT_EUSAGE, "will not run as root, and there is no user '" DEFAULT_USER "': make it with: "
-                       "useradd --system --home-dir " CONFIG_DEFAULT_DATA " --shell /usr/sbin/nologin " DEFAULT_USER
+        return vt_fail(why, VT_EUSAGE,
+                       "will not run as root, and there is no user '" DEFAULT_USER "': make it with: "
+                       "useradd --system --home-dir " CONFIG_DEFAULT_DATA
+                       " --shell /usr/sbin/nologin " DEFAULT_USER
                        "; or name another with --user; in a container: --allow-root");
     return VT_OK;
 }
@@ -146,10 +151,12 @@ static int check_owner(const struct process_user *user, const struct config *con
     /* init gives an empty directory of root's to the user. */
     if (config->init && st->st_uid == 0)
         return VT_OK;
-    return vt_fail(why, VT_EUSAGE, "%s: belongs to uid %u, but the server is to run as %s (uid %u): type: chown -R "
-                   "%u:%u %s; or start it with --user %u", config->data_dir, (unsigned)st->st_uid,
-                   user->name[0] ? user->name : "its owner", (unsigned)user->uid, (unsigned)user->uid,
-                   (unsigned)user->gid, config->data_dir, (unsigned)st->st_uid);
+    return vt_fail(why, VT_EUSAGE,
+                   "%s: belongs to uid %u, but the server is to run as %s (uid %u): type: chown -R "
+                   "%u:%u %s; or start it with --user %u",
+                   config->data_dir, (unsigned)st->st_uid, user->name[0] ? user->name : "its owner",
+                   (unsigned)user->uid, (unsigned)user->uid, (unsigned)user->gid, config->data_dir,
+                   (unsigned)st->st_uid);
 }
 
 static int find_user_as_other(const struct config *config, struct vt_why *why)
@@ -158,8 +165,10 @@ static int find_user_as_other(const struct config *config, struct vt_why *why)
 
     if (!config->user || (account_by_name(&named, config->user) && named.uid == geteuid()))
         return VT_OK;
-    return vt_fail(why, VT_EUSAGE, "--user %s: only root can change to another user, this is uid %u: start it as root, "
-                   "or with: sudo -u %s vtpm-server ...", config->user, (unsigned)geteuid(), config->user);
+    return vt_fail(why, VT_EUSAGE,
+                   "--user %s: only root can change to another user, this is uid %u: start it as root, "
+                   "or with: sudo -u %s vtpm-server ...",
+                   config->user, (unsigned)geteuid(), config->user);
 }
 
 int process_find_user(struct process_user *user, const struct config *config, struct vt_why *why)
@@ -179,8 +188,10 @@ int process_find_user(struct process_user *user, const struct config *config, st
         return err;
     if (user->uid == 0)
         return config->allow_root ? VT_OK
-                                  : vt_fail(why, VT_EUSAGE, "--user %s: will not run as root; if it must be (tests, "
-                                            "containers), add --allow-root", config->user);
+                                  : vt_fail(why, VT_EUSAGE,
+                                            "--user %s: will not run as root; if it must be (tests, "
+                                            "containers), add --allow-root",
+                                            config->user);
     user->change = true;
     return check_owner(user, config, has_data ? &st : NULL, why);
 }
@@ -211,18 +222,19 @@ int process_become(const struct process_user *user, const struct role_policy *po
     }
     if (set_groups(user, policy) || setresgid(user->gid, user->gid, user->gid) ||
         setresuid(user->uid, user->uid, user->uid))
-        return vt_fail(why, VT_EPERM, "cannot change to uid %u: %s: start it with: setpriv --reuid %u --regid %u "
-                       "--init-groups vtpm-server ...; in a container: --allow-root", (unsigned)user->uid,
-                       strerror(errno), (unsigned)user->uid, (unsigned)user->gid);
+        return vt_fail(why, VT_EPERM,
+                       "cannot change to uid %u: %s: start it with: setpriv --reuid %u --regid %u "
+                       "--init-groups vtpm-server ...; in a container: --allow-root",
+                       (unsigned)user->uid, strerror(errno), (unsigned)user->uid, (unsigned)user->gid);
     if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
         return vt_fail(why, VT_EPERM, "could become root again after changing to uid %u: refusing to run",
                        (unsigned)user->uid);
-    /* Changing users made the process dumpable as fs.suid_dumpable says. */
+        /* Changing users made the process dumpable as fs.suid_dumpable says. */
 #ifndef VTPM_WIDE_SECCOMP
     prctl(PR_SET_DUMPABLE, 0);
 #endif
-    vt_notice("server: started as root, running as %s uid=%u gid=%u", user->name[0] ? user->name : "the data's owner",
-              (unsigned)user->uid, (unsigned)user->gid);
+    vt_notice("server: started as root, running as %s uid=%u gid=%u",
+              user->name[0] ? user->name : "the data's owner", (unsigned)user->uid, (unsigned)user->gid);
     return VT_OK;
 }
 
@@ -241,8 +253,10 @@ static int check_empty(int fd, const char *dir, struct vt_why *why)
         return vt_fail(why, VT_EIO, "%s: cannot be listed: %s", dir, strerror(errno));
     while (!err && (entry = readdir(list)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            err = vt_fail(why, VT_EUSAGE, "%s: belongs to root and holds other files (%s): name an empty or a new "
-                          "directory", dir, entry->d_name);
+            err = vt_fail(why, VT_EUSAGE,
+                          "%s: belongs to root and holds other files (%s): name an empty or a new "
+                          "directory",
+                          dir, entry->d_name);
     closedir(list);
     return err;
 }
@@ -260,7 +274,8 @@ static int give_away(int fd, const struct process_user *user, const char *dir, s
     if (err)
         return err;
     if (fchown(fd, user->uid, user->gid) || fchmod(fd, 0700))
-        return vt_fail(why, VT_EIO, "%s: cannot be given to uid %u: %s", dir, (unsigned)user->uid, strerror(errno));
+        return vt_fail(why, VT_EIO, "%s: cannot be given to uid %u: %s", dir, (unsigned)user->uid,
+                       strerror(errno));
     return VT_OK;
 }
 
@@ -313,7 +328,8 @@ int process_find_engine(char **path, const char *option, struct vt_why *why)
     }
     len = readlink("/proc/self/exe", self, sizeof self - 1);
     if (len <= 0)
-        return vt_fail(why, VT_EUSAGE, "cannot tell where this program is (no /proc?): name the engine with --engine");
+        return vt_fail(why, VT_EUSAGE,
+                       "cannot tell where this program is (no /proc?): name the engine with --engine");
     self[len] = '\0';
     slash = strrchr(self, '/');
     *(slash ? slash : self) = '\0';
@@ -324,8 +340,10 @@ int process_find_engine(char **path, const char *option, struct vt_why *why)
             return *path ? VT_OK : vt_fail(why, VT_ENOMEM, "out of memory");
         }
     }
-    return vt_fail(why, VT_EUSAGE, "vtpm-engine is neither in %.200s nor in %.200s/../libexec: install it there, or "
-                   "name it with --engine", self, self);
+    return vt_fail(why, VT_EUSAGE,
+                   "vtpm-engine is neither in %.200s nor in %.200s/../libexec: install it there, or "
+                   "name it with --engine",
+                   self, self);
 }
 
 int process_boot_id(uint8_t boot_id[16], struct vt_why *why)

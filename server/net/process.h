@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the process does to itself before it serves: descriptors, limits, dumps, and whose it is. Main thread. */
+/* What the process does to itself before it serves: descriptors, limits, dumps, and whose it is. Main thread.
+ */
 #ifndef VTPM_NET_PROCESS_H
 #define VTPM_NET_PROCESS_H
 
@@ -15,20 +16,22 @@ void process_harden(void);
 
 /* Whom the server runs as. */
 struct process_user {
-    bool change;      /* started as root: becomes uid and gid */
+    bool change; /* started as root: becomes uid and gid */
     uid_t uid;
     gid_t gid;
-    char name[64];    /* "" when the account database has none */
+    char name[64]; /* "" when the account database has none */
 };
 
 /*
- * Started as root: --user, else the owner of the data directory, else `vtpm`; --allow-root stays. VT_EUSAGE, with the
- * command to type, where that cannot be, also when the data directory is another's.
+ * Started as root: --user, else the owner of the data directory, else `vtpm`; --allow-root stays. VT_EUSAGE,
+ * with the command to type, where that cannot be, also when the data directory is another's.
  */
-int process_find_user(struct process_user *user, const struct config *config, struct vt_why *why) VT_USE_RESULT;
-/* Becomes that user, for good; keeps membership in the groups of the policy, so that the admin socket can be given to
- * them. Says so in the log. */
-int process_become(const struct process_user *user, const struct role_policy *policy, struct vt_why *why) VT_USE_RESULT;
+int process_find_user(struct process_user *user, const struct config *config,
+                      struct vt_why *why) VT_USE_RESULT;
+/* Becomes that user, for good; keeps membership in the groups of the policy, so that the admin socket can be
+ * given to them. Says so in the log. */
+int process_become(const struct process_user *user, const struct role_policy *policy,
+                   struct vt_why *why) VT_USE_RESULT;
 
 /* init as root: the data directory exists, 0700, and is the user's. VT_EEXISTS: a store is there. */
 int process_prepare_data(const struct process_user *user, const char *dir, struct vt_why *why) VT_USE_RESULT;
@@ -37,8 +40,8 @@ void process_prepare_run_dir(const struct process_user *user);
 
 /* "GROUP" or a number. */
 int process_find_group(gid_t *gid, const char *option, const char *name, struct vt_why *why) VT_USE_RESULT;
-/* --engine, else beside this program, else in ../libexec of its directory; it must be there and executable. Returns
- * owned. */
+/* --engine, else beside this program, else in ../libexec of its directory; it must be there and executable.
+ * Returns owned. */
 int process_find_engine(char **path, const char *option, struct vt_why *why) VT_USE_RESULT;
 int process_boot_id(uint8_t boot_id[16], struct vt_why *why) VT_USE_RESULT;
 

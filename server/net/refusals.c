@@ -15,15 +15,15 @@ void refusals_flush(struct refusals *r, uint64_t now_ms)
 {
     for (size_t i = 0; i < REFUSAL_COUNT; i++) {
         if (r->of[i].in_window > REFUSAL_LINES)
-            vt_warning("net: refused %u more: %s (total %" PRIu64 ")", r->of[i].in_window - REFUSAL_LINES, texts[i],
-                       r->of[i].total);
+            vt_warning("net: refused %u more: %s (total %" PRIu64 ")", r->of[i].in_window - REFUSAL_LINES,
+                       texts[i], r->of[i].total);
         r->of[i].in_window = 0;
     }
     r->window_ms = now_ms;
 }
 
-bool refusals_note(struct refusals *r, enum refusal reason, uint64_t now_ms, const char *peer, const char *identity,
-                   const char *detail)
+bool refusals_note(struct refusals *r, enum refusal reason, uint64_t now_ms, const char *peer,
+                   const char *identity, const char *detail)
 {
     if (now_ms - r->window_ms >= REFUSAL_WINDOW_MS)
         refusals_flush(r, now_ms);

@@ -6,11 +6,12 @@
 
 #include "server/base/secret.h"
 
-/* One for all: libuv asks for it, reads and hands it over without anything in between. Small enough that what a peer
- * has sent ahead fits into what a channel buffers. */
+/* One for all: libuv asks for it, reads and hands it over without anything in between. Small enough that what
+ * a peer has sent ahead fits into what a channel buffers. */
 static uint8_t read_buffer[8192];
 
-int net_stream_open(struct net_stream *s, uv_loop_t *uv, int fd, bool is_tcp, const struct net_stream_ops *ops)
+int net_stream_open(struct net_stream *s, uv_loop_t *uv, int fd, bool is_tcp,
+                    const struct net_stream_ops *ops)
 {
     int err;
 

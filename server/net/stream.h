@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connected socket on the loop with one deadline: what channels and administrators' connections share. Embedded in
- * its user, who frees it in on_gone and nowhere else (libuv still holds its handles until then). Loop thread.
+ * A connected socket on the loop with one deadline: what channels and administrators' connections share.
+ * Embedded in its user, who frees it in on_gone and nowhere else (libuv still holds its handles until then).
+ * Loop thread.
  */
 #ifndef VTPM_NET_STREAM_H
 #define VTPM_NET_STREAM_H
@@ -14,10 +15,10 @@ struct net_stream;
 
 struct net_stream_ops {
     void (*on_bytes)(struct net_stream *stream, const uint8_t *bytes, size_t len);
-    void (*on_end)(struct net_stream *stream);      /* the peer closed, or the transport failed */
-    void (*on_sent)(struct net_stream *stream);     /* what net_stream_send left pending is out */
+    void (*on_end)(struct net_stream *stream);  /* the peer closed, or the transport failed */
+    void (*on_sent)(struct net_stream *stream); /* what net_stream_send left pending is out */
     void (*on_deadline)(struct net_stream *stream);
-    void (*on_gone)(struct net_stream *stream);     /* after net_stream_close: the last call */
+    void (*on_gone)(struct net_stream *stream); /* after net_stream_close: the last call */
 };
 
 struct net_stream {
@@ -40,8 +41,8 @@ struct net_stream {
 int net_stream_open(struct net_stream *stream, uv_loop_t *uv, int fd, bool is_tcp,
                     const struct net_stream_ops *ops) VT_USE_RESULT;
 void net_stream_read(struct net_stream *stream, bool on);
-/* Sends what can be sent at once; the rest is taken out of `out` and goes later (VT_EAGAIN, then on_sent). While
- * something is pending `out` is left alone. VT_EIO: the transport is gone. */
+/* Sends what can be sent at once; the rest is taken out of `out` and goes later (VT_EAGAIN, then on_sent).
+ * While something is pending `out` is left alone. VT_EIO: the transport is gone. */
 int net_stream_send(struct net_stream *stream, struct vt_buf *out) VT_USE_RESULT;
 /* No more will be sent: the peer sees the end after what it was sent. */
 void net_stream_half_close(struct net_stream *stream);

@@ -51,13 +51,15 @@ int tcp_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
     if (!end || *colon != ':' || (size_t)(end - start) >= sizeof host)
         return vt_fail(why, VT_EUSAGE, "tcp:%.100s: write tcp:ADDR:PORT, an IPv6 address in brackets", rest);
     if (!vt_parse_u64(&port, colon + 1, UINT16_MAX))
-        return vt_fail(why, VT_EUSAGE, "tcp:%.100s: '%.20s' is not a port (0 to 65535; 0: any that is free)", rest,
-                       colon + 1);
+        return vt_fail(why, VT_EUSAGE, "tcp:%.100s: '%.20s' is not a port (0 to 65535; 0: any that is free)",
+                       rest, colon + 1);
     memcpy(host, start, (size_t)(end - start));
     host[end - start] = '\0';
     if (!set_host(addr, host, bracketed, (uint16_t)port))
-        return vt_fail(why, VT_EUSAGE, "tcp:%.100s: '%s' is not an address (numbers, not names: 127.0.0.1, 0.0.0.0, "
-                       "[::1], [::])", rest, host);
+        return vt_fail(why, VT_EUSAGE,
+                       "tcp:%.100s: '%s' is not an address (numbers, not names: 127.0.0.1, 0.0.0.0, "
+                       "[::1], [::])",
+                       rest, host);
     set_text(addr);
     return VT_OK;
 }
@@ -65,13 +67,16 @@ int tcp_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
 static int bind_failed(const struct net_addr *addr, int error, struct vt_why *why)
 {
     if (error == EADDRINUSE)
-        return vt_fail(why, VT_EUSAGE, "%s: port in use: stop the program that has it (ss -ltnp shows it), or choose "
-                       "another port", addr->text);
+        return vt_fail(why, VT_EUSAGE,
+                       "%s: port in use: stop the program that has it (ss -ltnp shows it), or choose "
+                       "another port",
+                       addr->text);
     if (error == EACCES || error == EPERM)
-        return vt_fail(why, VT_EUSAGE, "%s: uid %u may not use this port: choose one from 1024 up", addr->text,
-                       (unsigned)geteuid());
+        return vt_fail(why, VT_EUSAGE, "%s: uid %u may not use this port: choose one from 1024 up",
+                       addr->text, (unsigned)geteuid());
     if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT)
-        return vt_fail(why, VT_EUSAGE, "%s: this host has no such address (ip addr shows those it has)", addr->text);
+        return vt_fail(why, VT_EUSAGE, "%s: this host has no such address (ip addr shows those it has)",
+                       addr->text);
     return vt_fail(why, VT_EUSAGE, "%s: cannot listen: %s", addr->text, strerror(error));
 }
 
@@ -104,7 +109,8 @@ int tcp_bind(struct net_addr *addr, int *fd, struct vt_why *why)
     return VT_OK;
 }
 
-/* A peer that vanishes without a word must not hold its connection for ever: attached ones have no time limit. */
+/* A peer that vanishes without a word must not hold its connection for ever: attached ones have no time
+ * limit. */
 static void keep_alive(int fd)
 {
     int on = 1, idle_s = 60, interval_s = 15, count = 4;

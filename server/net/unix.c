@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Unix sockets: made 0660; a file at their place is only replaced when it is a socket on which nobody answers. */
+/* Unix sockets: made 0660; a file at their place is only replaced when it is a socket on which nobody
+ * answers. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -17,8 +18,8 @@ int unix_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
     if (rest[0] != '/')
         return vt_fail(why, VT_EUSAGE, "unix:%.100s: write the whole path, from /", rest);
     if (len >= sizeof addr->sa.un.sun_path)
-        return vt_fail(why, VT_EUSAGE, "unix:%.120s: a socket's path has at most %zu bytes, this one has %zu", rest,
-                       sizeof addr->sa.un.sun_path - 1, len);
+        return vt_fail(why, VT_EUSAGE, "unix:%.120s: a socket's path has at most %zu bytes, this one has %zu",
+                       rest, sizeof addr->sa.un.sun_path - 1, len);
     addr->sa.un.sun_family = AF_UNIX;
     memcpy(addr->sa.un.sun_path, rest, len + 1);
     addr->sa_len = sizeof addr->sa.un;
@@ -40,7 +41,8 @@ static int nobody_answers(const struct net_addr *addr, struct vt_why *why)
     if (error == ECONNREFUSED || error == ENOENT)
         return VT_OK;
     if (!error || error == EAGAIN)
-        return vt_fail(why, VT_EUSAGE, "%s: in use: another server answers there; stop it, or choose another path",
+        return vt_fail(why, VT_EUSAGE,
+                       "%s: in use: another server answers there; stop it, or choose another path",
                        addr->text);
     return vt_fail(why, VT_EUSAGE, "%s: cannot tell if a server is there: %s", addr->text, strerror(error));
 }
@@ -54,13 +56,16 @@ static int clear_place(const struct net_addr *addr, struct vt_why *why)
     if (lstat(path, &st))
         return VT_OK; /* whatever else is wrong with the path, bind will say */
     if (!S_ISSOCK(st.st_mode))
-        return vt_fail(why, VT_EUSAGE, "%s: something that is not a socket is there; remove it, or choose another "
-                       "path", addr->text);
+        return vt_fail(why, VT_EUSAGE,
+                       "%s: something that is not a socket is there; remove it, or choose another "
+                       "path",
+                       addr->text);
     err = nobody_answers(addr, why);
     if (err)
         return err;
     if (unlink(path) && errno != ENOENT)
-        return vt_fail(why, VT_EUSAGE, "%s: the stale socket file cannot be removed: %s", addr->text, strerror(errno));
+        return vt_fail(why, VT_EUSAGE, "%s: the stale socket file cannot be removed: %s", addr->text,
+                       strerror(errno));
     return VT_OK;
 }
 
@@ -74,8 +79,10 @@ static int bind_failed(const struct net_addr *addr, int error, struct vt_why *wh
         return vt_fail(why, VT_EUSAGE, "%s: there is no directory %.*s: make it, and let uid %u write to it",
                        addr->text, dir, path, (unsigned)geteuid());
     if (error == EACCES || error == EPERM || error == EROFS)
-        return vt_fail(why, VT_EUSAGE, "%s: uid %u may not write to %.*s (%s): choose another path, or change its "
-                       "owner", addr->text, (unsigned)geteuid(), dir, path, strerror(error));
+        return vt_fail(why, VT_EUSAGE,
+                       "%s: uid %u may not write to %.*s (%s): choose another path, or change its "
+                       "owner",
+                       addr->text, (unsigned)geteuid(), dir, path, strerror(error));
     return vt_fail(why, VT_EUSAGE, "%s: cannot listen: %s", addr->text, strerror(error));
 }
 

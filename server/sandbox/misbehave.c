@@ -77,6 +77,8 @@ int sandbox_misbehave(int fd, uint8_t what)
         return allocate();
     case DEED_SPIN:
         return spin();
+    case DEED_ANSWER_AND_SPIN:
+        return say(fd, "\x00\x00\x00\x01\x40", 5) == VT_EFAIL ? spin() : VT_EIO;
     case DEED_CRASH:
         return crash();
     case DEED_ABORT:

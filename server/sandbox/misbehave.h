@@ -15,6 +15,7 @@ enum sandbox_deed {
     DEED_MAP_CODE,
     DEED_ALLOCATE,      /* without end; the answer is FAILED with VT_ENOMEM once the limit is met */
     DEED_SPIN,
+    DEED_ANSWER_AND_SPIN,
     DEED_CRASH,
     DEED_ABORT,
     DEED_EXIT,

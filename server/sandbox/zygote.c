@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The zygote: does once what every sandbox needs (self-tests, a warm libcrypto, the filter) and forks sandboxes when
+ * The zygote: does once what every sandbox needs (self-tests, which warm libcrypto; the filter) and forks sandboxes when
  * the broker asks. It never sees a guest's byte nor a secret. Single-threaded: fork copies everything that matters.
  */
 #include <errno.h>
@@ -51,26 +51,7 @@ static int send_msg(const struct zygote *z, const struct sandbox_control_msg *ms
 
 /* ---- What every sandbox inherits ---- */
 
-/* One RSA operation, so that what libcrypto sets up at its first one is set up before the first fork. */
-static int warm_up(void)
-{
-    static const uint8_t seed[CR_DRBG_SEED] = {1};
-    uint8_t digest[CR_SHA1_LEN] = {2}, sig[CR_RSA_MAX];
-    CR_SECRET_RSA key;
-    struct cr_drbg drbg;
-    struct cr_rsa *rsa = NULL;
-    int err;
-
-    cr_drbg_init(&drbg, seed, NULL, 0);
-    err = cr_rsa_generate(&key, 1024, 65537, &drbg);
-    if (!err)
-        err = cr_rsa_load(&rsa, &key);
-    if (!err)
-        err = cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig);
-    cr_rsa_free(rsa);
-    return err;
-}
-
+/* The self-tests use every primitive once: what libcrypto sets up at a first use is set up before the first fork. */
 static int prepare(struct vt_why *why)
 {
     int err = cr_init();
@@ -80,9 +61,6 @@ static int prepare(struct vt_why *why)
     err = cr_self_test(why);
     if (err)
         return vt_fail(why, err, "self-test: %s", vt_err_text(err));
-    err = warm_up();
-    if (err)
-        return vt_fail(why, err, "self-test: RSA: %s", vt_err_text(err));
     return sandbox_filter_build(why);
 }
 

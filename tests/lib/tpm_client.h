@@ -46,6 +46,7 @@ struct tc_session {
 };
 
 struct tc_args {
+    uint8_t none;           /* lets TC be called without any of the others */
     uint32_t handles[3];
     struct tc_session *auth[2];
     bool wrong_hmac[2];     /* spoil this session's proof */
@@ -63,7 +64,8 @@ tpm_rc tc_reboot(struct tc *tc, uint16_t startup_type);
 
 /* One command; in and out are the wire structures of the ordinal (NULL: not wanted, or no fields). */
 tpm_rc tc_call(struct tc *tc, uint32_t ordinal, const void *in, void *out, const struct tc_args *args);
-#define TC(tc, ordinal, in, out, ...) tc_call((tc), (ordinal), (in), (out), &(struct tc_args){.handles = {0}, ##__VA_ARGS__})
+#define TC(tc, ordinal, in, out, ...)                                                                                 \
+    tc_call((tc), (ordinal), (in), (out), &(struct tc_args){.none = 0, ##__VA_ARGS__})
 /* tc->cmd[0..tc->cmd_len) as it is; the return code. */
 tpm_rc tc_raw(struct tc *tc);
 /* Builds tc->cmd without sending it. */

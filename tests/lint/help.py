@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-PAGES = {"vtpm-server": "vtpm-server.8", "vtpm-shim": "vtpm-shim.8", "vtpmctl": "vtpmctl.1"}
+PAGES = {"vtpm-server": "vtpm-server.8", "vtpm-shim": "vtpm-shim.8", "vtpmctl": "vtpmctl.8"}
 OPTION = re.compile(r"--([a-z][a-z-]+)")
 
 bad = 0

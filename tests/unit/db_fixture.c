@@ -50,11 +50,14 @@ static void on_wake(void *ctx)
     struct fixture *fx = ctx;
 
     atomic_fetch_add(&fx->wakes, 1);
+    pthread_mutex_lock(&fx->gate);
+    pthread_mutex_unlock(&fx->gate);
 }
 
 void fx_dir(struct fixture *fx)
 {
     memset(fx, 0, sizeof *fx);
+    pthread_mutex_init(&fx->gate, NULL);
     snprintf(fx->dir, sizeof fx->dir, "/tmp/vtpm-db-XXXXXX");
     assert_non_null(mkdtemp(fx->dir));
     fx->key = 0x1122334455667788ull;
@@ -123,6 +126,7 @@ void fx_remove(struct fixture *fx)
     }
     closedir(dir);
     assert_int_equal(rmdir(fx->dir), 0);
+    pthread_mutex_destroy(&fx->gate);
 }
 
 static sqlite3 *foreign(const struct fixture *fx)
@@ -132,8 +136,9 @@ static sqlite3 *foreign(const struct fixture *fx)
 
     fx_path(fx, "vtpm.db", path, sizeof path);
     assert_int_equal(sqlite3_open(path, &sq), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(sq, "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF", NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(sq, "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF", NULL, NULL, NULL),
+        SQLITE_OK);
     return sq;
 }
 
@@ -191,7 +196,8 @@ int fx_create(struct fixture *fx, unsigned n, const char *name)
 {
     const struct db_audit audit = {"instance.create", NULL, "uid=0", name};
     const uint8_t first[] = "first record";
-    struct db_instance instance = {.uuid = fx_uuid(n), .wrapped_key = {1, 2, 3, (uint8_t)n}, .wrapped_key_len = 60};
+    struct db_instance instance = {
+        .uuid = fx_uuid(n), .wrapped_key = {1, 2, 3, (uint8_t)n}, .wrapped_key_len = 60};
     struct db_credential credential = {.sealed = {4, 5, 6, (uint8_t)n}, .sealed_len = 60, .version = 1};
     struct db_create_args args = {&instance, {{7, (uint8_t)n}, first, sizeof first}, &credential};
     int err = FX_PENDING;
@@ -215,17 +221,20 @@ int fx_acquire(struct fixture *fx, unsigned n, uint64_t *epoch)
 
 int fx_commit(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, const char *record)
 {
-    struct db_commit_args args = {.uuid = fx_uuid(n), .epoch = epoch, .expected_seq = expected, .seq = expected + 1};
+    struct db_commit_args args = {
+        .uuid = fx_uuid(n), .epoch = epoch, .expected_seq = expected, .seq = expected + 1};
     int err = FX_PENDING;
 
-    args.record = (struct db_sealed){{9, (uint8_t)expected, (uint8_t)n}, (const uint8_t *)record, strlen(record)};
+    args.record =
+        (struct db_sealed){{9, (uint8_t)expected, (uint8_t)n}, (const uint8_t *)record, strlen(record)};
     return wait_for(fx, db_commit(fx->db, &args, NULL, fx_done, &err), &err);
 }
 
 int fx_commit_start(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, int *err)
 {
     static const uint8_t record[3000] = {1};
-    struct db_commit_args args = {.uuid = fx_uuid(n), .epoch = epoch, .expected_seq = expected, .seq = expected + 1};
+    struct db_commit_args args = {
+        .uuid = fx_uuid(n), .epoch = epoch, .expected_seq = expected, .seq = expected + 1};
 
     args.record = (struct db_sealed){{8, (uint8_t)expected}, record, sizeof record};
     *err = FX_PENDING;
@@ -250,11 +259,12 @@ int fx_rename(struct fixture *fx, unsigned n, const char *name)
     return wait_for(fx, db_instance_rename(fx->db, &uuid, name, &audit, fx_done, &err), &err);
 }
 
-static int put_credential(struct fixture *fx, const char *identity, uint64_t version, const struct vt_uuid *list,
-                          size_t count)
+static int put_credential(struct fixture *fx, const char *identity, uint64_t version,
+                          const struct vt_uuid *list, size_t count)
 {
     const struct db_audit audit = {"credential.put", NULL, "uid=0", identity};
-    struct db_credential credential = {.sealed = {0xcc, (uint8_t)version}, .sealed_len = 60, .version = version};
+    struct db_credential credential = {
+        .sealed = {0xcc, (uint8_t)version}, .sealed_len = 60, .version = version};
     int err = FX_PENDING;
 
     snprintf(credential.identity, sizeof credential.identity, "%s", identity);
@@ -299,4 +309,20 @@ int fx_event(struct fixture *fx, const char *text)
     int err = FX_PENDING;
 
     return wait_for(fx, db_event_add(fx->db, &audit, fx_done, &err), &err);
+}
+
+void fx_hold(struct fixture *fx)
+{
+    const struct db_audit audit = {"hold", NULL, NULL, NULL};
+    const int wakes = atomic_load(&fx->wakes);
+
+    pthread_mutex_lock(&fx->gate);
+    assert_int_equal(db_event_add(fx->db, &audit, NULL, NULL), VT_OK);
+    while (atomic_load(&fx->wakes) == wakes)
+        usleep(100);
+}
+
+void fx_release(struct fixture *fx)
+{
+    pthread_mutex_unlock(&fx->gate);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "db/db.h"
 
@@ -20,6 +21,7 @@ struct fixture {
     uint64_t key;
     struct db *db;
     atomic_int wakes;
+    pthread_mutex_t gate; /* the writer passes it at each wake */
 };
 
 extern const struct vt_uuid fx_store;
@@ -58,6 +60,10 @@ int fx_rotate(struct fixture *fx, const char *identity, uint64_t version);
 int fx_slot(struct fixture *fx, int64_t slot_id, const char *kind, int64_t *id);
 int fx_slot_remove(struct fixture *fx, int64_t id);
 int fx_event(struct fixture *fx, const char *text);
+
+/* Stops the writer thread between two batches, so that what is asked until fx_release makes one batch. */
+void fx_hold(struct fixture *fx);
+void fx_release(struct fixture *fx);
 
 /* Without waiting: the caller keeps *err alive until db_drain. */
 int fx_commit_start(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, int *err);

@@ -5,7 +5,8 @@
 
 #include <stdatomic.h>
 
-/* After so many more writes to a log file, one fails with `vfs_write_rc` and so do all that follow; negative: none. */
+/* After so many more writes to a log file, one fails with `vfs_write_rc` and so do all that follow; negative:
+ * none. */
 extern atomic_int vfs_writes_left, vfs_write_rc;
 /* The same for syncs of a log file. */
 extern atomic_int vfs_syncs_left, vfs_sync_rc;

@@ -142,7 +142,8 @@ void session_closed(struct session *s)
 void fake_release(struct broker *broker)
 {
     broker->hold = false;
-    VT_LIST_EACH(&broker->sessions, node) {
+    VT_LIST_EACH(&broker->sessions, node)
+    {
         struct session *s = VT_LIST_ENTRY(node, struct session, node);
         if (s->is_pending)
             answer(s);
@@ -161,7 +162,7 @@ void fake_shout(struct broker *broker, size_t len)
     error.code = 1;
     error.text = text;
     VT_LIST_EACH(&broker->sessions, node)
-        send_body(VT_LIST_ENTRY(node, struct session, node), VTPM__MESSAGE__BODY_ERROR, &error);
+    send_body(VT_LIST_ENTRY(node, struct session, node), VTPM__MESSAGE__BODY_ERROR, &error);
     vt_free(text);
 }
 
@@ -194,8 +195,9 @@ static void reply_huge(void (*reply)(void *, const Vtpm__AdminReply *), void *ar
 }
 
 /* Status: at once; InstanceList: when told; Check: more than fits; the rest: at once, an error. */
-void broker_admin(struct broker *broker, enum admin_role role, const char *peer, const Vtpm__AdminRequest *request,
-                  void (*reply)(void *arg, const Vtpm__AdminReply *reply), void *arg)
+void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
+                  const Vtpm__AdminRequest *request, void (*reply)(void *arg, const Vtpm__AdminReply *reply),
+                  void *arg)
 {
     Vtpm__AdminReply msg;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A broker without store and engines, for tests of what stands in front of it: it knows one identity, echoes commands
- * and remembers what it was asked.
+ * A broker without store and engines, for tests of what stands in front of it: it knows one identity, echoes
+ * commands and remembers what it was asked.
  */
 #ifndef VTPM_TESTS_FAKE_BROKER_H
 #define VTPM_TESTS_FAKE_BROKER_H
@@ -13,13 +13,13 @@
 
 #define FAKE_IDENTITY "11111111-2222-4333-8444-555555555555"
 #define FAKE_KEY_BYTE 0x5a /* the key is 32 of them */
-#define FAKE_CLOSE 0xcc    /* a command that begins so makes the session close its channel */
+#define FAKE_CLOSE    0xcc /* a command that begins so makes the session close its channel */
 
 struct broker {
-    atomic_uint psk_calls;   /* workers */
+    atomic_uint psk_calls; /* workers */
     unsigned sessions_made, sessions_now, messages;
-    int refuse_session;      /* what session_new returns */
-    bool hold;               /* Execute is answered by fake_release */
+    int refuse_session; /* what session_new returns */
+    bool hold;          /* Execute is answered by fake_release */
     struct vt_list sessions;
     unsigned admin_calls;
     enum admin_role last_role;

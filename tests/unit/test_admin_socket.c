@@ -51,8 +51,10 @@ static struct rig *rig_new(bool is_somebody, const struct admin_limits *limits)
 
     assert_int_equal(uv_loop_init(&rig->uv), 0);
     fake_broker_init(&rig->broker);
-    assert_int_equal(admin_new(&rig->admin, &rig->uv, &rig->broker, &policy, limits ? limits : &usual), VT_OK);
-    rig->peer = (struct net_peer){.text = "test-peer", .has_cred = is_somebody, .uid = geteuid(), .gid = getegid()};
+    assert_int_equal(admin_new(&rig->admin, &rig->uv, &rig->broker, &policy, limits ? limits : &usual),
+                     VT_OK);
+    rig->peer =
+        (struct net_peer){.text = "test-peer", .has_cred = is_somebody, .uid = geteuid(), .gid = getegid()};
     vt_buf_init(&rig->in, 8u << 20);
     log_text[0] = '\0';
     return rig;
@@ -183,8 +185,11 @@ static void turns(struct rig *rig, int count)
 
 static void test_role__by_uid_and_groups__is_decided(void **state)
 {
-    static const struct role_policy policy = {
-        .own_uid = 100, .has_admin_group = true, .admin_gid = 50, .has_monitor_group = true, .monitor_gid = 60};
+    static const struct role_policy policy = {.own_uid = 100,
+                                              .has_admin_group = true,
+                                              .admin_gid = 50,
+                                              .has_monitor_group = true,
+                                              .monitor_gid = 60};
     static const struct role_policy no_groups = {.own_uid = 100, .admin_gid = 50, .monitor_gid = 60};
     static const gid_t none[] = {7}, admin[] = {7, 50}, monitor[] = {60, 7}, both[] = {60, 50}, zero[] = {0};
 
@@ -460,8 +465,8 @@ static void test_admin__out_of_memory_anywhere__is_survived(void **state)
 
 static void test_admin__socket_file__is_given_to_the_groups(void **state)
 {
-    struct role_policy policy = {.has_admin_group = true, .admin_gid = getegid(),
-                                 .has_monitor_group = true, .monitor_gid = getegid()};
+    struct role_policy policy = {
+        .has_admin_group = true, .admin_gid = getegid(), .has_monitor_group = true, .monitor_gid = getegid()};
     char path[] = "/tmp/vtpm-test-admin-XXXXXX";
     struct vt_why why = {0};
     struct stat st;

@@ -88,11 +88,12 @@ static void test_config__all_options__are_taken(void **state)
     struct vt_why why;
 
     (void)state;
-    assert_int_equal(load(&config, &why, NULL,
-                          "--data-dir /d --runtime-dir=/r --keyslot keyfile:/a --keyslot=auto --listen tcp:[::1]:0 "
-                          "--listen unix:/s --admin unix:/x --admin-group g --monitor-group m --user u --allow-root "
-                          "--engine /e --idle-timeout 7 --log-level debug --check-config"),
-                     VT_OK);
+    assert_int_equal(
+        load(&config, &why, NULL,
+             "--data-dir /d --runtime-dir=/r --keyslot keyfile:/a --keyslot=auto --listen tcp:[::1]:0 "
+             "--listen unix:/s --admin unix:/x --admin-group g --monitor-group m --user u --allow-root "
+             "--engine /e --idle-timeout 7 --log-level debug --check-config"),
+        VT_OK);
     assert_string_equal(config.data_dir, "/d");
     assert_string_equal(config.runtime_dir, "/r");
     assert_int_equal(config.keyslots.count, 2);

@@ -110,7 +110,7 @@ static void test_gcm_open__anything_changed__error_and_wiped(void **state)
 static void test_gcm__length_beyond_bound__usage(void **state)
 {
     struct vt_key key = { { 0 } };
-    uint8_t nonce[CR_GCM_NONCE] = { 0 }, tag[CR_GCM_TAG] = { 0 }, out[1];
+    uint8_t nonce[CR_GCM_NONCE] = { 0 }, tag[CR_GCM_TAG] = { 0 }, out[1] = { 0 };
     size_t huge = (size_t)1 << 31;
 
     (void)state;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <mbedtls/version.h>
 #include <mbedtls/hmac_drbg.h>
 
 #include "tests/unit/crypto_test.h"

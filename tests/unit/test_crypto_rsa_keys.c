@@ -110,7 +110,7 @@ static void test_load__either_prime__same_private_operation(void **state)
     assert_memory_equal(cr_rsa_public(rsa), &key.pub, sizeof key.pub);
     cr_rsa_free(rsa);
     /* The other prime, worked out elsewhere (Python). */
-    from_hex(key.p, 32, "@OTHER@");
+    from_hex(key.p, 32, "b823abfc635130d10d20fedbcb857019134c668b313e696e4d7d8e373daf1c53");
     assert_int_equal(cr_rsa_load(&rsa, &key), 0);
     assert_int_equal(cr_rsa_private_op(rsa, in, two), 0);
     assert_memory_equal(one, two, sizeof one);
@@ -154,10 +154,14 @@ static void test_load__modulus_not_of_two_primes__error(void **state)
     static const struct {
         const char *n, *p;
     } cases[] = {
-        { "@SQUARE_N@", "@SQUARE_P@" },
-        { "@COMPOSITE_N@", "@COMPOSITE_P@" },
-        { "@COMPOSITE_N@", "@COMPOSITE_Q@" },
-        { "@UNEVEN_N@", "0000000000000000000000000000000000000000000000000000000000000003" },
+        { "93151c9baac6ff2296770d46bb6af0d0e28a4ce96be22963061fa07f479e765f"
+          "404dde1cc7619e5417e182328e8d815bf81b14867c79e908e989a0ead2925fa1", "c20b49f83b6dc6ab5b047c42e454021a7521269b7523b960c82b9ca50bbcb351" },
+        { "9a3063675868f239a29ae2184f6dec0b413b3cc6454c5225e4a7ab00f36698c2"
+          "6ead4dbff6ef1dc50ef0a43c1affc39fe85a7f2be626d4d26323b7a6e4013411", "ed4662b1f3949dd17e883fabd2f8b954fea1ce0950fc29da518ef8c989405803" },
+        { "9a3063675868f239a29ae2184f6dec0b413b3cc6454c5225e4a7ab00f36698c2"
+          "6ead4dbff6ef1dc50ef0a43c1affc39fe85a7f2be626d4d26323b7a6e4013411", "a65b6f8b8fb52e5118e6e1757a16392062ff85858ea3470b335f2a9c042df95b" },
+        { "a678e69954985cbb923107f2507fc59468e2f5eb70b4ace95152d6a5645092a4"
+          "37339d7f91752dfc8e92a3547584a9dbcd08b22620608edee97e80fd1771e019", "0000000000000000000000000000000000000000000000000000000000000003" },
     };
 
     (void)state;
@@ -172,7 +176,7 @@ static void test_load__modulus_not_of_two_primes__error(void **state)
 
 static void test_load__exponent_bad_or_not_coprime__error(void **state)
 {
-    static const uint32_t exponents[] = { 0, 1, 2, 65536, @FACTOR@ };
+    static const uint32_t exponents[] = { 0, 1, 2, 65536, 3 };
     struct cr_rsa_key key = *fixture_rsa_key(512, 0);
 
     (void)state;

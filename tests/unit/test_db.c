@@ -321,18 +321,20 @@ static void test_views__with_the_sqlite3_program__have_contract_form(void **stat
     }
     assert_int_equal(db_counters(fx.db, &counter, 1), VT_OK);
     assert_int_equal(fx_life(&fx, 2, DB_BROKEN, "does not open"), VT_OK);
-    assert_int_equal(db_instance_power(fx.db, &third, "needs-power-on", "dom\n7", NULL, fx_done, &err), VT_OK);
+    assert_int_equal(db_instance_power(fx.db, &third, "needs-power-on", "dom\n7", NULL, fx_done, &err),
+                     VT_OK);
     assert_int_equal(fx_life(&fx, 4, DB_DELETED, NULL), VT_OK);
 
-    shell("-readonly", "select uuid, name, grp, state, domain, last_seen, commands, state_bytes, generation > 0, ek_sha256"
-          " from inventory order by name", out, sizeof out);
-    assert_string_equal(out,
-        "aabbccdd-eeff-4011-8022-000000000001|vm1|web|off||2023-11-14T22:13:20Z|42|13|1|"
-        "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1\n"
-        "aabbccdd-eeff-4011-8022-000000000002|vm2|web|broken|||0|13|1|"
-        "e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2\n"
-        "aabbccdd-eeff-4011-8022-000000000003|vm3|web|needs-power-on|dom?7||0|13|1|"
-        "e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3");
+    shell("-readonly",
+          "select uuid, name, grp, state, domain, last_seen, commands, state_bytes, generation > 0, ek_sha256"
+          " from inventory order by name",
+          out, sizeof out);
+    assert_string_equal(out, "aabbccdd-eeff-4011-8022-000000000001|vm1|web|off||2023-11-14T22:13:20Z|42|13|1|"
+                             "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1\n"
+                             "aabbccdd-eeff-4011-8022-000000000002|vm2|web|broken|||0|13|1|"
+                             "e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2\n"
+                             "aabbccdd-eeff-4011-8022-000000000003|vm3|web|needs-power-on|dom?7||0|13|1|"
+                             "e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3");
     shell("", "select created from inventory limit 1", out, sizeof out);
     assert_true(is_time(out));
     shell("", "select updated from inventory limit 1", out, sizeof out);
@@ -341,12 +343,15 @@ static void test_views__with_the_sqlite3_program__have_contract_form(void **stat
     assert_string_equal(out, "1");
     shell("-header", "select * from inventory limit 1", out, sizeof out);
     *strchr(out, '\n') = '\0';
-    assert_string_equal(out, "uuid|name|grp|state|domain|last_seen|commands|state_bytes|generation|ek_sha256|created|updated");
+    assert_string_equal(
+        out,
+        "uuid|name|grp|state|domain|last_seen|commands|state_bytes|generation|ek_sha256|created|updated");
 
     shell("-header", "select * from events where id = 1", out, sizeof out);
     *strchr(out, '\n') = '\0';
     assert_string_equal(out, "id|time|kind|uuid|peer|text|prev_hash|hash");
-    shell("-readonly", "select kind, uuid, peer, text, length(hash), prev_hash from events order by id desc limit 1", out,
+    shell("-readonly",
+          "select kind, uuid, peer, text, length(hash), prev_hash from events order by id desc limit 1", out,
           sizeof out);
     assert_memory_equal(out, "instance.life|aabbccdd-eeff-4011-8022-000000000004|uid=0||64|", 61);
     shell("", "select prev_hash, uuid is null from events where id = 1", out, sizeof out);

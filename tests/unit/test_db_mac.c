@@ -131,8 +131,10 @@ static const struct {
     const char *table, *where, *columns[14];
 } covered[] = {
     {"meta", "id = 1", {"store", "next_keyslot", "generation", "rows", "mac"}},
-    {"instance", ONE,
-     {"uuid", "name", "grp", "profile", "life", "wrapped_key", "ek_sha256", "epoch", "seq", "generation", "created"}},
+    {"instance",
+     ONE,
+     {"uuid", "name", "grp", "profile", "life", "wrapped_key", "ek_sha256", "epoch", "seq", "generation",
+      "created"}},
     {"instance", "life = 2", {"reason", "life"}},
     {"instance", "life = 3", {"uuid", "life"}},
     {"record", ONE, {"uuid", "seq", "tag"}},
@@ -140,7 +142,8 @@ static const struct {
     {"credential", "identity LIKE 'host%'", {"identity", "sealed", "disabled", "version"}},
     {"credential_instance", ONE, {"identity", "uuid"}},
     {"keyslot", "id = 1", {"id", "kind", "params", "wrapped"}},
-    {"event", "id = (SELECT max(id) FROM event)",
+    {"event",
+     "id = (SELECT max(id) FROM event)",
      {"id", "time", "kind", "uuid", "peer", "text", "prev_hash", "hash"}},
 };
 
@@ -178,7 +181,8 @@ static void test_start__column_for_people_changed__fine(void **state)
 {
     (void)state;
     copy("vtpm.db", "good");
-    harmless("UPDATE instance SET commands = commands + 7, last_seen = 9, domain = 'x', state_bytes = 1, updated = 3");
+    harmless("UPDATE instance SET commands = commands + 7, last_seen = 9, domain = 'x', state_bytes = 1, "
+             "updated = 3");
     harmless("UPDATE instance SET power = 'on' WHERE life <> 3");
     harmless("UPDATE meta SET clean = 0");
     harmless("VACUUM");
@@ -189,16 +193,21 @@ static void test_start__row_removed__damaged(void **state)
 {
     (void)state;
     copy("vtpm.db", "good");
-    damaged_by("DELETE FROM record WHERE " ONE, "the record is missing of instance aabbccdd-eeff-4011-8022-000000000001");
-    damaged_by("DELETE FROM instance WHERE " ONE, "a record belongs to instance aabbccdd-eeff-4011-8022-000000000001");
+    damaged_by("DELETE FROM record WHERE " ONE,
+               "the record is missing of instance aabbccdd-eeff-4011-8022-000000000001");
+    damaged_by("DELETE FROM instance WHERE " ONE,
+               "a record belongs to instance aabbccdd-eeff-4011-8022-000000000001");
     damaged_by("DELETE FROM credential_instance WHERE " ONE, "");
     damaged_by("DELETE FROM record WHERE " ONE "; DELETE FROM instance WHERE " ONE
-               "; DELETE FROM credential_instance WHERE " ONE "; DELETE FROM credential WHERE identity LIKE '%1'", "");
+               "; DELETE FROM credential_instance WHERE " ONE
+               "; DELETE FROM credential WHERE identity LIKE '%1'",
+               "");
     damaged_by("DELETE FROM instance WHERE life = 3", "");
     damaged_by("DELETE FROM credential WHERE identity LIKE '%2'", "");
     damaged_by("DELETE FROM keyslot WHERE id = 1", "");
     damaged_by("DELETE FROM event WHERE id = (SELECT max(id) FROM event)", "");
-    damaged_by("DELETE FROM event WHERE id = 2; UPDATE meta SET rows = rows + 1, mac = zeroblob(32)", "1 events are missing");
+    damaged_by("DELETE FROM event WHERE id = 2; UPDATE meta SET rows = rows + 1, mac = zeroblob(32)",
+               "1 events are missing");
     damaged_by("DELETE FROM meta", "");
 }
 
@@ -207,9 +216,11 @@ static void test_start__row_added_or_doubled__damaged(void **state)
     (void)state;
     copy("vtpm.db", "good");
     damaged_by("INSERT INTO keyslot VALUES (9, 'keyfile', '', x'00')", "");
-    damaged_by("INSERT INTO credential_instance VALUES ('host:blade', x'aabbccddeeff40118022000000000003')", "");
+    damaged_by("INSERT INTO credential_instance VALUES ('host:blade', x'aabbccddeeff40118022000000000003')",
+               "");
     damaged_by("INSERT INTO event SELECT id + 1, time, kind, uuid, peer, text, prev_hash, hash FROM event"
-               " ORDER BY id DESC LIMIT 1", "");
+               " ORDER BY id DESC LIMIT 1",
+               "");
     damaged_by("UPDATE instance SET life = 0, wrapped_key = x'01' WHERE life = 3", "the record is missing");
 }
 
@@ -219,10 +230,14 @@ static void test_start__rows_swapped__damaged(void **state)
     copy("vtpm.db", "good");
     damaged_by("UPDATE record SET uuid = x'00' WHERE " ONE ";"
                "UPDATE record SET uuid = x'aabbccddeeff40118022000000000001' WHERE " TWO ";"
-               "UPDATE record SET uuid = x'aabbccddeeff40118022000000000002' WHERE uuid = x'00'", "");
-    damaged_by("UPDATE instance SET wrapped_key = (SELECT i.wrapped_key FROM instance i WHERE i." TWO ") WHERE " ONE, "");
+               "UPDATE record SET uuid = x'aabbccddeeff40118022000000000002' WHERE uuid = x'00'",
+               "");
+    damaged_by("UPDATE instance SET wrapped_key = (SELECT i.wrapped_key FROM instance i WHERE i." TWO
+               ") WHERE " ONE,
+               "");
     damaged_by("UPDATE credential SET sealed = (SELECT c.sealed FROM credential c WHERE c.identity LIKE '%2')"
-               " WHERE identity LIKE '%1'", "");
+               " WHERE identity LIKE '%1'",
+               "");
 }
 
 static void test_start__older_row_put_back__damaged(void **state)
@@ -230,7 +245,8 @@ static void test_start__older_row_put_back__damaged(void **state)
     uint64_t epoch = 0;
 
     (void)state;
-    fx_sql(&fx, "CREATE TABLE old_record AS SELECT * FROM record; CREATE TABLE old_instance AS SELECT * FROM instance");
+    fx_sql(&fx, "CREATE TABLE old_record AS SELECT * FROM record; CREATE TABLE old_instance AS SELECT * FROM "
+                "instance");
     fx_open(&fx);
     assert_int_equal(fx_acquire(&fx, 1, &epoch), VT_OK);
     assert_int_equal(fx_commit(&fx, 1, epoch, 2, "third"), VT_OK);
@@ -239,7 +255,9 @@ static void test_start__older_row_put_back__damaged(void **state)
     damaged_by("DELETE FROM record WHERE " ONE "; INSERT INTO record SELECT * FROM old_record WHERE " ONE,
                "the record is older than the row of instance aabbccdd-eeff-4011-8022-000000000001");
     damaged_by("DELETE FROM record WHERE " ONE "; INSERT INTO record SELECT * FROM old_record WHERE " ONE ";"
-               "DELETE FROM instance WHERE " ONE "; INSERT INTO instance SELECT * FROM old_instance WHERE " ONE, "");
+               "DELETE FROM instance WHERE " ONE
+               "; INSERT INTO instance SELECT * FROM old_instance WHERE " ONE,
+               "");
     damaged_by("UPDATE meta SET generation = generation - 2", "the rest of the store is older than instance");
     copy("good", "vtpm.db");
     opens();
@@ -271,7 +289,8 @@ static void check_says(bool structure, bool mac, bool chain, const char *text)
     struct db_check check;
 
     assert_int_equal(db_check(fx.db, &check), VT_OK);
-    if (check.structure_ok != structure || check.mac_ok != mac || check.chain_ok != chain || !strstr(check.text, text))
+    if (check.structure_ok != structure || check.mac_ok != mac || check.chain_ok != chain ||
+        !strstr(check.text, text))
         fail_msg("%d %d %d: %s", check.structure_ok, check.mac_ok, check.chain_ok, check.text);
 }
 
@@ -296,6 +315,74 @@ static void test_check__running_store__counts_and_findings(void **state)
     check_says(false, false, false, "a row was altered, removed or replaced");
     fx_sql(&fx, "UPDATE record SET seq = 1 WHERE " ONE);
     check_says(false, false, false, "the record is older than the row");
+}
+
+static uint32_t random_state = 12345;
+
+static uint32_t next_random(void)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return random_state >> 8;
+}
+
+/* Some bytes anywhere in the file become others. */
+static void spoil(void)
+{
+    char path[128];
+    FILE *file;
+    long size;
+
+    fx_path(&fx, "vtpm.db", path, sizeof path);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    size = ftell(file);
+    for (unsigned i = 0; i < 1 + next_random() % 8; i++) {
+        fseek(file, (long)(next_random() % (unsigned long)size), SEEK_SET);
+        fputc((int)(next_random() & 0xff), file);
+    }
+    fclose(file);
+}
+
+static int each_instance(void *ctx, const struct db_instance *instance)
+{
+    (void)ctx;
+    return instance->life == DB_LIVE ? 0 : 1;
+}
+
+/* Opening, reading, checking and writing survive any file; what the MAC accepts can be read. */
+static void test_open__random_bytes_changed__no_harm(void **state)
+{
+    int refused = 0;
+
+    (void)state;
+    copy("vtpm.db", "good");
+    for (int round = 0; round < 200; round++) {
+        struct vt_why why = {""};
+        struct db_check check;
+        uint64_t epoch;
+        int err;
+
+        copy("good", "vtpm.db");
+        spoil();
+        err = db_open(&fx.config, &fx.db, &why);
+        if (!err) {
+            (void)!db_instance_each(fx.db, true, each_instance, NULL);
+            (void)!db_check(fx.db, &check);
+            err = db_start(fx.db, &fx.mac, false, &why);
+        }
+        if (err) {
+            refused++;
+            assert_true(err == VT_EDAMAGED || err == VT_EUNAVAILABLE);
+            assert_true(why.text[0] != '\0');
+        } else {
+            assert_int_equal(db_check(fx.db, &check), VT_OK);
+            assert_true(check.mac_ok || !check.structure_ok);
+            (void)!fx_acquire(&fx, 1, &epoch);
+        }
+        fx_close(&fx);
+    }
+    assert_in_range(refused, 5, 199);
 }
 
 /* A change of the live file that is not ours stays visible: later commits do not heal it. */
@@ -366,6 +453,7 @@ int main(void)
         MAC_TEST(test_start__whole_file_older__opens),
         MAC_TEST(test_start__another_key__damaged),
         MAC_TEST(test_check__running_store__counts_and_findings),
+        MAC_TEST(test_open__random_bytes_changed__no_harm),
         MAC_TEST(test_commit__after_tampering__start_still_finds_it),
         MAC_TEST(test_commit__meta_written_by_another__writes_no_more),
         MAC_TEST(test_start__ten_thousand_instances__is_quick),

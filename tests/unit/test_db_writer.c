@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer thread: group commit, full queue, foreign locks, full and failing disks, kill -9, many threads. */
+/* The writer thread: group commit, full queue, foreign locks, full and failing disks, kill -9, many threads.
+ */
 #include "tests/unit/db_fixture.h"
 
 #include <pthread.h>
@@ -67,53 +68,60 @@ static void unlock_store(sqlite3 *sq)
     sqlite3_close(sq);
 }
 
-/* The writer is held up, so that what is asked meanwhile ends in one batch after the first. */
 static void test_batch__many_waiting__share_a_sync(void **state)
 {
-    int err[201];
-    int wakes, syncs;
-    sqlite3 *sq;
+    int err[201], wakes, syncs;
 
     (void)state;
-    sq = lock_store();
-    assert_int_equal(fx_commit_start(&fx, 2, 0, 1, &err[200]), VT_OK);
-    while (usleep(1000) == 0) { /* until the writer has taken it */
-        bool taken;
-
-        pthread_mutex_lock(&fx.db->lock);
-        taken = fx.db->busy;
-        pthread_mutex_unlock(&fx.db->lock);
-        if (taken)
-            break;
-    }
+    fx_hold(&fx);
     for (unsigned i = 0; i < 200; i++)
         assert_int_equal(fx_commit_start(&fx, 1, 0, 1 + i, &err[i]), VT_OK);
+    assert_int_equal(fx_commit_start(&fx, 2, 0, 1, &err[200]), VT_OK);
     wakes = atomic_load(&fx.wakes);
     syncs = atomic_load(&vfs_syncs);
-    unlock_store(sq);
+    fx_release(&fx);
     db_drain(fx.db);
-    for (unsigned i = 0; i < 200; i++)
+    for (unsigned i = 0; i < 201; i++)
         assert_int_equal(err[i], VT_OK);
-    assert_int_equal(err[200], VT_OK);
     assert_int_equal(seq_of(1), 201);
-    /* Two batches: one wake and one sync (a few more if the log was folded back) each. */
-    assert_in_range(atomic_load(&fx.wakes) - wakes, 1, 2);
-    assert_in_range(atomic_load(&vfs_syncs) - syncs, 2, 6);
+    assert_int_equal(seq_of(2), 2);
+    /* db_drain may return before the thread's wake. A second sync: if the log was folded back just then. */
+    assert_in_range(atomic_load(&fx.wakes) - wakes, 0, 1);
+    assert_in_range(atomic_load(&vfs_syncs) - syncs, 1, 2);
+}
+
+/* Requests of one batch see each other: an acquire fences the commit behind it. */
+static void test_batch__acquire_before_commit__fences_it(void **state)
+{
+    const struct vt_uuid uuid = fx_uuid(1);
+    uint64_t epoch = 0;
+    int err[3] = {FX_PENDING, FX_PENDING, FX_PENDING};
+
+    (void)state;
+    fx_hold(&fx);
+    assert_int_equal(fx_commit_start(&fx, 1, 0, 1, &err[0]), VT_OK);
+    assert_int_equal(db_acquire(fx.db, &uuid, &epoch, fx_done, &err[1]), VT_OK);
+    assert_int_equal(fx_commit_start(&fx, 1, 0, 2, &err[2]), VT_OK);
+    fx_release(&fx);
+    db_drain(fx.db);
+    assert_int_equal(err[0], VT_OK);
+    assert_int_equal(err[1], VT_OK);
+    assert_int_equal(err[2], VT_EFENCED);
+    assert_int_equal(epoch, 1);
 }
 
 static void test_batch__one_fenced_one_conflict__others_are_written(void **state)
 {
     int err[5];
-    sqlite3 *sq;
 
     (void)state;
-    sq = lock_store();
+    fx_hold(&fx);
     assert_int_equal(fx_commit_start(&fx, 1, 0, 1, &err[0]), VT_OK);
     assert_int_equal(fx_commit_start(&fx, 1, 5, 2, &err[1]), VT_OK);
     assert_int_equal(fx_commit_start(&fx, 1, 0, 9, &err[2]), VT_OK);
     assert_int_equal(fx_commit_start(&fx, 3, 0, 1, &err[3]), VT_OK);
     assert_int_equal(fx_commit_start(&fx, 2, 0, 1, &err[4]), VT_OK);
-    unlock_store(sq);
+    fx_release(&fx);
     db_drain(fx.db);
     assert_int_equal(err[0], VT_OK);
     assert_int_equal(err[1], VT_EFENCED);
@@ -126,19 +134,20 @@ static void test_batch__one_fenced_one_conflict__others_are_written(void **state
 
 static void test_queue__full__says_try_again(void **state)
 {
-    sqlite3 *sq = lock_store();
     struct vt_uuid uuid = fx_uuid(1);
     int accepted = 0, refused;
 
     (void)state;
+    fx_hold(&fx);
     for (;; accepted++) {
         refused = db_instance_power(fx.db, &uuid, "on", NULL, NULL, NULL, NULL);
         if (refused || accepted > 2 * DB_QUEUE_MAX)
             break;
     }
     assert_int_equal(refused, VT_EAGAIN);
-    assert_in_range(accepted, DB_QUEUE_MAX, DB_QUEUE_MAX + DB_BATCH_MAX * 8);
-    unlock_store(sq);
+    /* The request that holds the writer up may still be in the queue. */
+    assert_in_range(accepted, DB_QUEUE_MAX - 1, DB_QUEUE_MAX);
+    fx_release(&fx);
     db_drain(fx.db);
     assert_int_equal(db_instance_power(fx.db, &uuid, "off", NULL, NULL, NULL, NULL), VT_OK);
 }
@@ -206,7 +215,8 @@ static void test_foreign_lock__held__unavailable_then_recovers(void **state)
     clock_gettime(CLOCK_MONOTONIC, &before);
     assert_int_equal(db_instance_get(fx.db, &uuid, &instance), VT_OK);
     clock_gettime(CLOCK_MONOTONIC, &after);
-    assert_true((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 100);
+    assert_true((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 <
+                DB_BUSY_MS);
     unlock_store(sq);
     assert_int_equal(seq_of(1), 1);
     assert_int_equal(fx_commit(&fx, 1, 0, 1, "x"), VT_OK);
@@ -226,7 +236,8 @@ static void test_disk_full__pages_used_up__unavailable_then_resumes(void **state
     assert_int_equal(fx_commit(&fx, 1, 0, 1, big), VT_EUNAVAILABLE);
     /* What fits is still written. */
     assert_int_equal(fx_commit(&fx, 2, 0, 1, "small"), VT_OK);
-    assert_int_equal(sqlite3_exec(fx.db->writer->sq, "PRAGMA max_page_count = 100000", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(fx.db->writer->sq, "PRAGMA max_page_count = 100000", NULL, NULL, NULL),
+                     SQLITE_OK);
     assert_int_equal(seq_of(1), 1);
     assert_int_equal(fx_commit(&fx, 1, 0, 1, big), VT_OK);
 }
@@ -288,6 +299,7 @@ static void test_failing_write__unknown__reopens_and_goes_on(void **state)
     assert_int_equal(fx_commit(&fx, 1, epoch, seq_of(1), "on we go"), VT_OK);
 }
 
+#ifdef VTPM_TEST_HOOKS
 static void test_unknown__had_been_written__is_adopted(void **state)
 {
     uint64_t epoch = 0;
@@ -325,6 +337,7 @@ static void test_unknown__other_file_meanwhile__writes_no_more(void **state)
     fx_sql(&fx, "UPDATE record SET seq = 1 WHERE seq = 9");
     assert_int_equal(fx_acquire(&fx, 1, &epoch), VT_EUNAVAILABLE);
 }
+#endif
 
 /* The child reports each commit after its completion; killed, everything reported must be there. */
 static void commit_until_killed(int report)
@@ -457,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define WRITER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         WRITER_TEST(test_batch__many_waiting__share_a_sync),
+        WRITER_TEST(test_batch__acquire_before_commit__fences_it),
         WRITER_TEST(test_batch__one_fenced_one_conflict__others_are_written),
         WRITER_TEST(test_queue__full__says_try_again),
         WRITER_TEST(test_dispatch__completions__run_only_there),
@@ -466,9 +480,11 @@ int main(void)
         WRITER_TEST(test_disk_full__at_each_write_of_a_commit__nothing_written),
         WRITER_TEST(test_failing_sync__unknown__reopens_and_goes_on),
         WRITER_TEST(test_failing_write__unknown__reopens_and_goes_on),
+#ifdef VTPM_TEST_HOOKS
         WRITER_TEST(test_unknown__had_been_written__is_adopted),
         WRITER_TEST(test_injected__n_commits__fail_as_told),
         WRITER_TEST(test_unknown__other_file_meanwhile__writes_no_more),
+#endif
         WRITER_TEST(test_kill__while_committing__all_reported_is_there),
         WRITER_TEST(test_threads__readers_and_check_beside_the_writer__agree),
     };

@@ -273,6 +273,8 @@ static void test_record_judge__after_manufacture__n_1_runs_and_0_does_not(void *
     (void)state;
     assert_int_equal(record_judge(&last, zero, 0, hash, &why), RECORD_REFUSE);
     assert_int_equal(record_judge(&last, zero, 1, hash, &why), RECORD_RUN);
+    last.window_open = true;
+    assert_int_equal(record_judge(&last, zero, 0, hash, &why), RECORD_REFUSE);
     last.n = UINT64_MAX;
     assert_int_equal(record_judge(&last, zero, 0, hash, &why), RECORD_REFUSE);
 }

@@ -679,6 +679,8 @@ static enum outcome run(const struct message *m)
     outcome = keep(&next, on && response != TPM_FAIL && m->command.kind == KIND_WRITE_NV);
     if (outcome != DONE)
         return outcome;
+    if (w.last.window_open)
+        violation("a command was recorded and the window is still open");
     trace("   ran %llu kind=%d n=%llu -> %llx, seq=%llu", (unsigned long long)m->command.id, (int)m->command.kind,
           (unsigned long long)m->n, (unsigned long long)response, (unsigned long long)w.last.seq);
     return DONE;

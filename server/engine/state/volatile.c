@@ -71,10 +71,9 @@ static void walk_stany(struct fz *f, struct tpm *tpm)
     fz_bytes(f, s->tick_nonce, sizeof s->tick_nonce);
     fz_bool(f, &s->clock_seen);
     fz_u64(f, &s->da_mark_us);
+    fz_u64(f, &s->now_us);
+    fz_need(f, s->now_us >= s->tick_start_us && s->now_us >= s->da_mark_us);
     walk_threads(f, s);
-    /* Time does not go back before what is known of it. */
-    if (f->thaw)
-        s->now_us = VT_MAX(s->tick_start_us, s->da_mark_us);
 }
 
 static bool session_used(struct tpm *tpm, uint32_t at)

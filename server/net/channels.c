@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All channel connections: who may enter, what is logged of those who may not, and the end of all. */
+#include <unistd.h>
+
+#include "server/base/alloc.h"
+#include "server/base/log.h"
+#include "server/net/conn_priv.h"
+
+/* Half-open ones that are compared when one of them must go: bounds the work per newcomer. */
+#define VICTIMS 16
+
+static void on_refusals_due(uv_timer_t *timer)
+{
+    struct channels *all = timer->data;
+
+    refusals_flush(&all->refusals, uv_now(all->uv));
+}
+
+void channels_note(struct channels *all, enum refusal reason, const struct net_peer *peer,
+                   const char *identity, const char *detail)
+{
+    all->counts.refused++;
+    if (refusals_note(&all->refusals, reason, uv_now(all->uv), peer->text, identity, detail) &&
+        !uv_is_active((uv_handle_t *)&all->timer))
+        uv_timer_start(&all->timer, on_refusals_due, REFUSAL_WINDOW_MS, 0);
+}
+
+/* ---- Accepting ---- */
+
+static bool same_peer(const struct net_peer *a, const struct net_peer *b)
+{
+    return a->is_remote && b->is_remote && !memcmp(a->group, b->group, sizeof a->group);
+}
+
+static unsigned half_open_of(struct channels *all, const struct net_peer *peer)
+{
+    unsigned count = 0;
+
+    VT_LIST_EACH(&all->half_open, node)
+    count += same_peer(peer, &VT_LIST_ENTRY(node, struct conn, node)->peer);
+    return count;
+}
+
+/*
+ * All places are taken: of the oldest few, the remote peer that holds most places gives one up, unless that
+ * is the newcomer or none holds more than one. So a flood from one address does not shut others out.
+ */
+static bool make_room(struct channels *all, const struct net_peer *newcomer)
+{
+    struct conn *victim = NULL;
+    unsigned most = 1, looked_at = 0;
+
+    VT_LIST_EACH(&all->half_open, node)
+    {
+        if (looked_at++ == VICTIMS)
+            break;
+        struct conn *c = VT_LIST_ENTRY(node, struct conn, node);
+        unsigned count = c->peer.is_remote ? half_open_of(all, &c->peer) : 0;
+        if (count > most) {
+            most = count;
+            victim = c;
+        }
+    }
+    if (!victim || same_peer(&victim->peer, newcomer))
+        return false;
+    channels_note(all, REFUSAL_CROWD, &victim->peer, NULL, NULL);
+    conn_drop(victim);
+    return true;
+}
+
+static bool may_enter(struct channels *all, const struct net_peer *peer)
+{
+    if (all->counts.connections >= all->limits.connections) {
+        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        return false;
+    }
+    if (half_open_of(all, peer) >= all->limits.half_open_per_peer) {
+        channels_note(all, REFUSAL_CROWD, peer, NULL, NULL);
+        return false;
+    }
+    if (all->counts.half_open >= all->limits.half_open && !make_room(all, peer)) {
+        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        return false;
+    }
+    return true;
+}
+
+void channels_accept(void *channels, int fd, const struct net_peer *peer)
+{
+    struct channels *all = channels;
+
+    uv_update_time(all->uv);
+    if (all->is_closing || !may_enter(all, peer)) {
+        close(fd);
+        return;
+    }
+    if (conn_start(all, fd, peer)) {
+        channels_note(all, REFUSAL_MEMORY, peer, NULL, NULL);
+        close(fd);
+    }
+}
+
+/* ---- All of them ---- */
+
+static void tell_done(struct channels *all)
+{
+    void (*done)(void *) = all->done;
+
+    if (!done || all->counts.connections)
+        return;
+    all->done = NULL;
+    done(all->done_arg);
+}
+
+void channels_one_less(struct channels *all)
+{
+    all->counts.connections--;
+    tell_done(all);
+}
+
+int channels_new(struct channels **channels, uv_loop_t *uv, struct broker *broker,
+                 const struct channel_limits *limits)
+{
+    struct channels *all = VT_NEW(struct channels);
+
+    if (!all)
+        return VT_ENOMEM;
+    all->uv = uv;
+    all->broker = broker;
+    all->limits = *limits;
+    handshake_pool_init(&all->pool, uv, limits->workers);
+    vt_list_init(&all->half_open);
+    vt_list_init(&all->others);
+    uv_timer_init(uv, &all->timer);
+    uv_unref((uv_handle_t *)&all->timer);
+    all->timer.data = all;
+    *channels = all;
+    return VT_OK;
+}
+
+void channels_count(const struct channels *channels, struct channel_counts *counts)
+{
+    *counts = channels->counts;
+}
+
+static void on_nothing_to_close(uv_timer_t *timer)
+{
+    tell_done(timer->data);
+}
+
+void channels_close(struct channels *all, void (*done)(void *arg), void *arg)
+{
+    all->is_closing = true;
+    all->done = done;
+    all->done_arg = arg;
+    VT_LIST_EACH(&all->half_open, node)
+    conn_drop(VT_LIST_ENTRY(node, struct conn, node));
+    VT_LIST_EACH(&all->others, other)
+    {
+        struct conn *c = VT_LIST_ENTRY(other, struct conn, node);
+        if (c->state == CONN_OPEN)
+            conn_close_soon(c);
+    }
+    refusals_flush(&all->refusals, uv_now(all->uv));
+    if (!all->counts.connections) {
+        uv_ref((uv_handle_t *)&all->timer);
+        uv_timer_start(&all->timer, on_nothing_to_close, 0, 0);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct channels *all = handle->data;
+
+    vt_free(all);
+}
+
+void channels_free(struct channels *all)
+{
+    if (all)
+        uv_close((uv_handle_t *)&all->timer, on_timer_closed);
+}

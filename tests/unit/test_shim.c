@@ -1,0 +1,744 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vtpm-shim as people run it: options, sockets, signals; the server is the test's own, in a thread. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fake_server.h"
+
+#define CONNECTIONS 8
+
+static char dir[] = "/tmp/vtpm-shim-test-XXXXXX";
+static char credential[64], upstream[80], upstream_path[64];
+
+/* ---- The server: one thread, one lock ---- */
+
+static struct {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    struct fake fake;
+    int listener;
+    int wake[2];
+    bool stop;
+    bool drop_all;      /* close every connection now */
+    bool fence;         /* with Error{taken over} */
+    int fds[CONNECTIONS];
+    struct fake_conn *conns[CONNECTIONS];
+} server = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void drop(int i)
+{
+    close(server.fds[i]);
+    fake_close(server.conns[i]);
+    server.fds[i] = -1;
+    server.conns[i] = NULL;
+}
+
+static void flush(int i)
+{
+    struct vt_buf *out = fake_output(server.conns[i]);
+    ssize_t n = send(server.fds[i], vt_buf_bytes(out), vt_buf_size(out), MSG_NOSIGNAL);
+
+    if (n > 0)
+        vt_buf_drop(out, (size_t)n);
+}
+
+static void serve(int i)
+{
+    uint8_t bytes[4096];
+    ssize_t n = recv(server.fds[i], bytes, sizeof bytes, 0);
+    bool more = n > 0 && fake_bytes(server.conns[i], bytes, (size_t)n);
+
+    if (n > 0)
+        flush(i);
+    if (!more)
+        drop(i);
+}
+
+static void accept_one(void)
+{
+    int fd = accept(server.listener, NULL, NULL);
+
+    for (int i = 0; i < CONNECTIONS && fd >= 0; i++)
+        if (server.fds[i] < 0) {
+            server.fds[i] = fd;
+            server.conns[i] = fake_open(&server.fake);
+            return;
+        }
+    close(fd);
+}
+
+static void obey(void)
+{
+    for (int i = 0; i < CONNECTIONS; i++) {
+        if (server.fds[i] >= 0 && server.fence) {
+            fake_refuse(server.conns[i], VT_EFENCED, "taken over by another shim");
+            flush(i);
+        }
+        if (server.fds[i] >= 0 && (server.drop_all || server.fence))
+            drop(i);
+    }
+    server.drop_all = server.fence = false;
+}
+
+static void *server_main(void *arg VT_UNUSED)
+{
+    struct pollfd fds[CONNECTIONS + 2];
+    bool stop;
+    char byte;
+
+    for (;;) {
+        for (int i = 0; i < CONNECTIONS; i++)
+            fds[i] = (struct pollfd){.fd = server.fds[i], .events = POLLIN};
+        fds[CONNECTIONS] = (struct pollfd){.fd = server.listener, .events = POLLIN};
+        fds[CONNECTIONS + 1] = (struct pollfd){.fd = server.wake[0], .events = POLLIN};
+        poll(fds, CONNECTIONS + 2, -1);
+        pthread_mutex_lock(&server.lock);
+        if (fds[CONNECTIONS + 1].revents)
+            (void)!read(server.wake[0], &byte, 1);
+        for (int i = 0; i < CONNECTIONS; i++)
+            if (fds[i].revents && server.fds[i] >= 0)
+                serve(i);
+        obey();
+        if (fds[CONNECTIONS].revents & POLLIN)
+            accept_one();
+        stop = server.stop;
+        pthread_mutex_unlock(&server.lock);
+        if (stop)
+            return NULL;
+    }
+}
+
+static void server_listen(void)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    memcpy(addr.sun_path, upstream_path, strlen(upstream_path) + 1);
+    unlink(upstream_path);
+    server.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server.listener, (struct sockaddr *)&addr, sizeof addr), 0);
+    assert_int_equal(listen(server.listener, 8), 0);
+}
+
+/* Connections and the listener go; the fake keeps its record, as a restarted server does. */
+static void server_stop(void)
+{
+    pthread_mutex_lock(&server.lock);
+    server.stop = true;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(write(server.wake[1], "x", 1), 1);
+    pthread_join(server.thread, NULL);
+    server.stop = false;
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (server.fds[i] >= 0)
+            drop(i);
+    close(server.listener);
+    server.listener = -1;
+}
+
+static void server_start(void)
+{
+    server_listen();
+    assert_int_equal(pthread_create(&server.thread, NULL, server_main, NULL), 0);
+}
+
+static void server_do(bool *what)
+{
+    pthread_mutex_lock(&server.lock);
+    *what = true;
+    pthread_mutex_unlock(&server.lock);
+    assert_int_equal(write(server.wake[1], "x", 1), 1);
+}
+
+/* What the fake has counted or is to do, read or set while its thread runs. */
+static unsigned fake_get(const unsigned *count)
+{
+    unsigned value;
+
+    pthread_mutex_lock(&server.lock);
+    value = *count;
+    pthread_mutex_unlock(&server.lock);
+    return value;
+}
+
+static void fake_set(bool *flag, bool value)
+{
+    pthread_mutex_lock(&server.lock);
+    *flag = value;
+    pthread_mutex_unlock(&server.lock);
+}
+
+/* ---- The shim ---- */
+
+struct shim {
+    pid_t pid;
+    int err;            /* its stderr */
+    char text[8192];
+    size_t len;
+    char where[64];     /* "tcp:127.0.0.1:PORT" from the ready line, else "" */
+};
+
+static void shim_spawn(struct shim *shim, const char *const args[])
+{
+    const char *argv[20] = {VTPM_SHIM};
+    int from[2];
+
+    *shim = (struct shim){.pid = 0};
+    for (int i = 0; args[i]; i++)
+        argv[i + 1] = args[i];
+    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+    shim->pid = fork();
+    assert_true(shim->pid >= 0);
+    if (shim->pid == 0) {
+        dup2(from[1], 1);
+        dup2(from[1], 2);
+        execv(VTPM_SHIM, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    close(from[1]);
+    shim->err = from[0];
+}
+
+static bool shim_says(struct shim *shim, const char *word)
+{
+    struct pollfd poller = {.fd = shim->err, .events = POLLIN};
+    ssize_t n;
+
+    while (!strstr(shim->text, word)) {
+        if (poll(&poller, 1, 8000) <= 0)
+            return false;
+        n = read(shim->err, shim->text + shim->len, sizeof shim->text - 1 - shim->len);
+        if (n <= 0)
+            return false;
+        shim->len += (size_t)n;
+        shim->text[shim->len] = '\0';
+    }
+    return true;
+}
+
+static int shim_wait(struct shim *shim)
+{
+    int status;
+
+    (void)shim_says(shim, "\x01 nothing says this: read to the end");
+    assert_int_equal(waitpid(shim->pid, &status, 0), shim->pid);
+    close(shim->err);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int shim_stop(struct shim *shim)
+{
+    kill(shim->pid, SIGTERM);
+    return shim_wait(shim);
+}
+
+static int run_to_end(struct shim *shim, const char *const args[])
+{
+    shim_spawn(shim, args);
+    return shim_wait(shim);
+}
+
+static void shim_ready(struct shim *shim)
+{
+    const char *at;
+
+    if (!shim_says(shim, "vtpm-shim: ready"))
+        fail_msg("the shim said: %s", shim->text);
+    while (!strchr(strstr(shim->text, "vtpm-shim: ready"), '\n'))
+        assert_true(shim_says(shim, "\n"));
+    at = strstr(shim->text, "ready (");
+    if (at)
+        sscanf(at, "ready (%63[^)])", shim->where);
+}
+
+static void shim_start(struct shim *shim)
+{
+    const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend",
+                                "socket:tcp:127.0.0.1:0", NULL};
+
+    shim_spawn(shim, args);
+    shim_ready(shim);
+    assert_true(shim->where[0]);
+}
+
+/* ---- A guest ---- */
+
+static int guest(const struct shim *shim)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval limit = {.tv_sec = 10};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    addr.sin_port = htons((uint16_t)atoi(strrchr(shim->where, ':') + 1));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    return fd;
+}
+
+static void say(int fd, uint32_t id)
+{
+    uint8_t command[FAKE_COMMAND];
+
+    fake_command(command, id);
+    assert_int_equal(send(fd, command, sizeof command, MSG_NOSIGNAL), FAKE_COMMAND);
+}
+
+static void hear(int fd, uint32_t id)
+{
+    uint8_t response[FAKE_RESPONSE];
+
+    assert_int_equal(recv(fd, response, sizeof response, MSG_WAITALL), FAKE_RESPONSE);
+    assert_int_equal(fake_response_id(response), id);
+}
+
+static void ask(int fd, uint32_t id)
+{
+    say(fd, id);
+    hear(fd, id);
+}
+
+static void hear_code(int fd, uint32_t code)
+{
+    uint8_t response[10];
+
+    assert_int_equal(recv(fd, response, sizeof response, MSG_WAITALL), 10);
+    assert_int_equal(response[1], 0xc4);
+    assert_int_equal(response[5], 10);
+    assert_int_equal(response[8] << 8 | response[9], code);
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&t, NULL);
+}
+
+/* ---- Tests ---- */
+
+static int set_up(void **state VT_UNUSED)
+{
+    FILE *file;
+
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(credential, sizeof credential, "%s/cred", dir);
+    snprintf(upstream_path, sizeof upstream_path, "%s/up", dir);
+    snprintf(upstream, sizeof upstream, "unix:%s", upstream_path);
+    umask(077);
+    file = fopen(credential, "w");
+    if (!file)
+        return -1;
+    fprintf(file, "uuid=" FAKE_IDENTITY "\nkey=");
+    for (int i = 0; i < 32; i++)
+        fprintf(file, "5a");
+    fprintf(file, "\n");
+    return fclose(file) || pipe2(server.wake, O_CLOEXEC);
+}
+
+static int tear_down(void **state VT_UNUSED)
+{
+    unlink(credential);
+    unlink(upstream_path);
+    return rmdir(dir);
+}
+
+static int start_server(void **state VT_UNUSED)
+{
+    fake_init(&server.fake);
+    for (int i = 0; i < CONNECTIONS; i++)
+        server.fds[i] = -1;
+    server_start();
+    return 0;
+}
+
+static int stop_server(void **state VT_UNUSED)
+{
+    if (server.listener >= 0)
+        server_stop();
+    return 0;
+}
+
+static void test_options__wrong__are_named_with_exit_code(void **state VT_UNUSED)
+{
+    const struct {
+        const char *args[10];
+        int code;
+        const char *says;
+    } rows[] = {
+        {{"--help"}, 0, "usage: vtpm-shim"},
+        {{"--version"}, 0, "vtpm-shim 0."},
+        {{NULL}, 2, "--upstream is missing"},
+        {{"--upstream", "unix:/x"}, 2, "--frontend is missing"},
+        {{"--upstream", "unix:/x", "--frontend", "socket:tcp:127.0.0.1:0"}, 2, "--credential is missing"},
+        {{"--wrong"}, 2, "unknown option --wrong"},
+        {{"--upstream"}, 2, "--upstream needs a value"},
+        {{"word"}, 2, "\"word\""},
+        {{"--startup", "warm"}, 2, "--startup warm"},
+        {{"--hold", "0"}, 2, "--hold 0"},
+        {{"--hold", "1s"}, 2, "--hold 1s"},
+        {{"--upstream", "vchan:5", "--frontend", "socket:unix:/x"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "xen"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "xen", "--credential-dir", "/x"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "swtpm:ctrl=unix:/x"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "proxy"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "pipe:/x"}, 2, "--frontend pipe:/x"},
+        {{"--upstream", "http://x", "--frontend", "socket:unix:/x"}, 2, "--upstream http://x"},
+        {{"--upstream", "unix:/x", "--frontend", "socket:unix:/x", "--credential", "/nonexistent"}, 3, "/nonexistent"},
+    };
+    struct shim shim;
+
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        int code = run_to_end(&shim, rows[i].args);
+        if (code != rows[i].code || !strstr(shim.text, rows[i].says))
+            fail_msg("row %zu: exit %d: %s", i, code, shim.text);
+    }
+}
+
+static void test_options__wrong_values_behind_a_good_credential__are_named(void **state VT_UNUSED)
+{
+    const char *const rows[][3] = {
+        {"tcp:host", "socket:tcp:127.0.0.1:0", "--upstream: \"host\""},
+        {"tcp:host:0", "socket:tcp:127.0.0.1:0", "\"0\" is not a port"},
+        {"unix:", "socket:tcp:127.0.0.1:0", "--upstream: no path"},
+        {"unix:/x", "socket:tcp:127.0.0.1", "--frontend: \"127.0.0.1\""},
+        {"unix:/x", "socket:udp:1", "--frontend socket:udp:1"},
+        {"unix:/x", "socket:tcp:999.1.1.1:5", "\"999.1.1.1\""},
+    };
+    struct shim shim;
+
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        const char *const args[] = {"--upstream", rows[i][0], "--frontend", rows[i][1], "--credential", credential, NULL};
+        int code = run_to_end(&shim, args);
+        if (code != 2 || !strstr(shim.text, rows[i][2]))
+            fail_msg("row %zu: exit %d: %s", i, code, shim.text);
+    }
+}
+
+static void test_shim__commands__reach_the_server(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    for (uint32_t id = 1; id <= 200; id++)
+        ask(fd, id);
+    close(fd);
+    assert_int_equal(fake_get(&server.fake.total), 200);
+    assert_int_equal(fake_get(&server.fake.power_acts), 1);
+    assert_int_equal(shim_stop(&shim), 0);
+    assert_int_equal(fake_get(&server.fake.detaches), 1);
+    assert_int_equal(fake_get(&server.fake.offs), 0);
+}
+
+static void test_shim__byte_by_byte_and_pipelined__same(void **state VT_UNUSED)
+{
+    uint8_t command[FAKE_COMMAND];
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    fake_command(command, 5);
+    for (int i = 0; i < FAKE_COMMAND; i++) {
+        assert_int_equal(send(fd, command + i, 1, MSG_NOSIGNAL), 1);
+        pause_ms(2);
+    }
+    hear(fd, 5);
+    /* More than the shim keeps for one client: it reads on as they are answered. */
+    for (uint32_t id = 1; id <= 1500; id++)
+        say(fd, id);
+    for (uint32_t id = 1; id <= 1500; id++)
+        hear(fd, id);
+    close(fd);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__several_clients__each_gets_its_own(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fds[10];
+
+    shim_start(&shim);
+    for (int i = 0; i < 10; i++)
+        fds[i] = guest(&shim);
+    for (uint32_t round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < 10; i++)
+            say(fds[i], round * 10 + i);
+        for (uint32_t i = 10; i-- > 0;)
+            hear(fds[i], round * 10 + i);
+    }
+    for (int i = 0; i < 10; i++)
+        close(fds[i]);
+    assert_int_equal(fake_get(&server.fake.total), 200);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__server_away__holds_and_delivers_once(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    ask(fd, 1);
+    server_stop();
+    say(fd, 2);
+    pause_ms(700);
+    server_start();
+    hear(fd, 2);
+    server_do(&server.drop_all);
+    ask(fd, 3);
+    assert_int_equal(fake_get(&server.fake.effects[1]) + fake_get(&server.fake.effects[2]) + fake_get(&server.fake.effects[3]), 3);
+    close(fd);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__hold_limit__answers_retry(void **state VT_UNUSED)
+{
+    const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend",
+                                "socket:tcp:127.0.0.1:0", "--hold", "1", NULL};
+    struct shim shim;
+    int fd;
+
+    server_stop();
+    shim_spawn(&shim, args);
+    shim_ready(&shim);
+    fd = guest(&shim);
+    say(fd, 1);
+    hear_code(fd, 0x800);
+    server_start();
+    ask(fd, 2);
+    assert_int_equal(fake_get(&server.fake.effects[1]), 0);
+    close(fd);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__client_leaves_in_the_middle__command_finishes(void **state VT_UNUSED)
+{
+    struct linger reset = {1, 0};
+    struct shim shim;
+    int fd, other;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    ask(fd, 1);
+    server_stop();
+    say(fd, 2);
+    pause_ms(200);
+    /* A reset, not a half-close. */
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
+    other = guest(&shim);
+    say(other, 3);
+    pause_ms(100);
+    server_start();
+    hear(other, 3);
+    assert_int_equal(fake_get(&server.fake.effects[2]), 1);
+    assert_int_equal(fake_get(&server.fake.effects[3]), 1);
+    close(other);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__half_close__still_answers(void **state VT_UNUSED)
+{
+    struct shim shim;
+    uint8_t byte;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    say(fd, 7);
+    say(fd, 8);
+    shutdown(fd, SHUT_WR);
+    hear(fd, 7);
+    hear(fd, 8);
+    assert_int_equal(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__absurd_size__is_answered_and_closed(void **state VT_UNUSED)
+{
+    static const uint32_t sizes[] = {0, 9, 4097, 0xffffffff};
+    struct shim shim;
+    uint8_t byte;
+
+    shim_start(&shim);
+    for (size_t i = 0; i < VT_COUNT(sizes); i++) {
+        uint8_t header[10] = {0, 0xc1, (uint8_t)(sizes[i] >> 24), (uint8_t)(sizes[i] >> 16), (uint8_t)(sizes[i] >> 8),
+                              (uint8_t)sizes[i]};
+        int fd = guest(&shim);
+        assert_int_equal(send(fd, header, sizeof header, MSG_NOSIGNAL), sizeof header);
+        hear_code(fd, 0x19);
+        assert_true(recv(fd, &byte, 1, 0) <= 0);
+        close(fd);
+    }
+    assert_int_equal(fake_get(&server.fake.total), 0);
+    assert_int_equal(shim_stop(&shim), 0);
+}
+
+static void test_shim__fenced__exits_4_and_says_why(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    ask(fd, 1);
+    server_do(&server.fence);
+    assert_int_equal(shim_wait(&shim), 4);
+    assert_non_null(strstr(shim.text, "another shim"));
+    close(fd);
+}
+
+static void test_shim__wrong_key__says_so_once_and_keeps_trying(void **state VT_UNUSED)
+{
+    struct shim shim;
+    char *first;
+    int fd;
+
+    fake_set(&server.fake.unknown, true);
+    shim_start(&shim);
+    assert_true(shim_says(&shim, "refused identity"));
+    fd = guest(&shim);
+    say(fd, 1);
+    pause_ms(4000);
+    fake_set(&server.fake.unknown, false);
+    hear(fd, 1);
+    close(fd);
+    assert_int_equal(shim_stop(&shim), 0);
+    first = strstr(shim.text, "refused identity");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "refused identity"));
+    assert_non_null(strstr(first, "vtpmctl"));
+}
+
+static void test_shim__sigterm_while_held__ends_at_once(void **state VT_UNUSED)
+{
+    struct timespec a, b;
+    struct shim shim;
+    int fd;
+
+    server_stop();
+    shim_start(&shim);
+    fd = guest(&shim);
+    say(fd, 1);
+    pause_ms(100);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    assert_int_equal(shim_stop(&shim), 0);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    assert_true(b.tv_sec - a.tv_sec <= 3);
+    close(fd);
+}
+
+static void test_shim__sigterm_during_a_command__waits_two_seconds(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    ask(fd, 1);
+    fake_set(&server.fake.no_answer, true);
+    say(fd, 2);
+    pause_ms(100);
+    assert_int_equal(shim_stop(&shim), 0);
+    assert_non_null(strstr(shim.text, "may have been executed"));
+    close(fd);
+}
+
+static void test_unix_frontend__stale_file__is_replaced_and_live_one_is_not(void **state VT_UNUSED)
+{
+    char path[80], spec[100];
+    struct shim first, second;
+    struct stat st;
+    int file;
+
+    snprintf(path, sizeof path, "%s/tpm", dir);
+    snprintf(spec, sizeof spec, "socket:unix:%s", path);
+    const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend", spec, NULL};
+    shim_spawn(&first, args);
+    shim_ready(&first);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    assert_int_equal(run_to_end(&second, args), 4);
+    assert_non_null(strstr(second.text, "another program answers"));
+    kill(first.pid, SIGKILL);
+    assert_int_equal(shim_wait(&first), -SIGKILL);
+    assert_int_equal(stat(path, &st), 0);
+    shim_spawn(&second, args);
+    shim_ready(&second);
+    assert_int_equal(shim_stop(&second), 0);
+    assert_int_equal(stat(path, &st), -1);
+    file = open(path, O_CREAT | O_WRONLY, 0600);
+    close(file);
+    assert_int_equal(run_to_end(&second, args), 5);
+    assert_non_null(strstr(second.text, "is not a socket"));
+    unlink(path);
+}
+
+static void test_shim__notify_socket__hears_ready(void **state VT_UNUSED)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct timeval limit = {.tv_sec = 10};
+    struct shim shim;
+    char text[64] = "";
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s/notify", dir);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+    shim_start(&shim);
+    unsetenv("NOTIFY_SOCKET");
+    assert_int_equal(recv(fd, text, sizeof text - 1, 0), 7);
+    assert_string_equal(text, "READY=1");
+    assert_int_equal(shim_stop(&shim), 0);
+    close(fd);
+    unlink(addr.sun_path);
+}
+
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_server, stop_server)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options__wrong__are_named_with_exit_code),
+        cmocka_unit_test(test_options__wrong_values_behind_a_good_credential__are_named),
+        WITH_SERVER(test_shim__commands__reach_the_server),
+        WITH_SERVER(test_shim__byte_by_byte_and_pipelined__same),
+        WITH_SERVER(test_shim__several_clients__each_gets_its_own),
+        WITH_SERVER(test_shim__server_away__holds_and_delivers_once),
+        WITH_SERVER(test_shim__hold_limit__answers_retry),
+        WITH_SERVER(test_shim__client_leaves_in_the_middle__command_finishes),
+        WITH_SERVER(test_shim__half_close__still_answers),
+        WITH_SERVER(test_shim__absurd_size__is_answered_and_closed),
+        WITH_SERVER(test_shim__fenced__exits_4_and_says_why),
+        WITH_SERVER(test_shim__wrong_key__says_so_once_and_keeps_trying),
+        WITH_SERVER(test_shim__sigterm_while_held__ends_at_once),
+        WITH_SERVER(test_shim__sigterm_during_a_command__waits_two_seconds),
+        WITH_SERVER(test_unix_frontend__stale_file__is_replaced_and_live_one_is_not),
+        WITH_SERVER(test_shim__notify_socket__hears_ready),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
