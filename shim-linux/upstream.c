@@ -278,7 +278,7 @@ int upstream_check(const char *spec, struct vt_why *why)
 int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why)
 {
-    const struct upstream_row *row;
+    const struct upstream_row *row = NULL;
     struct upstream *up;
     int err = find_row(spec, &row, why);
 

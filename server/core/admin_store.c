@@ -157,38 +157,27 @@ static void made(void *arg)
         on_slot_put(work, work->err);
 }
 
-/* A slot's id is in its associated data, so it is chosen here; the store refuses it if another was faster. */
-static int64_t next_id(const struct slots *slots)
-{
-    int64_t id = 0;
-
-    for (size_t k = 0; k < slots->count; k++)
-        id = VT_MAX(id, slots->rows[k].id + 1);
-    return id;
-}
-
 void admin_keyslot_add(struct admin_call *call)
 {
     const Vtpm__KeyslotAdd *add = call->request->keyslot_add;
     struct keyslot_spec spec;
     struct slot_work *work;
-    struct slots *slots;
+    int64_t id;
     int err = keyslot_parse(&spec, add->spec, &call->why);
 
+    /* A slot's id is in its associated data: it is chosen before the slot is made. */
+    if (!err)
+        err = db_keyslot_next(call->broker->db, &id);
     if (err) {
         admin_done(call, err);
         return;
     }
-    slots = read_slots(call);
-    if (!slots)
-        return;
     work = slot_work_new(call, &add->secret);
-    if (work) {
-        work->spec = spec;
-        work->slot.id = next_id(slots);
-        start_work(work, work_make, made);
-    }
-    vt_free(slots);
+    if (!work)
+        return;
+    work->spec = spec;
+    work->slot.id = id;
+    start_work(work, work_make, made);
 }
 
 void admin_keyslot_remove(struct admin_call *call)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a back end does: the few operations worth doing in a faster library. Private to server/crypto and its tests.
- * Arguments were checked by the callers (crypto.h); results are the same bytes in every back end. Any thread.
+ * What a back end does: the few operations worth doing in a faster library. Private to server/crypto and
+ * its tests. Arguments were checked by the callers (crypto.h); results are the same bytes in every back
+ * end. Any thread.
  */
 #ifndef VTPM_CRYPTO_BACKEND_H
 #define VTPM_CRYPTO_BACKEND_H
 
 #include "server/crypto/crypto.h"
 
-/* Derived from a cr_rsa_key whose n = p * q was checked; big-endian; d has pub.bytes bytes, the others half. */
+/* Derived from a cr_rsa_key whose n = p * q was checked; big-endian; d has pub.bytes bytes, the others
+ * half. */
 struct cr_rsa_parts {
     uint8_t d[CR_RSA_MAX];
     uint8_t q[CR_RSA_MAX / 2];
@@ -20,13 +22,13 @@ struct cr_backend {
     /* Once per process, before the others; opens whatever it will need. */
     int (*init)(void);
 
-    int (*gcm_seal)(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, uint8_t *out, uint8_t *tag);
+    int (*gcm_seal)(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, uint8_t *out, uint8_t *tag);
     /* On failure out holds anything: the caller wipes it. */
-    int (*gcm_open)(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, const uint8_t *tag, uint8_t *out);
-    int (*scrypt)(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
-                  unsigned log2_n, unsigned r, unsigned p);
+    int (*gcm_open)(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, const uint8_t *tag, uint8_t *out);
+    int (*scrypt)(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
+                  size_t salt_len, unsigned log2_n, unsigned r, unsigned p);
 
     /* *impl is owned by the caller (rsa_free; which takes NULL and wipes). */
     int (*rsa_load)(void **impl, const struct cr_rsa_key *key, const struct cr_rsa_parts *parts);

@@ -14,8 +14,8 @@ static int init(void)
     return VT_OK;
 }
 
-static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, uint8_t *out, uint8_t *tag)
+static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, uint8_t *out, uint8_t *tag)
 {
     mbedtls_gcm_context ctx;
     int rc;
@@ -23,14 +23,14 @@ static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *
     mbedtls_gcm_init(&ctx);
     rc = mbedtls_gcm_setkey(&ctx, MBEDTLS_CIPHER_ID_AES, key->bytes, 8 * sizeof key->bytes);
     if (!rc)
-        rc = mbedtls_gcm_crypt_and_tag(&ctx, MBEDTLS_GCM_ENCRYPT, len, nonce, CR_GCM_NONCE, ad, ad_len, in, out,
-                                       CR_GCM_TAG, tag);
+        rc = mbedtls_gcm_crypt_and_tag(&ctx, MBEDTLS_GCM_ENCRYPT, len, nonce, CR_GCM_NONCE, ad, ad_len, in,
+                                       out, CR_GCM_TAG, tag);
     mbedtls_gcm_free(&ctx);
     return mbed_err(rc);
 }
 
-static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, const uint8_t *tag, uint8_t *out)
+static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, const uint8_t *tag, uint8_t *out)
 {
     mbedtls_gcm_context ctx;
     int rc;
@@ -44,8 +44,8 @@ static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *
 }
 
 /*
- * Blinding needs numbers that an attacker cannot predict, not fresh entropy: the private key itself is enough. The
- * system's randomness is added where a sandbox lets us have it.
+ * Blinding needs numbers that an attacker cannot predict, not fresh entropy: the private key itself is
+ * enough. The system's randomness is added where a sandbox lets us have it.
  */
 static void blinding_seed(struct cr_drbg *drbg, const struct cr_rsa_key *key)
 {
@@ -86,8 +86,8 @@ static int rsa_load(void **impl, const struct cr_rsa_key *key, const struct cr_r
         return VT_ENOMEM;
     mbed_rsa_init(&rsa->ctx);
     blinding_seed(&rsa->blinding, key);
-    rc = mbedtls_rsa_import_raw(&rsa->ctx, key->pub.n, bytes, key->p, half, parts->q, half, parts->d, bytes, e_bytes,
-                                sizeof e_bytes);
+    rc = mbedtls_rsa_import_raw(&rsa->ctx, key->pub.n, bytes, key->p, half, parts->q, half, parts->d, bytes,
+                                e_bytes, sizeof e_bytes);
     if (!rc)
         rc = mbedtls_rsa_complete(&rsa->ctx);
     if (rc) {
@@ -112,7 +112,8 @@ static int rsa_private(void *impl, const struct cr_rsa_pub *pub, const uint8_t *
     return mbed_err(mbedtls_rsa_private(&rsa->ctx, blinding_random, &rsa->blinding, in, out));
 }
 
-static int exp_mod(mbedtls_mpi *x, mbedtls_mpi *e, mbedtls_mpi *n, const struct cr_rsa_pub *pub, const uint8_t *in)
+static int exp_mod(mbedtls_mpi *x, mbedtls_mpi *e, mbedtls_mpi *n, const struct cr_rsa_pub *pub,
+                   const uint8_t *in)
 {
     uint8_t e_bytes[4] = { (uint8_t)(pub->e >> 24), (uint8_t)(pub->e >> 16), (uint8_t)(pub->e >> 8),
                            (uint8_t)pub->e };

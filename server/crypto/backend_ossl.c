@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fast back end: libcrypto 3. Algorithms are fetched by init; nothing here opens a file later, so it works behind
- * a seccomp filter. Errors are taken off the thread's queue, which other libraries in the process share.
+ * The fast back end: libcrypto 3. Algorithms are fetched by init; nothing here opens a file later, so it
+ * works behind a seccomp filter. Errors are taken off the thread's queue, which other libraries in the
+ * process share.
  */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -36,7 +37,8 @@ static int ossl_err(bool ok)
 static int init(void)
 {
     /* A host's openssl.cnf could load engines and providers into the process that holds the keys. */
-    uint64_t options = OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS;
+    uint64_t options =
+        OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS;
 
     if (OPENSSL_init_crypto(options, NULL) != 1)
         return ossl_err(false);
@@ -71,8 +73,8 @@ static bool open_with(EVP_CIPHER_CTX *ctx, const uint8_t *key, const uint8_t *no
            EVP_DecryptFinal_ex(ctx, none, &n) == 1;
 }
 
-static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, uint8_t *out, uint8_t *tag)
+static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, uint8_t *out, uint8_t *tag)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     bool ok;
@@ -84,8 +86,8 @@ static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *
     return ossl_err(ok);
 }
 
-static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len, const void *in,
-                    size_t len, const uint8_t *tag, uint8_t *out)
+static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+                    const void *in, size_t len, const uint8_t *tag, uint8_t *out)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     bool ok;
@@ -97,8 +99,8 @@ static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *
     return ossl_err(ok);
 }
 
-static int scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
-                  unsigned log2_n, unsigned r, unsigned p)
+static int scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
+                  size_t salt_len, unsigned log2_n, unsigned r, unsigned p)
 {
     /* The caller bounded the parameters; libcrypto's own bound of 32 MiB is below our defaults. */
     return ossl_err(EVP_PBE_scrypt(pass, pass_len, salt, salt_len, (uint64_t)1 << log2_n, r, p, SIZE_MAX, out,
@@ -108,7 +110,8 @@ static int scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_le
 /* The numbers of a key in the machine's byte order, as OSSL_PARAM wants them. */
 struct native_key {
     uint8_t n[CR_RSA_MAX], d[CR_RSA_MAX];
-    uint8_t p[CR_RSA_MAX / 2], q[CR_RSA_MAX / 2], dp[CR_RSA_MAX / 2], dq[CR_RSA_MAX / 2], qinv[CR_RSA_MAX / 2];
+    uint8_t p[CR_RSA_MAX / 2], q[CR_RSA_MAX / 2], dp[CR_RSA_MAX / 2], dq[CR_RSA_MAX / 2],
+        qinv[CR_RSA_MAX / 2];
     uint32_t e;
 };
 

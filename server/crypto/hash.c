@@ -75,8 +75,8 @@ void cr_hmac_sha1v(uint8_t out[CR_SHA1_LEN], const void *key, size_t key_len, co
     hmac(&cr_sha1_alg, out, key, key_len, slices, count);
 }
 
-void cr_hmac_sha256v(uint8_t out[CR_SHA256_LEN], const void *key, size_t key_len, const struct cr_slice *slices,
-                     size_t count)
+void cr_hmac_sha256v(uint8_t out[CR_SHA256_LEN], const void *key, size_t key_len,
+                     const struct cr_slice *slices, size_t count)
 {
     hmac(&cr_sha256_alg, out, key, key_len, slices, count);
 }

@@ -27,14 +27,14 @@ int cr_hkdf(uint8_t *out, size_t out_len, const void *key, size_t key_len, const
     return VT_OK;
 }
 
-int cr_scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
-              unsigned log2_n, unsigned r, unsigned p)
+int cr_scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
+              size_t salt_len, unsigned log2_n, unsigned r, unsigned p)
 {
     if (log2_n < 10 || log2_n > 20 || r < 1 || r > 16 || p < 1 || p > 4)
         return VT_EUSAGE;
-    /* The output is a key; the bound keeps PBKDF2's block counter and libcrypto's int lengths out of reach. */
+    /* The output is a key; the bounds also keep to libcrypto's int lengths. */
     if (!out_len || out_len > 4096 || pass_len > INT32_MAX || salt_len > INT32_MAX)
         return VT_EUSAGE;
-    return CR_BACKEND.scrypt(out, out_len, pass_len ? pass : "", pass_len, salt_len ? salt : "", salt_len, log2_n, r,
-                             p);
+    return CR_BACKEND.scrypt(out, out_len, pass_len ? pass : "", pass_len, salt_len ? salt : "", salt_len,
+                             log2_n, r, p);
 }

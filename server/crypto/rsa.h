@@ -21,8 +21,8 @@ void cr_pad_pkcs1(uint8_t *em, size_t len, struct cr_slice text, struct cr_drbg 
 void cr_pad_oaep(uint8_t *em, size_t len, struct cr_slice label, struct cr_slice text, struct cr_drbg *drbg);
 
 /*
- * Where the text begins; it goes to the end of em. VT_ECRYPTO for every kind of bad padding; the time taken, up to the
- * one test of the outcome, depends on len only.
+ * Where the text begins; it goes to the end of em. VT_ECRYPTO for every kind of bad padding; the time
+ * taken, up to the one test of the outcome, depends on len only.
  */
 int cr_unpad_pkcs1(const uint8_t *em, size_t len, size_t *at) VT_USE_RESULT;
 /* Unmasks em in place. */

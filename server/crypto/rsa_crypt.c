@@ -84,14 +84,15 @@ int cr_rsa_pkcs1_encrypt(const struct cr_rsa_pub *pub, const void *in, size_t in
 }
 
 /* Gives the text of an encoded message from `at` on. */
-static void hand_out(const struct cr_rsa *rsa, const struct encoded *em, size_t at, uint8_t *out, size_t *out_len)
+static void hand_out(const struct cr_rsa *rsa, const struct encoded *em, size_t at, uint8_t *out,
+                     size_t *out_len)
 {
     *out_len = rsa->pub.bytes - at;
     memcpy(out, em->bytes + at, *out_len);
 }
 
-int cr_rsa_oaep_decrypt(struct cr_rsa *rsa, const void *label, size_t label_len, const void *in, size_t in_len,
-                        uint8_t *out, size_t *out_len)
+int cr_rsa_oaep_decrypt(struct cr_rsa *rsa, const void *label, size_t label_len, const void *in,
+                        size_t in_len, uint8_t *out, size_t *out_len)
 {
     ENCODED em;
     size_t at;

@@ -55,7 +55,8 @@ int cr_rsa_pub_check(const struct cr_rsa_pub *pub)
 
 static int set_u32(mbedtls_mpi *x, uint32_t value)
 {
-    uint8_t bytes[4] = { (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value };
+    uint8_t bytes[4] = { (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8),
+                         (uint8_t)value };
 
     return mbedtls_mpi_read_binary(x, bytes, sizeof bytes);
 }
@@ -92,8 +93,8 @@ static int read_and_divide(struct numbers *x, const struct cr_rsa_key *key)
 }
 
 /*
- * The inverse of e modulo m, for a small e: find k < e with k * m = -1 (mod e); then (k * m + 1) / e is it. The only
- * inversion is of a 32-bit number; one modulo m costs as much as a private operation.
+ * The inverse of e modulo m, for a small e: find k < e with k * m = -1 (mod e); then (k * m + 1) / e is it.
+ * The only inversion is of a 32-bit number; one modulo m costs as much as a private operation.
  */
 static int invert_e(struct numbers *x, const mbedtls_mpi *m, uint8_t *out, size_t len)
 {
@@ -104,8 +105,9 @@ static int invert_e(struct numbers *x, const mbedtls_mpi *m, uint8_t *out, size_
     rc = mbedtls_mpi_inv_mod(&x->t, &x->t, &x->e);
     if (rc == MBEDTLS_ERR_MPI_NOT_ACCEPTABLE || rc == MBEDTLS_ERR_MPI_BAD_INPUT_DATA)
         return VT_ECRYPTO;
-    if (rc || (rc = mbedtls_mpi_sub_mpi(&x->t, &x->e, &x->t)) || (rc = mbedtls_mpi_mul_mpi(&x->t, &x->t, m)) ||
-        (rc = mbedtls_mpi_add_int(&x->t, &x->t, 1)) || (rc = mbedtls_mpi_div_mpi(&x->t, NULL, &x->t, &x->e)))
+    if (rc || (rc = mbedtls_mpi_sub_mpi(&x->t, &x->e, &x->t)) ||
+        (rc = mbedtls_mpi_mul_mpi(&x->t, &x->t, m)) || (rc = mbedtls_mpi_add_int(&x->t, &x->t, 1)) ||
+        (rc = mbedtls_mpi_div_mpi(&x->t, NULL, &x->t, &x->e)))
         return mbed_err(rc);
     return mbed_err(mbedtls_mpi_write_binary(&x->t, out, len));
 }
@@ -132,8 +134,8 @@ static int complete(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 }
 
 /*
- * One operation there and back with a number that depends on the key: a composite "prime" does not survive it, as in
- * Fermat's test. It also makes the blinding values ready.
+ * One operation there and back with a number that depends on the key: a composite "prime" does not survive
+ * it, as in Fermat's test. It also makes the blinding values ready.
  */
 static int try_key(struct cr_rsa *rsa)
 {
@@ -204,7 +206,8 @@ static int drbg_random(void *ctx, unsigned char *out, size_t len)
     return 0;
 }
 
-/* A prime of `bits` bits with its two top bits such that a product of two has 2 * bits, and p - 1 coprime to e. */
+/* A prime of `bits` bits with its two top bits such that a product of two has 2 * bits, and p - 1 coprime
+ * to e. */
 static int find_prime(mbedtls_mpi *prime, struct numbers *x, size_t bits, struct cr_drbg *drbg)
 {
     /* FIPS 186-4, C.3: error below 2^-100 for the sizes in use. */
@@ -224,8 +227,8 @@ static int find_prime(mbedtls_mpi *prime, struct numbers *x, size_t bits, struct
 }
 
 /*
- * FIPS 186-4, B.3.1: the primes differ within their first 100 bits, and d, taken modulo lcm(p - 1, q - 1), is longer
- * than half the modulus. *good tells.
+ * FIPS 186-4, B.3.1: the primes differ within their first 100 bits, and d, taken modulo lcm(p - 1, q - 1),
+ * is longer than half the modulus. *good tells.
  */
 static int judge_pair(struct numbers *x, size_t bits, bool *good)
 {
@@ -239,7 +242,8 @@ static int judge_pair(struct numbers *x, size_t bits, bool *good)
         return 0;
     if ((rc = subtract_ones(x)) || (rc = mbedtls_mpi_gcd(&x->t, &x->p1, &x->q1)) ||
         (rc = mbedtls_mpi_mul_mpi(&x->u, &x->p1, &x->q1)) ||
-        (rc = mbedtls_mpi_div_mpi(&x->u, NULL, &x->u, &x->t)) || (rc = mbedtls_mpi_inv_mod(&x->t, &x->e, &x->u)))
+        (rc = mbedtls_mpi_div_mpi(&x->u, NULL, &x->u, &x->t)) ||
+        (rc = mbedtls_mpi_inv_mod(&x->t, &x->e, &x->u)))
         return rc;
     *good = mbedtls_mpi_bitlen(&x->t) > bits / 2;
     return 0;

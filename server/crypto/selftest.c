@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Known answers, from the RFCs and NIST's publications where they have one, else computed with Python's hashlib and
- * "cryptography". The run also warms each path, so that a sandbox forked later opens nothing.
+ * Known answers, from the RFCs and NIST's publications where they have one, else computed with Python's
+ * hashlib and "cryptography". The run also warms each path, so that a sandbox forked later opens nothing.
  */
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
@@ -98,7 +98,8 @@ static bool test_gcm(void)
         !is_hex(data, sizeof data, "2c6cb96cabc5a375fe36f2f9") ||
         !is_hex(tag, sizeof tag, "509a0655799a939c71ed1e1e4d7c895d"))
         return false;
-    if (cr_gcm_open(&key, nonce, "header", 6, data, sizeof data, tag, data) || memcmp(data, text, sizeof data) != 0)
+    if (cr_gcm_open(&key, nonce, "header", 6, data, sizeof data, tag, data) ||
+        memcmp(data, text, sizeof data) != 0)
         return false;
     /* A wrong tag must be seen. */
     tag[0] ^= 1;
@@ -127,7 +128,8 @@ static bool test_drbg(void)
     cr_drbg_random(&drbg, out, 32);
     cr_drbg_stir(&drbg, "stirred", 7);
     cr_drbg_random(&drbg, out, sizeof out);
-    return is_hex(out, sizeof out, "0e9803897c4a0f33d2eeb950a3723842746b99659860c50698e7bd1788d133afa9cda6f047788b78");
+    return is_hex(out, sizeof out,
+                  "0e9803897c4a0f33d2eeb950a3723842746b99659860c50698e7bd1788d133afa9cda6f047788b78");
 }
 
 static bool test_os_random(void)
@@ -175,7 +177,8 @@ static bool sign_and_verify(struct cr_rsa *rsa)
     uint8_t digest[CR_SHA1_LEN], sig[CR_RSA_MAX];
 
     cr_sha1(digest, "abc", 3);
-    return !cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig) && is_hex(sig, RSA_BYTES, rsa_signature) &&
+    return !cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig) &&
+           is_hex(sig, RSA_BYTES, rsa_signature) &&
            !cr_rsa_verify(cr_rsa_public(rsa), CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, RSA_BYTES);
 }
 
@@ -184,9 +187,10 @@ static bool decrypt(struct cr_rsa *rsa)
     uint8_t in[RSA_BYTES], out[CR_RSA_MAX];
     size_t len;
 
-    return vt_unhex(in, sizeof in, rsa_pkcs1) && !cr_rsa_pkcs1_decrypt(rsa, in, sizeof in, out, &len) && len == 6 &&
-           memcmp(out, "sealed", 6) == 0 && vt_unhex(in, sizeof in, rsa_oaep) &&
-           !cr_rsa_oaep_decrypt(rsa, "TCPA", 4, in, sizeof in, out, &len) && len == 6 && memcmp(out, "sealed", 6) == 0;
+    return vt_unhex(in, sizeof in, rsa_pkcs1) && !cr_rsa_pkcs1_decrypt(rsa, in, sizeof in, out, &len) &&
+           len == 6 && memcmp(out, "sealed", 6) == 0 && vt_unhex(in, sizeof in, rsa_oaep) &&
+           !cr_rsa_oaep_decrypt(rsa, "TCPA", 4, in, sizeof in, out, &len) && len == 6 &&
+           memcmp(out, "sealed", 6) == 0;
 }
 
 static bool test_rsa(void)
@@ -195,7 +199,8 @@ static bool test_rsa(void)
     struct cr_rsa *rsa;
     bool ok;
 
-    if (!vt_unhex(key.pub.n, RSA_BYTES, rsa_n) || !vt_unhex(key.p, RSA_BYTES / 2, rsa_p) || cr_rsa_load(&rsa, &key))
+    if (!vt_unhex(key.pub.n, RSA_BYTES, rsa_n) || !vt_unhex(key.p, RSA_BYTES / 2, rsa_p) ||
+        cr_rsa_load(&rsa, &key))
         return false;
     ok = sign_and_verify(rsa) && decrypt(rsa);
     cr_rsa_free(rsa);
@@ -241,6 +246,7 @@ int cr_self_test(struct vt_why *why)
 {
     for (size_t i = 0; i < VT_COUNT(tests); i++)
         if (!tests[i].run())
-            return vt_fail(why, VT_ECRYPTO, "crypto self-test of %s failed (%s)", tests[i].name, cr_backend());
+            return vt_fail(why, VT_ECRYPTO, "crypto self-test of %s failed (%s)", tests[i].name,
+                           cr_backend());
     return VT_OK;
 }

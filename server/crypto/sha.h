@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-1 and SHA-256 of the library that is fastest on short inputs: contexts live on the stack, nothing allocates,
- * nothing fails. Private to server/crypto. One of sha_mbed.c and sha_ossl.c is linked.
+ * SHA-1 and SHA-256 of the library that is fastest on short inputs: contexts live on the stack, nothing
+ * allocates, nothing fails. Private to server/crypto. One of sha_mbed.c and sha_ossl.c is linked.
  */
 #ifndef VTPM_CRYPTO_SHA_H
 #define VTPM_CRYPTO_SHA_H
 
 #include "server/crypto/crypto.h"
 #ifdef VTPM_HAVE_LIBCRYPTO
-/* The SHA_CTX functions are "deprecated" in favour of EVP, which allocates at each use: six times slower here. */
+/* The SHA_CTX functions are "deprecated" in favour of EVP, which allocates at each use: six times slower
+ * here. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 #else

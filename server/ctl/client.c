@@ -93,7 +93,7 @@ static int read_reply(int fd, struct vt_buf *in, Vtpm__AdminReply **reply)
 int ctl_call(const struct ctl *ctl, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply, struct vt_why *why)
 {
     struct vt_buf in;
-    int fd;
+    int fd = -1;
     int err = reach(ctl->admin, &fd, why);
 
     if (err)

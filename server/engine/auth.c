@@ -50,8 +50,9 @@ tpm_rc auth_read_trailer(struct cmd *c, struct rd *r)
 }
 
 /* Part 1, 12.2: HMAC(secret, paramDigest || nonceEven || nonceOdd || continueAuthSession). */
-static void auth_hmac(uint8_t out[TPM_DIGEST_LEN], const struct vt_auth *key, const uint8_t digest[TPM_DIGEST_LEN],
-                      const uint8_t even[TPM_NONCE_LEN], const struct auth_use *use)
+static void auth_hmac(uint8_t out[TPM_DIGEST_LEN], const struct vt_auth *key,
+                      const uint8_t digest[TPM_DIGEST_LEN], const uint8_t even[TPM_NONCE_LEN],
+                      const struct auth_use *use)
 {
     uint8_t keep = use->keep;
     struct cr_slice slices[] = {
@@ -209,7 +210,8 @@ void auth_write_response(struct cmd *c, const uint8_t out_digest[TPM_DIGEST_LEN]
 
 /* ---- For handlers ---- */
 
-tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt_auth *enc, struct vt_auth *out)
+tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt_auth *enc,
+                        struct vt_auth *out)
 {
     struct auth_use *use = &c->auth[index];
     const struct session *session = use->session;

@@ -22,14 +22,15 @@ struct auth_entity auth_entity_number(uint8_t type, uint32_t id, const struct vt
 /* ---- For handlers ---- */
 
 /*
- * Checks session `index` (0 or 1, in the command's order) against an entity, for rows with PROOF_IN_HANDLER. Returns
- * TPM_AUTHFAIL or TPM_AUTH2FAIL; counting the guess and closing the sessions is the pipeline's work. At most once per
- * session. Only a session checked by this or by the pipeline may be used further.
+ * Checks session `index` (0 or 1, in the command's order) against an entity, for rows with PROOF_IN_HANDLER.
+ * Returns TPM_AUTHFAIL or TPM_AUTH2FAIL; counting the guess and closing the sessions is the pipeline's work.
+ * At most once per session. Only a session checked by this or by the pipeline may be used further.
  */
 tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *entity) VT_USE_RESULT;
 /*
- * A new secret that came encrypted under session `index` (ADIP: XOR or AES-CTR, Part 1, 12.3 and Part 3, 18.2).
- * odd: the second secret of a command, under nonceOdd (migrationAuth). The session ends with this command. TPM_AUTHFAIL
+ * A new secret that came encrypted under session `index` (ADIP: XOR or AES-CTR, Part 1, 12.3 and Part
+ * 3, 18.2). odd: the second secret of a command, under nonceOdd (migrationAuth). The session ends with this
+ * command. TPM_AUTHFAIL
  * ... TPM_BAD_MODE if the session is not OSAP or DSAP.
  */
 tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt_auth *enc,
@@ -54,7 +55,8 @@ unsigned session_free_slots(const struct tpm *tpm);
 
 /* ---- For exec.c ---- */
 
-/* Reads the trailer of c->auth_count sessions and finds them (a missing one is found out by auth_check_request). */
+/* Reads the trailer of c->auth_count sessions and finds them (a missing one is found out by
+ * auth_check_request). */
 tpm_rc auth_read_trailer(struct cmd *c, struct rd *r) VT_USE_RESULT;
 /* Proves every session whose row says whose secret it is; rules for absent sessions (authDataUsage). */
 tpm_rc auth_check_request(struct cmd *c) VT_USE_RESULT;

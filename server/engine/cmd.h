@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One command under execution, and the row of its ordinal: all that a handler sees besides its own input and output. */
+/* One command under execution, and the row of its ordinal: what a handler sees besides its input and output. */
 #ifndef VTPM_ENGINE_CMD_H
 #define VTPM_ENGINE_CMD_H
 
@@ -11,19 +11,19 @@
 
 enum handle_kind {
     HANDLE_NONE = 0,
-    HANDLE_KEY,         /* resolved before the handler runs: c->keys[i]; TPM_INVALID_KEYHANDLE, TPM_KEYNOTFOUND */
-    HANDLE_RAW          /* the handler looks it up itself: c->handles[i] */
+    HANDLE_KEY, /* resolved before the handler runs: c->keys[i]; TPM_INVALID_KEYHANDLE, TPM_KEYNOTFOUND */
+    HANDLE_RAW  /* the handler looks it up itself: c->handles[i] */
 };
 
 enum auth_proof {
     PROOF_NONE = 0,
-    PROOF_KEY0,         /* usageAuth of c->keys[0] */
-    PROOF_KEY1,         /* usageAuth of c->keys[1] */
-    PROOF_KEY0_READ,    /* the same, but TPM_NO_READ_PUBKEY_AUTH is also enough for no session (public part only) */
+    PROOF_KEY0,      /* usageAuth of c->keys[0] */
+    PROOF_KEY1,      /* usageAuth of c->keys[1] */
+    PROOF_KEY0_READ, /* the same; TPM_NO_READ_PUBKEY_AUTH, too, needs no session: only the public part is read */
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,
-    PROOF_IN_HANDLER    /* the handler calls cmd_check_auth */
+    PROOF_IN_HANDLER /* the handler calls cmd_check_auth */
 };
 
 /* When a command may run; each is checked in this order (libtpms agrees). Not set: it runs also without. */
@@ -65,8 +65,8 @@ struct cmd_row {
         uint8_t min, max;
     } auth;
     /*
-     * Whose secret each session proves. With fewer sessions than max the ones given are the last of these: a missing
-     * one needs a key with authDataUsage TPM_AUTH_NEVER.
+     * Whose secret each session proves. With fewer sessions than max the ones given are the last of these: a
+     * missing one needs a key with authDataUsage TPM_AUTH_NEVER.
      */
     uint8_t proof[CMD_AUTH_MAX];
     uint8_t needs;      /* enum cmd_needs */
@@ -114,7 +114,8 @@ struct cmd {
     _Alignas(16) uint8_t arena[CMD_ARENA];      /* wiped at the end of the command */
 };
 
-/* Zeroed memory until the end of the command, for outputs; NULL when the arena is used up: answer TPM_SIZE. */
+/* Zeroed memory until the end of the command, for outputs; NULL when the arena is used up: answer TPM_SIZE.
+ */
 void *cmd_alloc(struct cmd *c, size_t len);
 /* A copy in the arena; {0, NULL} and false when it is used up. */
 bool cmd_blob(struct cmd *c, struct tpm_blob *out, const void *bytes, size_t len) VT_USE_RESULT;

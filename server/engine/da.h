@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Dictionary attacks (Part 1, 8; Part 3, 21 on TPM_ResetLockValue). Wrong guesses are counted in the permanent state:
- * five, then each one more locks out all authorised commands for 1 s, 2 s, 4 s ... A power cycle forgives nothing:
- * what was left of the lock-out is left of it afterwards.
+ * Dictionary attacks (Part 1, 8; Part 3, 21 on TPM_ResetLockValue). Wrong guesses are counted in the
+ * permanent state: five, then each one more locks out all authorised commands for 1 s, 2 s, 4 s ... A power
+ * cycle forgives nothing: what was left of the lock-out is left of it afterwards.
  */
 #ifndef VTPM_ENGINE_DA_H
 #define VTPM_ENGINE_DA_H
@@ -17,7 +17,8 @@ struct tpm;
 struct da_state {
     uint32_t failures;      /* wrong guesses since the last reset */
     uint64_t lock_us;       /* of the lock-out that were left when it was last written down */
-    uint32_t reset_failures;/* TPM_ResetLockValue: one wrong owner secret, and it is off until the lock-out ends */
+    uint32_t reset_failures; /* TPM_ResetLockValue: one wrong owner secret, and it is off until the lock-out
+                                ends */
 };
 
 /* A wrong guess. Changes permanent state. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of a TPM: struct tpm and what chapters share. Three lives of data (Part 2, 7): `perm` outlives power,
- * `stclear` outlives TPM_Startup(ST_STATE) through TPM_SaveState, `stany` ends with every TPM_Init. All of it freezes
- * (state/), but cached private keys.
+ * Inside of a TPM: struct tpm and what chapters share. Three lives of data (Part 2, 7): `perm` outlives
+ * power, `stclear` outlives TPM_Startup(ST_STATE) through TPM_SaveState, `stany` ends with every TPM_Init.
+ * All of it freezes (state/), but cached private keys.
  */
 #ifndef VTPM_ENGINE_ENGINE_H
 #define VTPM_ENGINE_ENGINE_H
@@ -84,7 +84,7 @@ struct stclear {
     struct tpm_stclear_flags flags;
     uint8_t pcr[TPM_NUM_PCR][TPM_DIGEST_LEN];
     uint8_t context_nonce_key[TPM_NONCE_LEN];
-    uint32_t counter_id;                /* the counter that may be incremented: 0 none yet, 0xFFFFFFFF none any more */
+    uint32_t counter_id; /* the counter that may be incremented: 0 none yet, 0xFFFFFFFF none any more */
     uint32_t owner_reference;           /* TPM_SetOwnerPointer: TPM_KH_OWNER or a delegated handle */
     bool disable_reset_lock;
     uint32_t deferred_presence;         /* TPM_SetCapability */
@@ -124,7 +124,7 @@ struct tpm {
     struct stclear stclear;
     struct stany stany;
     struct key_slot keys[KEY_SLOTS_MAX];/* those the owner keeps belong to the permanent state */
-    unsigned dirty;                     /* TPM_DIRTY_*, collected during a command, besides what its row says */
+    unsigned dirty; /* TPM_DIRTY_*, collected during a command, besides what its row says */
 };
 
 /* A handle that is not in use, of a TPM_RESOURCE_TYPE; never TPM_KH_* and never 0. */

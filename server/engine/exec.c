@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way of every command: header, lookup, sessions' trailer, state gate, handles, parameters, proofs, the handler,
- * response. A function per step; what every failure does to sessions is in one place (auth_failed).
+ * The way of every command: header, lookup, sessions' trailer, state gate, handles, parameters, proofs, the
+ * handler, response. A function per step; what every failure does to sessions is in one place (auth_failed).
  */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
@@ -160,7 +160,8 @@ static tpm_rc find_keys(struct cmd *c)
 }
 
 /* Part 1, 12: SHA-1 of the ordinal and the parameters. */
-static void digest_params(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_t ordinal, const void *at, size_t len)
+static void digest_params(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_t ordinal, const void *at,
+                          size_t len)
 {
     uint8_t head[8];
     struct wr w = wr_to(head, sizeof head);
@@ -261,8 +262,8 @@ static void tell_time(struct tpm *tpm, uint64_t now_us)
     tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
 }
 
-void tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
-                 size_t *rsp_len, unsigned *dirty)
+void tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t cmd_len,
+                 uint8_t *rsp, size_t *rsp_len, unsigned *dirty)
 {
     struct wr w = wr_to(rsp, TPM_BUFFER);
     struct cmd c;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frozen bytes: a magic, a version, then sections {four letters, length, bytes} in a fixed order. One function per
- * section walks its fields in both directions, so that what is written is what is read. Later versions add sections
- * at the end and raise FZ_VERSION: bytes of an older version lack them, and their part of the TPM stays as new. An
- * unknown one, a missing one, or a byte too many is damage. Slots keep their positions: a TPM that was frozen in
- * between behaves as one that was not.
+ * Frozen bytes: a magic, a version, then sections {four letters, length, bytes} in a fixed order. One
+ * function per section walks its fields in both directions, so that what is written is what is read. Later
+ * versions add sections at the end and raise FZ_VERSION: bytes of an older version lack them, and their part
+ * of the TPM stays as new. An unknown one, a missing one, or a byte too many is damage. Slots keep their
+ * positions: a TPM that was frozen in between behaves as one that was not.
  */
 #ifndef VTPM_ENGINE_FREEZE_H
 #define VTPM_ENGINE_FREEZE_H
@@ -32,8 +32,8 @@ void fz_count(struct fz *f, uint32_t *v, uint32_t most);
 /* A structure of the wire, by its kind. */
 #define FZ_WIRE(f, kind, ptr) ((f)->thaw ? rd_##kind(&(f)->r, (ptr)) : wr_##kind(&(f)->w, (ptr)))
 /*
- * Walks the used ones of `slots`: a count, then each one's position (ascending) and fields. used and walk see the
- * position; walk of a thawed slot makes it used.
+ * Walks the used ones of `slots`: a count, then each one's position (ascending) and fields. used and walk see
+ * the position; walk of a thawed slot makes it used.
  */
 struct fz_table {
     uint32_t slots;
@@ -54,8 +54,8 @@ struct fz_section {
 };
 
 /* Writes all sections; VT_ETOOBIG. */
-int fz_freeze(const char magic[5], const struct fz_section *sections, size_t count, struct tpm *tpm, uint8_t *out,
-              size_t *len) VT_USE_RESULT;
+int fz_freeze(const char magic[5], const struct fz_section *sections, size_t count, struct tpm *tpm,
+              uint8_t *out, size_t *len) VT_USE_RESULT;
 /* VT_EDAMAGED with the section in why. */
 int fz_thaw(const char magic[5], const struct fz_section *sections, size_t count, struct tpm *tpm,
             const uint8_t *bytes, size_t len, struct vt_why *why) VT_USE_RESULT;

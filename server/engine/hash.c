@@ -29,6 +29,8 @@ uint32_t tpm_hash_data(struct tpm *tpm, const uint8_t *data, size_t len)
 
     if (!tpm->on || !s->hash_active)
         return TPM_SHA_THREAD;
+    if (!len)
+        return TPM_SUCCESS;
     /* Fill the block begun before. */
     if (s->hash_tail_len) {
         size_t part = VT_MIN(len, (size_t)(BLOCK - s->hash_tail_len));

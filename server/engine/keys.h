@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys of one TPM: the key object, the slots of loaded keys, the two root keys, and what a key does with blobs.
- * Invariant: a slot's handle is 0 exactly when it is free, and no two slots in use share a handle.
+ * Keys of one TPM: the key object, the slots of loaded keys, the two root keys, and what a key does with
+ * blobs. Invariant: a slot's handle is 0 exactly when it is free, and no two slots in use share a handle.
  */
 #ifndef VTPM_ENGINE_KEYS_H
 #define VTPM_ENGINE_KEYS_H
@@ -46,11 +46,12 @@ struct key_slot {
 /* ---- Slots ---- */
 
 /*
- * The key behind a handle: a loaded one, or the SRK (TPM_KH_SRK, with an owner); NULL otherwise. TPM_KH_EK is never
- * found here: few commands may use the EK, and they name perm.ek themselves.
+ * The key behind a handle: a loaded one, or the SRK (TPM_KH_SRK, with an owner); NULL otherwise. TPM_KH_EK is
+ * never found here: few commands may use the EK, and they name perm.ek themselves.
  */
 struct key_slot *key_find(struct tpm *tpm, uint32_t handle);
-/* A free slot's copy of `key` under a fresh handle; NULL: TPM_NOSPACE. Takes nothing; key stays the caller's. */
+/* A free slot's copy of `key` under a fresh handle; NULL: TPM_NOSPACE. Takes nothing; key stays the caller's.
+ */
 struct key_slot *key_insert(struct tpm *tpm, const struct tpm_key_obj *key, bool parent_pcr_status);
 /* As key_insert under a wanted handle (contexts); 0: a fresh one; NULL if it is taken or there is no room. */
 struct key_slot *key_insert_at(struct tpm *tpm, const struct tpm_key_obj *key, bool parent_pcr_status,
@@ -87,8 +88,8 @@ tpm_rc key_check_pcrs(const struct cmd *c, const struct tpm_key_obj *key) VT_USE
 /* ---- Blobs ---- */
 
 /* OAEP with the label "TCPA" under a storage key's public part; *len: capacity in, length out. */
-tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len, uint8_t *out,
-                     size_t *out_len) VT_USE_RESULT;
+tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
+                     uint8_t *out, size_t *out_len) VT_USE_RESULT;
 /* The other way; out holds CR_RSA_MAX; TPM_DECRYPT_ERROR. The caller wipes out. */
 tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8_t out[CR_RSA_MAX],
                        size_t *out_len) VT_USE_RESULT;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NV storage: areas over one flat bounded space. Invariant: the areas' bytes are packed in the order of `areas`, the
- * sum of their sizes is `used`, and used <= profile.nv_bytes.
+ * NV storage: areas over one flat bounded space. Invariant: the areas' bytes are packed in the order of
+ * `areas`, the sum of their sizes is `used`, and used <= profile.nv_bytes.
  */
 #ifndef VTPM_ENGINE_NV_H
 #define VTPM_ENGINE_NV_H

@@ -97,7 +97,8 @@ void pcr_composite_write(struct wr *w, const struct tpm *tpm, const struct tpm_p
     wr_sized_end(w, begin);
 }
 
-void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *select, uint8_t out[TPM_DIGEST_LEN])
+void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *select,
+                        uint8_t out[TPM_DIGEST_LEN])
 {
     uint8_t bytes[2 + TPM_PCR_BYTES + 4 + TPM_NUM_PCR * TPM_DIGEST_LEN];
     struct wr w = wr_to(bytes, sizeof bytes);

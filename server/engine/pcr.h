@@ -13,7 +13,8 @@ tpm_rc pcr_check_release(const struct cmd *c, const struct tpm_pcr_info_short *i
 
 /* Part 2, 8.2: the TPM_PCR_COMPOSITE of the PCRs now, and its SHA-1 (TPM_COMPOSITE_HASH). */
 void pcr_composite_write(struct wr *w, const struct tpm *tpm, const struct tpm_pcr_selection *select);
-void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *select, uint8_t out[TPM_DIGEST_LEN]);
+void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *select,
+                        uint8_t out[TPM_DIGEST_LEN]);
 
 /* PC Client: one row per PCR. */
 bool pcr_extend_allowed(const struct cmd *c, unsigned pcr);

@@ -2,31 +2,31 @@
 /* The rows of commands.def: handler, decoder and encoder of each ordinal behind one type. */
 #include "server/engine/handlers.h"
 
-#define TPM_CMD(code, name, ...)                                                                                      \
-    static void decode_##name(struct rd *r, void *in)                                                                 \
-    {                                                                                                                 \
-        rd_##name##_in(r, in);                                                                                        \
-    }                                                                                                                 \
-    static void encode_##name(struct wr *w, const void *out)                                                          \
-    {                                                                                                                 \
-        wr_##name##_out(w, out);                                                                                      \
-    }                                                                                                                 \
-    static tpm_rc run_##name(struct cmd *c, const void *in, void *out)                                                \
-    {                                                                                                                 \
-        return cmd_##name(c, in, out);                                                                                \
+#define TPM_CMD(code, name, ...)                                                                             \
+    static void decode_##name(struct rd *r, void *in)                                                        \
+    {                                                                                                        \
+        rd_##name##_in(r, in);                                                                               \
+    }                                                                                                        \
+    static void encode_##name(struct wr *w, const void *out)                                                 \
+    {                                                                                                        \
+        wr_##name##_out(w, out);                                                                             \
+    }                                                                                                        \
+    static tpm_rc run_##name(struct cmd *c, const void *in, void *out)                                       \
+    {                                                                                                        \
+        return cmd_##name(c, in, out);                                                                       \
     }
 #define TPM_CMD_ABSENT(code, name, ...)
 #include "server/engine/commands.def"
 #undef TPM_CMD
 #undef TPM_CMD_ABSENT
 
-#define TPM_CMD(code, name, ...)                                                                                      \
-    {.ordinal = (code),                                                                                               \
-     .in_size = sizeof(struct name##_in),                                                                             \
-     .out_size = sizeof(struct name##_out),                                                                           \
-     .decode = decode_##name,                                                                                         \
-     .encode = encode_##name,                                                                                         \
-     .run = run_##name,                                                                                               \
+#define TPM_CMD(code, name, ...)                                                                             \
+    {.ordinal = (code),                                                                                      \
+     .in_size = sizeof(struct name##_in),                                                                    \
+     .out_size = sizeof(struct name##_out),                                                                  \
+     .decode = decode_##name,                                                                                \
+     .encode = encode_##name,                                                                                \
+     .run = run_##name,                                                                                      \
      __VA_ARGS__},
 #define TPM_CMD_ABSENT(code, name, ...) {.ordinal = (code), __VA_ARGS__},
 static const struct cmd_row rows[] = {

@@ -22,16 +22,16 @@ void tpm_profile_pc_client(struct tpm_profile *profile)
     };
 }
 
-#define PROFILE_LIMITS(X)                                                                                             \
-    X(key_slots, KEY_SLOTS_MAX)                                                                                       \
-    X(owner_evict_slots, KEY_SLOTS_MAX)                                                                               \
-    X(auth_sessions, SESSIONS_MAX)                                                                                    \
-    X(transport_sessions, TRANSPORTS_MAX)                                                                             \
-    X(daa_sessions, DAA_SESSIONS_MAX)                                                                                 \
-    X(counters, COUNTERS_MAX)                                                                                         \
-    X(saved_contexts, SAVED_CONTEXTS_MAX)                                                                             \
-    X(family_rows, FAMILY_ROWS_MAX)                                                                                   \
-    X(delegate_rows, DELEGATE_ROWS_MAX)                                                                               \
+#define PROFILE_LIMITS(X)                                                                                    \
+    X(key_slots, KEY_SLOTS_MAX)                                                                              \
+    X(owner_evict_slots, KEY_SLOTS_MAX)                                                                      \
+    X(auth_sessions, SESSIONS_MAX)                                                                           \
+    X(transport_sessions, TRANSPORTS_MAX)                                                                    \
+    X(daa_sessions, DAA_SESSIONS_MAX)                                                                        \
+    X(counters, COUNTERS_MAX)                                                                                \
+    X(saved_contexts, SAVED_CONTEXTS_MAX)                                                                    \
+    X(family_rows, FAMILY_ROWS_MAX)                                                                          \
+    X(delegate_rows, DELEGATE_ROWS_MAX)                                                                      \
     X(nv_bytes, NV_BYTES_MAX)
 
 bool tpm_profile_valid(const struct tpm_profile *p)
@@ -44,8 +44,8 @@ bool tpm_profile_valid(const struct tpm_profile *p)
 static void profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted)
 {
     tpm_profile_pc_client(profile);
-#define TAKE(field, most)                                                                                             \
-    if (wanted->field)                                                                                                \
+#define TAKE(field, most)                                                                                    \
+    if (wanted->field)                                                                                       \
         profile->field = wanted->field;
     PROFILE_LIMITS(TAKE)
 #undef TAKE
@@ -116,8 +116,8 @@ static void set_flags(struct tpm *tpm)
 static void make_secrets(struct tpm *tpm)
 {
     struct permanent *perm = &tpm->perm;
-    struct vt_auth *const secrets[] = {&perm->tpm_proof, &perm->context_key, &perm->delegate_key, &perm->daa_proof,
-                                       &perm->daa_blob_key};
+    struct vt_auth *const secrets[] = {&perm->tpm_proof, &perm->context_key, &perm->delegate_key,
+                                       &perm->daa_proof, &perm->daa_blob_key};
 
     tpm_random(tpm, perm->instance, sizeof perm->instance);
     for (size_t i = 0; i < VT_COUNT(secrets); i++)
@@ -174,8 +174,8 @@ static void end_generator(struct tpm *tpm)
     vt_wipe(&tpm->drbg, sizeof tpm->drbg);
 }
 
-int tpm_manufacture(struct tpm **out, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED], bool with_ek,
-                    const struct tpm_ops *ops)
+int tpm_manufacture(struct tpm **out, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED],
+                    bool with_ek, const struct tpm_ops *ops)
 {
     static const char personal[] = "vtpm manufacture";
     struct tpm *tpm = VT_NEW(struct tpm);

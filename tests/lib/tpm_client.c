@@ -21,19 +21,19 @@ struct codec {
     size_t out_size;
 };
 
-#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths)                                  \
-    static void encode_##snake(struct wr *w, const void *in)                                                          \
-    {                                                                                                                 \
-        wr_##snake##_in(w, in);                                                                                       \
-    }                                                                                                                 \
-    static void decode_##snake(struct rd *r, void *out)                                                               \
-    {                                                                                                                 \
-        rd_##snake##_out(r, out);                                                                                     \
+#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths)                         \
+    static void encode_##snake(struct wr *w, const void *in)                                                 \
+    {                                                                                                        \
+        wr_##snake##_in(w, in);                                                                              \
+    }                                                                                                        \
+    static void decode_##snake(struct rd *r, void *out)                                                      \
+    {                                                                                                        \
+        rd_##snake##_out(r, out);                                                                            \
     }
 #include "server/wire/ordinals.def"
 #undef ORDINAL
 
-#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths)                                  \
+#define ORDINAL(name, snake, ordinal, handles_in, handles_out, min_auths, max_auths)                         \
     {(ordinal), (handles_in), (handles_out), encode_##snake, decode_##snake, sizeof(struct snake##_out)},
 static const struct codec codecs[] = {
 #include "server/wire/ordinals.def"
@@ -51,7 +51,8 @@ static const struct codec *codec_of(uint32_t ordinal)
 
 /* ---- Life ---- */
 
-static int fixture_generate(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg)
+static int fixture_generate(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e,
+                            struct cr_drbg *drbg)
 {
     struct tc *tc = ctx;
     unsigned count = bits == 2048 ? FIXTURE_KEYS_2048 : bits == 1024 ? FIXTURE_KEYS_1024 : FIXTURE_KEYS_512;
@@ -132,8 +133,8 @@ void tc_check_frozen(struct tc *tc)
     if (tc->no_freeze)
         return;
     before = freeze(tc->tpm);
-    if (tpm_thaw(&thawed, before->permanent, before->permanent_len, before->state, before->volatile_len, &tc->ops,
-                 &why))
+    if (tpm_thaw(&thawed, before->permanent, before->permanent_len, before->state, before->volatile_len,
+                 &tc->ops, &why))
         fail_msg("thaw: %s", why.text);
     after = freeze(thawed);
     assert_int_equal(before->permanent_len, after->permanent_len);
@@ -148,8 +149,8 @@ void tc_check_frozen(struct tc *tc)
 
 /* ---- Commands ---- */
 
-static void param_digest(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_t ordinal, const uint8_t *params,
-                         size_t len)
+static void param_digest(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_t ordinal,
+                         const uint8_t *params, size_t len)
 {
     uint8_t head[8];
     struct wr w = wr_to(head, sizeof head);
@@ -164,7 +165,8 @@ static void auth_hmac(struct vt_auth *out, const struct vt_auth *key, const uint
                       const struct tc_session *s, uint8_t keep)
 {
     cr_hmac_sha1v(out->bytes, key->bytes, sizeof key->bytes,
-                  (struct cr_slice[]){CR_SLICE(digest, TPM_DIGEST_LEN), CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
+                  (struct cr_slice[]){CR_SLICE(digest, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
                                       CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&keep, 1)},
                   4);
 }
@@ -342,7 +344,8 @@ void tc_encrypt_auth(const struct tc_session *s, bool use_odd, bool aes, const s
 
     if (aes) {
         assert_int_equal(
-            cr_aes128_ctr(s->secret.bytes, nonce->bytes, plain->bytes, sizeof plain->bytes, enc->bytes), VT_OK);
+            cr_aes128_ctr(s->secret.bytes, nonce->bytes, plain->bytes, sizeof plain->bytes, enc->bytes),
+            VT_OK);
         return;
     }
     cr_sha1v(pad,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client of one engine, for tests: builds commands from the wire structures, proves them with OIAP and OSAP
- * sessions, checks every response's frame and HMAC. After every command the TPM is frozen, thawed and frozen again:
- * the bytes must be the same, and the test goes on with the thawed one.
+ * sessions, checks every response's frame and HMAC. After every command the TPM is frozen, thawed and frozen
+ * again: the bytes must be the same, and the test goes on with the thawed one.
  *
  *     struct get_random_in in = {.bytes_requested = 16};
  *     struct get_random_out out;
@@ -64,7 +64,7 @@ tpm_rc tc_reboot(struct tc *tc, uint16_t startup_type);
 
 /* One command; in and out are the wire structures of the ordinal (NULL: not wanted, or no fields). */
 tpm_rc tc_call(struct tc *tc, uint32_t ordinal, const void *in, void *out, const struct tc_args *args);
-#define TC(tc, ordinal, in, out, ...)                                                                                 \
+#define TC(tc, ordinal, in, out, ...)                                                                        \
     tc_call((tc), (ordinal), (in), (out), &(struct tc_args){.none = 0, ##__VA_ARGS__})
 /* tc->cmd[0..tc->cmd_len) as it is; the return code. */
 tpm_rc tc_raw(struct tc *tc);
@@ -76,8 +76,8 @@ tpm_rc tc_oiap(struct tc *tc, struct tc_session *s, const struct vt_auth *secret
 tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t entity_value,
                const struct vt_auth *secret);
 /*
- * ADIP: what goes into encAuth. The first secret of a command is hidden under the even nonce; the second one under the
- * odd nonce: call tc_next_odd before, tc_call will then use that nonce.
+ * ADIP: what goes into encAuth. The first secret of a command is hidden under the even nonce; the second one
+ * under the odd nonce: call tc_next_odd before, tc_call will then use that nonce.
  */
 void tc_encrypt_auth(const struct tc_session *s, bool use_odd, bool aes, const struct vt_auth *plain,
                      struct vt_auth *enc);

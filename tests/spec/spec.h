@@ -15,7 +15,7 @@
 
 /* cmocka setups and teardown: *state is a struct tc. */
 int spec_setup(void **state);           /* on, after TPM_Startup(ST_CLEAR), without an owner */
-int spec_setup_owned(void **state);     /* the same with an owner: secrets "owner" and "srk", SRK a storage key */
+int spec_setup_owned(void **state); /* the same with an owner: secrets "owner" and "srk", SRK a storage key */
 int spec_setup_off(void **state);       /* manufactured, before TPM_Init */
 int spec_teardown(void **state);
 

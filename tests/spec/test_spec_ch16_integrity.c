@@ -168,7 +168,8 @@ static void test_hash_sequence__odd_pieces__pcr17(void **state)
     assert_int_equal(tpm_hash_start(tc->tpm), TPM_INVALID_POSTINIT);
 }
 
-static void quote_digest(const struct quote_in *in, const struct quote_out *out, uint8_t digest[TPM_DIGEST_LEN])
+static void quote_digest(const struct quote_in *in, const struct quote_out *out,
+                         uint8_t digest[TPM_DIGEST_LEN])
 {
     uint8_t composite[600], info[48];
     struct wr w = wr_to(composite, sizeof composite), q = wr_to(info, sizeof info);
@@ -185,7 +186,8 @@ static void quote_digest(const struct quote_in *in, const struct quote_out *out,
 /*= p3:16.3#5 p3:16.3#6 p3:16.3#7 */
 static void test_quote__signing_key__signature_of_the_composite(void **state)
 {
-    struct quote_in in = {.external_data = {{1, 2, 3}}, .target_pcr = {.size_of_select = 3, .pcr_select = {0x81}}};
+    struct quote_in in = {.external_data = {{1, 2, 3}},
+                          .target_pcr = {.size_of_select = 3, .pcr_select = {0x81}}};
     struct vt_auth secret = tc_secret("sign");
     uint8_t digest[TPM_DIGEST_LEN];
     struct quote_out out;
@@ -213,7 +215,8 @@ static void test_quote__storage_key__inappropriate_sig(void **state)
     struct tc *tc = *state;
 
     assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}), TPM_INAPPROPRIATE_SIG);
+    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}),
+                     TPM_INAPPROPRIATE_SIG);
     assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {0x01234567}), TPM_INVALID_KEYHANDLE);
 }
 

@@ -95,7 +95,8 @@ static void test_session__command_fails_for_another_reason__session_ends(void **
     struct tc *tc = *state;
 
     assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}), TPM_INAPPROPRIATE_SIG);
+    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}),
+                     TPM_INAPPROPRIATE_SIG);
     assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}),
                      TPM_INVALID_AUTHHANDLE);
     assert_int_equal(tc->tpm->perm.da.failures, 0);
@@ -133,9 +134,11 @@ static void test_osap__owner__proves_owner_and_nothing_else(void **state)
     assert_int_equal(tc->tpm->perm.da.failures, 0);
     /* The SRK under both of its names. */
     assert_int_equal(tc_osap(tc, &s, TPM_ET_SRK, TPM_KH_SRK, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}), TPM_INAPPROPRIATE_SIG);
+    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}),
+                     TPM_INAPPROPRIATE_SIG);
     assert_int_equal(tc_osap(tc, &s, TPM_ET_KEYHANDLE, TPM_KH_SRK, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}), TPM_INAPPROPRIATE_SIG);
+    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}),
+                     TPM_INAPPROPRIATE_SIG);
 }
 
 /*= p3:18.2#5 p3:18.2#6 p3:18.2#11 */
@@ -210,7 +213,8 @@ static void test_terminate_handle__session__gone(void **state)
 
     assert_int_equal(tc_oiap(tc, &s, &owner), TPM_SUCCESS);
     assert_int_equal(TC(tc, TPM_ORD_Terminate_Handle, NULL, NULL, .handles = {s.handle}), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Terminate_Handle, NULL, NULL, .handles = {s.handle}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_Terminate_Handle, NULL, NULL, .handles = {s.handle}),
+                     TPM_INVALID_AUTHHANDLE);
 }
 
 static void test_sessions__reboot__are_gone(void **state)

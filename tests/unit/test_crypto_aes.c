@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/crypto_test.h"
 
-/* McGrew and Viega, "The Galois/Counter Mode of Operation", test cases 13 to 16 (256-bit keys, 96-bit nonces). */
+/* McGrew and Viega, "The Galois/Counter Mode of Operation", test cases 13 to 16 (256-bit keys, 96-bit
+ * nonces). */
 static const struct gcm_case {
     const char *key, *nonce, *ad, *in, *out, *tag;
 } gcm_cases[] = {
-    { "0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000", "", "", "",
-      "530f8afbc74536b9a963b4f1c4cb738b" },
     { "0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000", "",
-      "00000000000000000000000000000000", "cea7403d4d606b6e074ec5d3baf39d18", "d0d1c8a799996bf0265b98b5d48ab919" },
+      "", "", "530f8afbc74536b9a963b4f1c4cb738b" },
+    { "0000000000000000000000000000000000000000000000000000000000000000", "000000000000000000000000", "",
+      "00000000000000000000000000000000", "cea7403d4d606b6e074ec5d3baf39d18",
+      "d0d1c8a799996bf0265b98b5d48ab919" },
     { "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308", "cafebabefacedbaddecaf888", "",
       "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
       "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255",
@@ -64,7 +66,8 @@ static void test_gcm__any_length_in_place__back_ends_agree(void **state)
         memcpy(sealed, data, len);
         assert_int_equal(cr_gcm_seal(&key, nonce, data, len / 2, sealed, len, sealed, tag), 0);
         for (size_t b = 0; b < VT_COUNT(backends); b++) {
-            assert_int_equal(backends[b]->gcm_seal(&key, nonce, data, len / 2, data, len, other, other_tag), 0);
+            assert_int_equal(backends[b]->gcm_seal(&key, nonce, data, len / 2, data, len, other, other_tag),
+                             0);
             assert_memory_equal(sealed, other, len);
             assert_memory_equal(tag, other_tag, sizeof tag);
         }
@@ -92,17 +95,21 @@ static void test_gcm_open__anything_changed__error_and_wiped(void **state)
         for (size_t i = 0; i < parts[p].len; i++) {
             parts[p].ptr[i] ^= 0x10;
             memset(out, 0xee, sizeof out);
-            assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed, tag, out), VT_ECRYPTO);
+            assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed, tag, out),
+                             VT_ECRYPTO);
             assert_memory_equal(out, zeros, sizeof out);
             parts[p].ptr[i] ^= 0x10;
         }
     for (size_t b = 0; b < VT_COUNT(backends); b++) {
         tag[15] ^= 1;
-        assert_int_equal(backends[b]->gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed, tag, out), VT_ECRYPTO);
+        assert_int_equal(backends[b]->gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed, tag, out),
+                         VT_ECRYPTO);
         tag[15] ^= 1;
     }
-    assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed - 1, tag, out), VT_ECRYPTO);
-    assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad - 1, sealed, sizeof sealed, tag, out), VT_ECRYPTO);
+    assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed - 1, tag, out),
+                     VT_ECRYPTO);
+    assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad - 1, sealed, sizeof sealed, tag, out),
+                     VT_ECRYPTO);
     assert_int_equal(cr_gcm_open(&key, nonce, ad, sizeof ad, sealed, sizeof sealed, tag, out), 0);
     assert_memory_equal(out, in, sizeof in);
 }

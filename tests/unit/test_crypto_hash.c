@@ -40,7 +40,8 @@ static void test_sha__slices__digest_of_concatenation(void **state)
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(7 * i);
     for (size_t cut = 0; cut <= sizeof data; cut++) {
-        struct cr_slice slices[] = { CR_SLICE(data, cut), CR_SLICE(NULL, 0), CR_SLICE(data + cut, sizeof data - cut) };
+        struct cr_slice slices[] = { CR_SLICE(data, cut), CR_SLICE(NULL, 0),
+                                     CR_SLICE(data + cut, sizeof data - cut) };
 
         cr_sha1(whole, data, sizeof data);
         cr_sha1v(parts, slices, VT_COUNT(slices));
@@ -83,7 +84,8 @@ static void test_hmac__rfc_cases__macs(void **state)
 static void test_hmac__slices_and_output_over_key__same_mac(void **state)
 {
     uint8_t key[32], whole[32];
-    struct cr_slice slices[] = { CR_SLICE("what do ya ", 11), CR_SLICE("", 0), CR_SLICE("want for nothing?", 17) };
+    struct cr_slice slices[] = { CR_SLICE("what do ya ", 11), CR_SLICE("", 0),
+                                 CR_SLICE("want for nothing?", 17) };
 
     (void)state;
     memset(key, 3, sizeof key);

@@ -10,7 +10,8 @@ static void test_hkdf__rfc_case_3__key_material(void **state)
     (void)state;
     memset(key, 0x0b, sizeof key);
     assert_int_equal(cr_hkdf(out, sizeof out, key, sizeof key, "", 0, ""), 0);
-    assert_hex(out, sizeof out, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+    assert_hex(out, sizeof out,
+               "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
 }
 
 static void test_hkdf__rfc_case_1__key_material(void **state)
@@ -23,7 +24,8 @@ static void test_hkdf__rfc_case_1__key_material(void **state)
         salt[i] = (uint8_t)i;
     assert_int_equal(cr_hkdf(out, sizeof out, key, sizeof key, salt, sizeof salt,
                              "\xf0\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xf8\xf9"), 0);
-    assert_hex(out, sizeof out, "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
+    assert_hex(out, sizeof out,
+               "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
 }
 
 static void test_hkdf__length_bound__usage(void **state)
@@ -69,8 +71,10 @@ static void test_scrypt__rfc_cases__keys(void **state)
     for (size_t i = 0; i < VT_COUNT(cases); i++)
         for (size_t b = 0; b < VT_COUNT(backends); b++) {
             memset(out, 0, sizeof out);
-            assert_int_equal(backends[b]->scrypt(out, sizeof out, cases[i].pass, strlen(cases[i].pass), cases[i].salt,
-                                                 strlen(cases[i].salt), cases[i].log2_n, cases[i].r, cases[i].p), 0);
+            assert_int_equal(backends[b]->scrypt(out, sizeof out, cases[i].pass, strlen(cases[i].pass),
+                                                 cases[i].salt, strlen(cases[i].salt), cases[i].log2_n,
+                                                 cases[i].r, cases[i].p),
+                             0);
             assert_hex(out, sizeof out, cases[i].key);
         }
 }
@@ -85,10 +89,12 @@ static void test_scrypt__other_parameters__back_ends_agree(void **state)
     for (size_t i = 0; i < VT_COUNT(cases); i++) {
         const unsigned *c = cases[i];
 
-        assert_int_equal(cr_scrypt(expected, sizeof expected, "correct horse", 13, "salty", 5, c[0], c[1], c[2]), 0);
+        assert_int_equal(
+            cr_scrypt(expected, sizeof expected, "correct horse", 13, "salty", 5, c[0], c[1], c[2]), 0);
         for (size_t b = 0; b < VT_COUNT(backends); b++) {
             memset(out, 0, sizeof out);
-            assert_int_equal(backends[b]->scrypt(out, sizeof out, "correct horse", 13, "salty", 5, c[0], c[1], c[2]), 0);
+            assert_int_equal(
+                backends[b]->scrypt(out, sizeof out, "correct horse", 13, "salty", 5, c[0], c[1], c[2]), 0);
             assert_memory_equal(out, expected, sizeof out);
         }
     }
@@ -102,7 +108,8 @@ static void test_scrypt__parameters_out_of_bounds__usage(void **state)
 
     (void)state;
     for (size_t i = 0; i < VT_COUNT(cases); i++)
-        assert_int_equal(cr_scrypt(out, sizeof out, "p", 1, "s", 1, cases[i][0], cases[i][1], cases[i][2]), VT_EUSAGE);
+        assert_int_equal(cr_scrypt(out, sizeof out, "p", 1, "s", 1, cases[i][0], cases[i][1], cases[i][2]),
+                         VT_EUSAGE);
     assert_int_equal(cr_scrypt(out, 0, "p", 1, "s", 1, 10, 1, 1), VT_EUSAGE);
 }
 

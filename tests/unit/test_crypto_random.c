@@ -16,8 +16,9 @@ static void test_drbg__same_seed_as_mbedtls__same_stream(void **state)
     for (size_t i = 0; i < sizeof material; i++)
         material[i] = (uint8_t)(3 * i + 1);
     mbedtls_hmac_drbg_init(&oracle);
-    assert_int_equal(mbedtls_hmac_drbg_seed_buf(&oracle, mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), material,
-                                                sizeof material), 0);
+    assert_int_equal(mbedtls_hmac_drbg_seed_buf(&oracle, mbedtls_md_info_from_type(MBEDTLS_MD_SHA256),
+                                                material, sizeof material),
+                     0);
     cr_drbg_init(&drbg, material, material + CR_DRBG_SEED, sizeof material - CR_DRBG_SEED);
     for (size_t i = 0; i < VT_COUNT(lengths); i++) {
         cr_drbg_random(&drbg, ours, lengths[i]);

@@ -301,7 +301,8 @@ static void test_sign__both_schemes__verified(void **state)
         assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_RAW, info, sizeof info, other), 0);
         assert_memory_equal(sig, other, pub->bytes);
         assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_RAW, info, sizeof info, sig, pub->bytes), 0);
-        assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_RAW, digest, sizeof digest, sig, pub->bytes), VT_ECRYPTO);
+        assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_RAW, digest, sizeof digest, sig, pub->bytes),
+                         VT_ECRYPTO);
         cr_rsa_free(rsa);
     }
 }
@@ -334,15 +335,18 @@ static void test_verify__anything_changed__error(void **state)
     assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig), 0);
     for (size_t i = 0; i < pub->bytes; i++) {
         sig[i] ^= 1;
-        assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, pub->bytes), VT_ECRYPTO);
+        assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, pub->bytes),
+                         VT_ECRYPTO);
         sig[i] ^= 1;
     }
     digest[19] ^= 1;
-    assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, pub->bytes), VT_ECRYPTO);
+    assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, pub->bytes),
+                     VT_ECRYPTO);
     digest[19] ^= 1;
     assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, 127), VT_ECRYPTO);
-    assert_int_equal(cr_rsa_verify(&fixture_rsa_key(1024, 1)->pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, 128),
-                     VT_ECRYPTO);
+    assert_int_equal(
+        cr_rsa_verify(&fixture_rsa_key(1024, 1)->pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, 128),
+        VT_ECRYPTO);
     assert_int_equal(cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, 128), 0);
     cr_rsa_free(rsa);
 }

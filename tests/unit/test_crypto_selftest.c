@@ -59,8 +59,10 @@ static bool use_everything(void)
     bool ok;
 
     start_drbg(&drbg, "child");
-    if (cr_gcm_seal(&key, nonce, "a", 1, out, 100, out, tag) || cr_gcm_open(&key, nonce, "a", 1, out, 100, tag, out) ||
-        cr_aes128_ctr(key.bytes, key.bytes, out, 100, out) || cr_os_random(out, 16) || cr_rsa_load(&rsa, fixture))
+    if (cr_gcm_seal(&key, nonce, "a", 1, out, 100, out, tag) ||
+        cr_gcm_open(&key, nonce, "a", 1, out, 100, tag, out) ||
+        cr_aes128_ctr(key.bytes, key.bytes, out, 100, out) || cr_os_random(out, 16) ||
+        cr_rsa_load(&rsa, fixture))
         return false;
     ok = !cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, out, CR_SHA1_LEN, sig) &&
          !cr_rsa_verify(&fixture->pub, CR_SIG_PKCS1_SHA1, out, CR_SHA1_LEN, sig, 256) &&

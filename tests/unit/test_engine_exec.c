@@ -69,7 +69,8 @@ static void test_trailer__does_not_fit__bad_param_size(void **state)
     assert_int_equal(send_header(tc, TPM_TAG_RQU_AUTH1_COMMAND, 54, TPM_ORD_OwnerSetDisable, 54),
                      TPM_BAD_PARAM_SIZE);
     /* The trailer fits, the parameter is missing. */
-    assert_int_equal(send_header(tc, TPM_TAG_RQU_AUTH1_COMMAND, 55, TPM_ORD_OwnerSetDisable, 55), TPM_BAD_PARAM_SIZE);
+    assert_int_equal(send_header(tc, TPM_TAG_RQU_AUTH1_COMMAND, 55, TPM_ORD_OwnerSetDisable, 55),
+                     TPM_BAD_PARAM_SIZE);
     assert_int_equal(send_header(tc, TPM_TAG_RQU_AUTH1_COMMAND, 56, TPM_ORD_OwnerSetDisable, 56),
                      TPM_INVALID_AUTHHANDLE);
 }
@@ -93,7 +94,8 @@ static void test_locality__past_4__bad_locality(void **state)
     assert_int_equal(TC(tc, TPM_ORD_OIAP, NULL, NULL), TPM_BAD_LOCALITY);
 }
 
-/* Every ordinal answers something well-formed to no and to random parameters, and never goes into failure mode. */
+/* Every ordinal answers something well-formed to no and to random parameters, and never goes into failure
+ * mode. */
 static void test_every_ordinal__junk__well_formed_answer(void **state)
 {
     struct cr_drbg drbg;

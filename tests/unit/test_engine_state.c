@@ -60,7 +60,8 @@ static void test_thaw__truncated_anywhere__damaged(void **state)
     size_t permanent_len = b->permanent_len, volatile_len = b->volatile_len;
     struct tpm *tpm;
 
-    for (b->permanent_len = 0; b->permanent_len < permanent_len; b->permanent_len += 1 + b->permanent_len / 64)
+    for (b->permanent_len = 0; b->permanent_len < permanent_len;
+         b->permanent_len += 1 + b->permanent_len / 64)
         assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
     b->permanent_len = permanent_len;
     for (b->volatile_len = 1; b->volatile_len < volatile_len; b->volatile_len += 1 + b->volatile_len / 64)
@@ -291,8 +292,9 @@ static void test_dirty__commands__names_what_changed(void **state)
     assert_int_equal(tc->dirty, TPM_DIRTY_VOLATILE);
     assert_int_equal(tc_oiap(tc, &s, &owner), TPM_SUCCESS);
     assert_int_equal(tc->dirty, TPM_DIRTY_VOLATILE);
-    assert_int_equal(TC(tc, TPM_ORD_OwnerSetDisable, &(struct owner_set_disable_in){false}, NULL, .auth = {&s}),
-                     TPM_SUCCESS);
+    assert_int_equal(
+        TC(tc, TPM_ORD_OwnerSetDisable, &(struct owner_set_disable_in){false}, NULL, .auth = {&s}),
+        TPM_SUCCESS);
     assert_int_equal(tc->dirty, TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE);
     assert_int_equal(TC(tc, TPM_ORD_PhysicalEnable, NULL, NULL), TPM_BAD_PRESENCE);
     assert_int_equal(tc->dirty, 0);
@@ -329,6 +331,22 @@ static void test_manufacture__profile_out_of_range__usage(void **state)
     assert_int_equal(tpm->perm.profile.key_slots, 20);
     assert_false(tpm_is_on(tpm));
     tpm_free(tpm);
+}
+
+static void test_thaw__out_of_memory__said(void **state)
+{
+    static const uint8_t seed[CR_DRBG_SEED];
+    struct bytes *b = freeze(((struct tc *)*state)->tpm);
+    struct tpm_profile profile = {0};
+    struct tpm *tpm;
+
+    (void)vt_alloc_fail_after(0);
+    assert_int_equal(thaw(b, &tpm), VT_ENOMEM);
+    (void)vt_alloc_fail_after(0);
+    assert_int_equal(tpm_manufacture(&tpm, &profile, seed, false, NULL), VT_ENOMEM);
+    (void)vt_alloc_fail_after(-1);
+    assert_null(tpm);
+    vt_free(b);
 }
 
 /* The largest state there can be fits into the sizes that callers reserve. */
@@ -382,6 +400,7 @@ int main(void)
         OWNED(test_dirty__commands__names_what_changed),
         T(test_freeze__buffer_too_small__too_big),
         cmocka_unit_test(test_manufacture__profile_out_of_range__usage),
+        T(test_thaw__out_of_memory__said),
         OWNED(test_freeze__largest_state__fits),
     };
 

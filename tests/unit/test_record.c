@@ -208,6 +208,7 @@ static void test_record_encode__nonsense_or_too_big__is_refused(void **state)
     assert_null(bytes);
 }
 
+#ifdef VTPM_TEST_HOOKS
 static void test_record__allocation_fails__nothing_leaks(void **state)
 {
     AUTO_RECORD in = full();
@@ -230,6 +231,7 @@ static void test_record__allocation_fails__nothing_leaks(void **state)
         vt_free(bytes);
     }
 }
+#endif
 
 /* ---- Who repeats what ---- */
 
@@ -385,7 +387,9 @@ int main(void)
         cmocka_unit_test(test_record__contradictions__are_damaged),
         cmocka_unit_test(test_record__runtime_record__carries_no_permanent),
         cmocka_unit_test(test_record_encode__nonsense_or_too_big__is_refused),
+#ifdef VTPM_TEST_HOOKS
         cmocka_unit_test(test_record__allocation_fails__nothing_leaks),
+#endif
         cmocka_unit_test(test_record_judge__row_by_row),
         cmocka_unit_test(test_record_judge__after_manufacture__n_1_runs_and_0_does_not),
         cmocka_unit_test(test_record_command__closes_the_window),

@@ -2,7 +2,8 @@
 /* TPM 1.2 Part 3, chapter 4: admin testing. */
 #include "server/engine/handlers.h"
 
-/* Part 1, 9.1: known answers of every primitive; a failure ends all but TPM_GetTestResult until the next TPM_Init. */
+/* Part 1, 9.1: known answers of every primitive; a failure ends all but TPM_GetTestResult until the next
+ * TPM_Init. */
 static tpm_rc self_test(struct cmd *c)
 {
     struct vt_why why = {{0}};
@@ -33,7 +34,8 @@ tpm_rc cmd_continue_self_test(struct cmd *c, const struct continue_self_test_in 
 }
 
 /* TPM 1.2 Part 3, 4.3 TPM_GetTestResult. The manufacturer's data: one byte, 1 in failure mode. */
-tpm_rc cmd_get_test_result(struct cmd *c, const struct get_test_result_in *in, struct get_test_result_out *out)
+tpm_rc cmd_get_test_result(struct cmd *c, const struct get_test_result_in *in,
+                           struct get_test_result_out *out)
 {
     uint8_t failed = c->tpm->stany.failed;
 

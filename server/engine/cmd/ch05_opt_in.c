@@ -4,7 +4,8 @@
 #include "server/engine/handlers.h"
 
 /* TPM 1.2 Part 3, 5.1 TPM_SetOwnerInstall */
-tpm_rc cmd_set_owner_install(struct cmd *c, const struct set_owner_install_in *in, struct set_owner_install_out *out)
+tpm_rc cmd_set_owner_install(struct cmd *c, const struct set_owner_install_in *in,
+                             struct set_owner_install_out *out)
 {
     (void)out;
     /* 1. With an owner there is nothing to do. */
@@ -18,7 +19,8 @@ tpm_rc cmd_set_owner_install(struct cmd *c, const struct set_owner_install_in *i
 }
 
 /* TPM 1.2 Part 3, 5.2 TPM_OwnerSetDisable */
-tpm_rc cmd_owner_set_disable(struct cmd *c, const struct owner_set_disable_in *in, struct owner_set_disable_out *out)
+tpm_rc cmd_owner_set_disable(struct cmd *c, const struct owner_set_disable_in *in,
+                             struct owner_set_disable_out *out)
 {
     (void)out;
     c->tpm->perm.flags.disable = in->disable_state;
@@ -26,7 +28,8 @@ tpm_rc cmd_owner_set_disable(struct cmd *c, const struct owner_set_disable_in *i
 }
 
 /* TPM 1.2 Part 3, 5.3 TPM_PhysicalEnable */
-tpm_rc cmd_physical_enable(struct cmd *c, const struct physical_enable_in *in, struct physical_enable_out *out)
+tpm_rc cmd_physical_enable(struct cmd *c, const struct physical_enable_in *in,
+                           struct physical_enable_out *out)
 {
     (void)in;
     (void)out;
@@ -37,7 +40,8 @@ tpm_rc cmd_physical_enable(struct cmd *c, const struct physical_enable_in *in, s
 }
 
 /* TPM 1.2 Part 3, 5.4 TPM_PhysicalDisable */
-tpm_rc cmd_physical_disable(struct cmd *c, const struct physical_disable_in *in, struct physical_disable_out *out)
+tpm_rc cmd_physical_disable(struct cmd *c, const struct physical_disable_in *in,
+                            struct physical_disable_out *out)
 {
     (void)in;
     (void)out;
@@ -85,7 +89,8 @@ tpm_rc cmd_set_temp_deactivated(struct cmd *c, const struct set_temp_deactivated
 }
 
 /* TPM 1.2 Part 3, 5.7 TPM_SetOperatorAuth */
-tpm_rc cmd_set_operator_auth(struct cmd *c, const struct set_operator_auth_in *in, struct set_operator_auth_out *out)
+tpm_rc cmd_set_operator_auth(struct cmd *c, const struct set_operator_auth_in *in,
+                             struct set_operator_auth_out *out)
 {
     (void)out;
     if (!cmd_physical_presence(c))

@@ -2,10 +2,11 @@
 /* TPM 1.2 Part 3, chapter 6, the platform's own two ordinals: physical presence, the establishment bit. */
 #include "server/engine/handlers.h"
 
-#define LIFETIME                                                                                                      \
-    (TPM_PHYSICAL_PRESENCE_LIFETIME_LOCK | TPM_PHYSICAL_PRESENCE_HW_ENABLE | TPM_PHYSICAL_PRESENCE_CMD_ENABLE |       \
-     TPM_PHYSICAL_PRESENCE_HW_DISABLE | TPM_PHYSICAL_PRESENCE_CMD_DISABLE)
-#define ASSERTION                                                                                                     \
+#define LIFETIME                                                                                             \
+    (TPM_PHYSICAL_PRESENCE_LIFETIME_LOCK | TPM_PHYSICAL_PRESENCE_HW_ENABLE |                                 \
+     TPM_PHYSICAL_PRESENCE_CMD_ENABLE | TPM_PHYSICAL_PRESENCE_HW_DISABLE |                                   \
+     TPM_PHYSICAL_PRESENCE_CMD_DISABLE)
+#define ASSERTION                                                                                            \
     (TPM_PHYSICAL_PRESENCE_LOCK | TPM_PHYSICAL_PRESENCE_PRESENT | TPM_PHYSICAL_PRESENCE_NOTPRESENT)
 
 static bool both(uint32_t value, uint32_t one, uint32_t other)

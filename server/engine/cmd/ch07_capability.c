@@ -12,8 +12,8 @@
 /* Part 2, 21.1: contexts count up to 2^32 - 1 apart. */
 #define CONTEXT_DISTANCE 0xFFFFFFFFu
 /*
- * Part 2, 4.6 TPM_STARTUP_EFFECTS: TPM_Startup(ST_STATE) ends contexts, transports, hashes, authorisation and DAA
- * sessions; (ST_CLEAR) zeroes auditDigest. Keys stay.
+ * Part 2, 4.6 TPM_STARTUP_EFFECTS: TPM_Startup(ST_STATE) ends contexts, transports, hashes, authorisation and
+ * DAA sessions; (ST_CLEAR) zeroes auditDigest. Keys stay.
  */
 #define STARTUP_EFFECTS 0x0000014Fu
 

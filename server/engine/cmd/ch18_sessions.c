@@ -139,7 +139,8 @@ tpm_rc cmd_flush_specific(struct cmd *c, const struct flush_specific_in *in, str
 }
 
 /* TPM 1.2 Part 3, 28.2 TPM_Terminate_Handle */
-tpm_rc cmd_terminate_handle(struct cmd *c, const struct terminate_handle_in *in, struct terminate_handle_out *out)
+tpm_rc cmd_terminate_handle(struct cmd *c, const struct terminate_handle_in *in,
+                            struct terminate_handle_out *out)
 {
     (void)in;
     (void)out;

@@ -124,8 +124,8 @@ void fz_table(struct fz *f, struct tpm *tpm, const struct fz_table *table)
 
 #define TAG_LEN 4
 
-int fz_freeze(const char magic[5], const struct fz_section *sections, size_t count, struct tpm *tpm, uint8_t *out,
-              size_t *len)
+int fz_freeze(const char magic[5], const struct fz_section *sections, size_t count, struct tpm *tpm,
+              uint8_t *out, size_t *len)
 {
     struct fz f = {.w = wr_to(out, *len)};
 
@@ -170,7 +170,8 @@ int fz_thaw(const char magic[5], const struct fz_section *sections, size_t count
     if (!head || r.bad || memcmp(head, magic, TAG_LEN) != 0)
         return vt_fail(why, VT_EDAMAGED, "TPM state: does not begin with %s", magic);
     if (!version || version > FZ_VERSION)
-        return vt_fail(why, VT_EDAMAGED, "TPM state: version %u, this build knows up to %u", version, FZ_VERSION);
+        return vt_fail(why, VT_EDAMAGED, "TPM state: version %u, this build knows up to %u", version,
+                       FZ_VERSION);
     for (size_t i = 0; i < count; i++) {
         int err = sections[i].since > version ? VT_OK : thaw_section(&sections[i], tpm, &r, why);
 

@@ -126,7 +126,8 @@ static void walk_delegate(struct fz *f, struct tpm *tpm, uint32_t at)
 static void walk_delegations(struct fz *f, struct tpm *tpm)
 {
     struct fz_table families = {FAMILY_ROWS_MAX, tpm->perm.profile.family_rows, family_used, walk_family};
-    struct fz_table delegates = {DELEGATE_ROWS_MAX, tpm->perm.profile.delegate_rows, delegate_used, walk_delegate};
+    struct fz_table delegates = {DELEGATE_ROWS_MAX, tpm->perm.profile.delegate_rows, delegate_used,
+                                 walk_delegate};
 
     fz_u32(f, &tpm->perm.last_family_id);
     fz_table(f, tpm, &families);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Volatile state, frozen: what a TPM that is on has besides its permanent state; and what TPM_SaveState keeps of it. */
+/* Volatile state, frozen: what a TPM that is on has besides its permanent state; and what TPM_SaveState keeps
+ * of it. */
 #include "server/base/alloc.h"
 #include "server/engine/freeze.h"
 

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the relay: relay.c has life, transport and time, relay_talk.c the conversation and the numbers. */
+#ifndef VTPM_PROTO_RELAY_STATE_H
+#define VTPM_PROTO_RELAY_STATE_H
+
+#include "proto/relay.h"
+
+#define TPM_FAIL  0x009
+#define TPM_RETRY 0x800
+
+enum state {
+    DOWN,       /* until retry_at */
+    CONNECTING, /* the shim was told to connect */
+    GREETING,   /* TLS, Hello, Attach, PowerOn */
+    READY
+};
+
+struct command {
+    uint8_t *bytes; /* NULL: there is none */
+    size_t len;
+    uint32_t locality;
+    uint64_t n;     /* 0: not yet numbered, so never sent */
+    uint64_t since_ms;
+};
+
+/* The last command the server has on record, as it said at Attached. */
+struct position {
+    uint8_t stream[MESSAGE_STREAM];
+    uint64_t n;
+};
+
+struct relay {
+    struct relay_config config;
+    char identity[TLS_IDENTITY_MAX + 1];
+    struct vt_key key;
+
+    enum state state;
+    struct channel *ch;
+    bool close_wanted;
+    bool ended;
+    int ended_err;
+    int last_err;           /* why the connection is being closed; VT_OK: it just went away */
+    unsigned failures;      /* since READY */
+    uint64_t retry_at;
+    uint64_t attach_by;
+    bool was_ready;         /* on this connection */
+    uint64_t away_since;    /* when the last connection that was ready went away */
+    uint64_t resend_at;     /* UINT64_MAX: nothing to resend on this connection */
+    char said[sizeof(((struct vt_why *)0)->text)]; /* the last complaint: each is logged once */
+
+    uint8_t stream[MESSAGE_STREAM];
+    uint64_t last_n;        /* the last number whose outcome is known */
+    struct position seen;   /* at this Attached */
+    struct position before; /* when the number under way was given */
+    struct command command;
+    struct command doubt;   /* given up while its outcome was unknown; its number is not free yet */
+
+    bool has_response;
+    const uint8_t *response;
+    size_t response_len;
+    Vtpm__Message *response_msg;
+    uint8_t own_response[10];
+};
+
+/* ---- relay.c ---- */
+
+void relay_command_drop(struct command *command);
+/* Logs what is wrong, once until it changes or passes. */
+void relay_complain(struct relay *relay, const struct vt_why *why, const char *todo);
+/* The connection is of no more use. */
+void relay_give_up(struct relay *relay, int err, const struct vt_why *why);
+/* The same, with a text made of what failed and err. */
+void relay_fail(struct relay *relay, int err, const char *what);
+/* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */
+void relay_answer_code(struct relay *relay, uint32_t code);
+
+/* ---- relay_talk.c ---- */
+
+/* Handles all that has come from the server. */
+void relay_pump(struct relay *relay, uint64_t now_ms);
+/* Sends the command under way, again or for the first time; it gets its number here. When READY. */
+void relay_send_execute(struct relay *relay);
+void relay_send_detach(struct relay *relay, bool off);
+
+#endif
