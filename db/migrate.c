@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "db_schema_sql.h"
+#include "db/schema_sql.h"
 
 /*
  * A step runs inside one transaction, before the keys are known: it must leave the values of all columns that

@@ -131,7 +131,8 @@ static void schedule(struct relay *relay, uint64_t now_ms)
 {
     uint32_t delay = BACKOFF_MOST_MS;
 
-    if (relay_advice(relay->last_err)->reconnect != RELAY_SOON) {
+    relay->slowly = relay_advice(relay->last_err)->reconnect != RELAY_SOON;
+    if (relay->slowly) {
         relay->retry_at = now_ms + SLOW_MS + random_below(relay, SLOW_MS / 4);
         return;
     }
@@ -188,6 +189,9 @@ int relay_submit(struct relay *relay, uint64_t now_ms, uint32_t locality, const 
     }
     if (relay->state == READY)
         relay_send_execute(relay);
+    /* Somebody waits now: no reason to sleep on. */
+    else if (relay->state == DOWN && !relay->slowly)
+        relay->retry_at = now_ms;
     return VT_OK;
 }
 

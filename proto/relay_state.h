@@ -41,6 +41,7 @@ struct relay {
     int ended_err;
     int last_err;           /* why the connection is being closed; VT_OK: it just went away */
     unsigned failures;      /* since READY */
+    bool slowly;            /* somebody has to act before it makes sense to connect again */
     uint64_t retry_at;
     uint64_t attach_by;
     bool was_ready;         /* on this connection */

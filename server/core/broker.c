@@ -124,9 +124,9 @@ static int open_store(struct broker *broker, const struct broker_config *config,
     return err;
 }
 
-static bool can_make(const char *path)
+static bool can_make(const char *path, mode_t mode)
 {
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
+    return mkdir(path, mode) == 0 || errno == EEXIST;
 }
 
 /* CONTRACT: $RUNTIME_DIRECTORY, else /run/vtpm-server/<store uuid> if writable, else DIR/run. */
@@ -143,7 +143,7 @@ static int choose_runtime(struct broker *broker, const struct broker_config *con
         snprintf(path, sizeof path, "%s/%s", from_systemd, uuid);
     } else {
         snprintf(path, sizeof path, "/run/vtpm-server/%s", uuid);
-        if (!can_make("/run/vtpm-server") || !can_make(path) || runtime_open(&probe, path, NULL))
+        if (!can_make("/run/vtpm-server", 0755) || !can_make(path, 0700) || runtime_open(&probe, path, NULL))
             snprintf(path, sizeof path, "%s/run", config->data_dir);
         else
             runtime_close(probe);

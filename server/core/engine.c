@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An engine's socket. The end of an engine has two parts, its socket's end of file and the zygote's EXITED, in any
- * order; on_gone waits for both, so that a last reply is read and the reason is known.
+ * An engine's socket. The end of an engine has two parts, its socket's end of file and the zygote's EXITED,
+ * in any order; on_gone waits for both, so that a last reply is read and the reason is known.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop.h on libuv. A handle's memory lives until its close callback: the caller's free only begins its end. */
+/*
+ * loop.h on libuv. A handle's memory lives until its close callback: the caller's free only begins its end.
+ */
 #include "server/core/loop.h"
 
 #include <time.h>
@@ -11,7 +13,10 @@ struct loop {
     uv_loop_t *uv;
 };
 
-/* The structures begin with their handle, and the handle's `data` is the structure: one close callback for all. */
+/*
+ * The structures begin with their handle, and the handle's `data` is the structure: one close callback for
+ * all.
+ */
 struct loop_timer {
     uv_timer_t handle;
     void (*fn)(void *arg);

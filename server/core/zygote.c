@@ -92,7 +92,10 @@ static int start(struct zygote *z, struct vt_why *why)
     return VT_OK;
 }
 
-/* Ends what there is of the process. It is our child and not reaped yet, so the pid is its own. Returns the status. */
+/*
+ * Ends what there is of the process. It is our child and not reaped yet, so the pid is its own. Returns the
+ * status.
+ */
 static int stop(struct zygote *z)
 {
     int status = 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What zygote.c (the process, its control socket) and engine.c (the instance sockets) share. Not for others. */
+/*
+ * What zygote.c (the process, its control socket) and engine.c (the instance sockets) share. Not for
+ * others.
+ */
 #ifndef VTPM_CORE_ZYGOTE_PRIV_H
 #define VTPM_CORE_ZYGOTE_PRIV_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One command under execution, and the row of its ordinal: what a handler sees besides its input and output. */
+/* One command under execution, and the row of its ordinal: what a handler sees besides input and output. */
 #ifndef VTPM_ENGINE_CMD_H
 #define VTPM_ENGINE_CMD_H
 
@@ -19,7 +19,7 @@ enum auth_proof {
     PROOF_NONE = 0,
     PROOF_KEY0,      /* usageAuth of c->keys[0] */
     PROOF_KEY1,      /* usageAuth of c->keys[1] */
-    PROOF_KEY0_READ, /* the same; TPM_NO_READ_PUBKEY_AUTH, too, needs no session: only the public part is read */
+    PROOF_KEY0_READ, /* the same; TPM_NO_READ_PUBKEY_AUTH, too, needs no session: it reads the public part */
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,

@@ -78,6 +78,10 @@ void key_pub_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
  * TPM_INVALID_KEYUSAGE, ... pub_digest is set if there is a modulus.
  */
 tpm_rc key_from_wire(struct tpm_key_obj *key, const struct tpm_key *in) VT_USE_RESULT;
+/* A key that is being made: pcr_info gets digestAtCreation, localityAtCreation (Part 3, 10.4 action 15). */
+void key_stamp_pcrs(const struct cmd *c, struct tpm_key_obj *key);
+/* Does the key's release depend on PCRs? Then keys below it say so (parentPCRStatus). */
+bool key_uses_pcrs(const struct tpm_key_obj *key);
 
 /*
  * May this command use this key now (its PCR binding, Part 3, rules for authDataUsage and digestAtRelease)?
@@ -87,7 +91,10 @@ tpm_rc key_check_pcrs(const struct cmd *c, const struct tpm_key_obj *key) VT_USE
 
 /* ---- Blobs ---- */
 
-/* OAEP with the label "TCPA" under a storage key's public part; *len: capacity in, length out. */
+/*
+ * OAEP with the label "TCPA" under a storage key's public part; *out_len: capacity in, length out.
+ * TPM_BAD_DATASIZE.
+ */
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
                      uint8_t *out, size_t *out_len) VT_USE_RESULT;
 /* The other way; out holds CR_RSA_MAX; TPM_DECRYPT_ERROR. The caller wipes out. */
@@ -96,9 +103,16 @@ tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8
 /* Part 2, 10.6: a TPM_STORE_ASYMKEY of key, wrapped by parent; out holds CR_RSA_MAX. */
 tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
                 uint8_t out[CR_RSA_MAX], size_t *out_len) VT_USE_RESULT;
-/* Fills key's private part from enc; checks it against the public part. */
+/*
+ * Fills key's private part from enc; checks it against the public part. TPM_DECRYPT_ERROR,
+ * TPM_INVALID_STRUCTURE (no TPM_STORE_ASYMKEY of a loadable key); TPM_BAD_PARAMETER, TPM_AUTHFAIL: it belongs
+ * to another public part.
+ */
 tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc) VT_USE_RESULT;
-/* A new RSA key from the pool or the generator into key->rsa, exponent as key says. */
+/*
+ * A new RSA key from the pool or the generator into key->rsa, exponent as key says; pub_digest is set. The
+ * public part must be complete before (key_from_wire, key_stamp_pcrs). TPM_RESOURCES, TPM_FAIL.
+ */
 tpm_rc key_generate(struct cmd *c, struct tpm_key_obj *key, unsigned bits) VT_USE_RESULT;
 
 #endif

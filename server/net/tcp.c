@@ -67,7 +67,7 @@ int tcp_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
 static int bind_failed(const struct net_addr *addr, int error, struct vt_why *why)
 {
     if (error == EADDRINUSE)
-        return vt_fail(why, VT_EUSAGE,
+        return vt_fail(why, VT_ECONFLICT,
                        "%s: port in use: stop the program that has it (ss -ltnp shows it), or choose "
                        "another port",
                        addr->text);

@@ -41,7 +41,7 @@ static int nobody_answers(const struct net_addr *addr, struct vt_why *why)
     if (error == ECONNREFUSED || error == ENOENT)
         return VT_OK;
     if (!error || error == EAGAIN)
-        return vt_fail(why, VT_EUSAGE,
+        return vt_fail(why, VT_ECONFLICT,
                        "%s: in use: another server answers there; stop it, or choose another path",
                        addr->text);
     return vt_fail(why, VT_EUSAGE, "%s: cannot tell if a server is there: %s", addr->text, strerror(error));

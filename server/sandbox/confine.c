@@ -26,8 +26,8 @@ static int32_t *report;
 
 #ifdef VTPM_WIDE_SECCOMP
 /*
- * Sanitizers map, protect, read /proc and write their findings to descriptor 2: everything is allowed but the ways out
- * of the process.
+ * Sanitizers map, protect, read /proc and write their findings to descriptor 2: everything is allowed but
+ * the ways out of the process.
  */
 #define DEFAULT_ACTION SCMP_ACT_ALLOW
 #define LAST_CLOSED_BELOW 3
@@ -61,8 +61,9 @@ static int add_rules(scmp_filter_ctx ctx)
 #define LAST_CLOSED_BELOW 0
 
 /*
- * All that computing takes. getpid: libcrypto's fork detection. mremap: realloc of a large block. The clocks: fall-backs
- * of the vDSO. rt_sigprocmask and gettid: abort() gets as far as tgkill, by which it is recognised.
+ * All that computing takes. getpid: libcrypto's fork detection. mremap: realloc of a large block. The
+ * clocks: fall-backs of the vDSO. rt_sigprocmask and gettid: abort() gets as far as tgkill, by which it is
+ * recognised.
  */
 static const int allowed[] = {
     SCMP_SYS(read),          SCMP_SYS(write),        SCMP_SYS(munmap),          SCMP_SYS(mremap),

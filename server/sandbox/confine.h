@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the zygote prepares for sandbox_confine (sandbox.h), so that confining a child is a handful of calls. */
+/*
+ * What the zygote prepares for sandbox_confine (sandbox.h), so that confining a child is a handful of
+ * calls.
+ */
 #ifndef VTPM_SANDBOX_CONFINE_H
 #define VTPM_SANDBOX_CONFINE_H
 
@@ -10,7 +13,10 @@
 
 /* Builds the seccomp program. Once, in the zygote; without it sandbox_confine refuses. */
 int sandbox_filter_build(struct vt_why *why) VT_USE_RESULT;
-/* Where a forbidden system call's number + 1 is left before the process ends: memory shared with the zygote. */
+/*
+ * Where a forbidden system call's number + 1 is left before the process ends: memory shared with the
+ * zygote.
+ */
 void sandbox_report_to(int32_t *refused_plus_1);
 
 #endif

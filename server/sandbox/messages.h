@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The payloads of sandbox.h that have more than a few fields, written and read in one place for both sides. What a
- * sandbox sends is hostile: lengths and flags are checked here, the contents of the states mean nothing to the broker.
+ * The payloads of sandbox.h that have more than a few fields, written and read in one place for both sides.
+ * What a sandbox sends is hostile: lengths and flags are checked here, the contents of the states mean
+ * nothing to the broker.
  */
 #ifndef VTPM_SANDBOX_MESSAGES_H
 #define VTPM_SANDBOX_MESSAGES_H

@@ -26,7 +26,7 @@ enum sandbox_control {
     SANDBOX_SPAWN_FAILED = 3,
     SANDBOX_EXITED = 4,
     SANDBOX_READY = 5,      /* zygote, once, after its self-tests: {ok u32, text of backend or of what failed} */
-    SANDBOX_KILL = 6,       /* broker: {id}; the zygote is the parent, so it never hits a process that took over the pid */
+    SANDBOX_KILL = 6,       /* broker: {id}; by the parent, so never a process that took the pid over */
 };
 
 /* Fixed layout on the control socket (same machine, same build). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One instance: a request, its answer, in turn (sandbox.h). Two static buffers do for everything; what they held is
- * wiped after each turn, and large uses go back to the kernel, so that an idle sandbox stays small.
+ * One instance: a request, its answer, in turn (sandbox.h). Two static buffers do for everything; what they
+ * held is wiped after each turn, and large uses go back to the kernel, so that an idle sandbox stays small.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,10 @@
 /* Exit statuses of a sandbox; SANDBOX_EXIT_FORBIDDEN is another. */
 enum { EXIT_CLOSED = 0, EXIT_REFUSED = 1, EXIT_IO = 4 };
 
-/* Where the response begins in SANDBOX_STATE: after dirty, is_on, has_ek, ek_sha256 and the response's length. */
+/*
+ * Where the response begins in SANDBOX_STATE: after dirty, is_on, has_ek, ek_sha256 and the response's
+ * length.
+ */
 #define RESPONSE_AT (HEADER + 3 + CR_SHA256_LEN + 4)
 
 static _Alignas(PAGE) uint8_t in[BUFFER];
@@ -321,7 +324,10 @@ static bool turn(struct serve *s, size_t len, int *status)
     return !err && sent;
 }
 
-/* Reads until a whole frame is there. 0: closed in between two requests; -1: anything else that is no request. */
+/*
+ * Reads until a whole frame is there. 0: closed in between two requests; -1: anything else that is no
+ * request.
+ */
 static ssize_t receive(int fd)
 {
     size_t have = 0, want = HEADER;

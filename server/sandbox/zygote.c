@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The zygote: does once what every sandbox needs (self-tests, which warm libcrypto; the filter) and forks sandboxes when
- * the broker asks. It never sees a guest's byte nor a secret. Single-threaded: fork copies everything that matters.
+ * The zygote: does once what every sandbox needs (self-tests, which warm libcrypto; the filter) and forks
+ * sandboxes when the broker asks. It never sees a guest's byte nor a secret. Single-threaded: fork copies
+ * everything that matters.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -51,7 +52,10 @@ static int send_msg(const struct zygote *z, const struct sandbox_control_msg *ms
 
 /* ---- What every sandbox inherits ---- */
 
-/* The self-tests use every primitive once: what libcrypto sets up at a first use is set up before the first fork. */
+/*
+ * The self-tests use every primitive once: what libcrypto sets up at a first use is set up before the first
+ * fork.
+ */
 static int prepare(struct vt_why *why)
 {
     int err = cr_init();

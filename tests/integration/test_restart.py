@@ -24,7 +24,7 @@ class Guest:
         rc, self.srk = t.take_ownership(OWNER, WELL_KNOWN)
         check(rc == 0, "%s: takes ownership" % name)
         self.ek = t.call("OwnerReadInternalPub", params=struct.pack(">I", 0x40000006), auths=[Auth(t.oiap(), OWNER)])
-        rc, _, self.key = t.create_wrap_key(KH_SRK, WELL_KNOWN, KEY_AUTH, t.key_template(0x10))
+        rc, _, self.key = t.create_wrap_key(KH_SRK, WELL_KNOWN, KEY_AUTH, t.key_template(0x10, sig=2))
         check(rc == 0, "%s: makes a signing key" % name)
         rc, self.handle = t.load_key2(KH_SRK, WELL_KNOWN, self.key)
         check(rc == 0, "%s: loads it" % name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct fake_conn {
@@ -92,8 +93,12 @@ void fake_refuse(struct fake_conn *conn, int err, const char *text)
 
 static void say(struct fake_conn *conn, const Vtpm__Message *msg)
 {
-    if (channel_send(conn->ch, msg))
-        abort();
+    int err = channel_send(conn->ch, msg);
+
+    if (!err)
+        return;
+    fprintf(stderr, "fake server: cannot send %s: %d\n", message_name(msg), err);
+    abort();
 }
 
 static void say_hello(struct fake_conn *conn)

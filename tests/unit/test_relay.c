@@ -334,7 +334,7 @@ static void test_relay__server_away__holds_without_limit(void **state VT_UNUSED)
     world_stop(&w);
 }
 
-static void test_relay__server_away_at_first__reconnects_soon(void **state VT_UNUSED)
+static void test_relay__connection_lost__reconnects_soon(void **state VT_UNUSED)
 {
     struct world w;
     uint64_t start;
@@ -344,9 +344,26 @@ static void test_relay__server_away_at_first__reconnects_soon(void **state VT_UN
     expect_response(&w, 1);
     start = w.now;
     cut(&w);
-    submit(&w, 2);
-    expect_response(&w, 2);
+    while (!relay_attached(w.relay))
+        if (!step(&w))
+            w.now = w.wake;
     assert_in_range(w.now - start, 25, 50);
+    world_stop(&w);
+}
+
+static void test_relay__new_command__is_tried_at_once(void **state VT_UNUSED)
+{
+    struct world w;
+    uint64_t start;
+
+    world_start(&w, 0);
+    w.refuse_connections = true;
+    assert_false(run_until(&w, w.now + 20000));
+    w.refuse_connections = false;
+    start = w.now;
+    submit(&w, 1);
+    expect_response(&w, 1);
+    assert_int_equal(w.now, start);
     world_stop(&w);
 }
 
@@ -704,7 +721,8 @@ int main(void)
         cmocka_unit_test(test_relay__cut_after_every_byte__exactly_once),
         cmocka_unit_test(test_relay__random_disconnects__exactly_once),
         cmocka_unit_test(test_relay__server_away__holds_without_limit),
-        cmocka_unit_test(test_relay__server_away_at_first__reconnects_soon),
+        cmocka_unit_test(test_relay__connection_lost__reconnects_soon),
+        cmocka_unit_test(test_relay__new_command__is_tried_at_once),
         cmocka_unit_test(test_relay__hold_over_before_sent__answers_retry),
         cmocka_unit_test(test_relay__hold_over_in_doubt__same_command_again__once),
         cmocka_unit_test(test_relay__hold_over_in_doubt__other_command__both_fit),

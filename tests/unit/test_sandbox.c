@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Broker, zygote and sandboxes as processes, with a double for the engine: what works when nothing goes wrong. */
+/*
+ * Broker, zygote and sandboxes as processes, with a double for the engine: what works when nothing goes
+ * wrong.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>

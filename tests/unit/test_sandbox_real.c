@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real vtpm-engine behind the real filter: manufacture, power, commands, and a second life from frozen bytes. */
+/*
+ * The real vtpm-engine behind the real filter: manufacture, power, commands, and a second life from frozen
+ * bytes.
+ */
 #include <stdlib.h>
 
 #include "tests/unit/sandbox_fixture.h"
@@ -72,7 +75,10 @@ static void random_after_thaw(struct sb *sb, const struct box *from, uint8_t ent
     box_free(box);
 }
 
-/* DESIGN: a generator inherited by fork gives every child the same numbers; here the broker's entropy decides. */
+/*
+ * DESIGN: a generator inherited by fork gives every child the same numbers; here the broker's entropy
+ * decides.
+ */
 static void test_real__random__depends_on_the_entropy_given(void **state)
 {
     static struct box powered;

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TPM 1.2 Part 3, chapter 9: management. */
+#include "server/engine/auth.h"
+#include "server/engine/handlers.h"
+
+/* TPM 1.2 Part 3, 9.3 TPM_ResetLockValue */
+tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
+                            struct reset_lock_value_out *out)
+{
+    struct tpm *tpm = c->tpm;
+    struct auth_entity owner = auth_entity_owner(tpm);
+    tpm_rc rc;
+
+    (void)in;
+    (void)out;
+    /* 1. One wrong secret of the owner, and it is off for as long as the lock-out lasts. */
+    if (tpm->stclear.disable_reset_lock || (tpm->perm.da.reset_failures && da_locked(tpm)))
+        return TPM_AUTHFAIL;
+    /* 2. */
+    rc = cmd_check_auth(c, 0, &owner);
+    if (rc) {
+        tpm->perm.da.reset_failures = 1;
+        tpm->dirty |= TPM_DIRTY_PERMANENT;
+        return rc;
+    }
+    /* 3. */
+    da_reset(tpm);
+    return TPM_SUCCESS;
+}

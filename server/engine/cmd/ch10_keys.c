@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TPM 1.2 Part 3, chapter 10, keys: made, loaded, read. (ch10_storage.c: sealed data.) */
+#include "server/engine/auth.h"
+#include "server/engine/handlers.h"
+
+/* ---- 10.4 ---- */
+
+/* Actions 3-8. What a key must be like is checked before what may be below the parent: libtpms agrees. */
+static tpm_rc read_key_info(const struct tpm_key_obj *parent, const struct tpm_key *in,
+                            struct tpm_key_obj *key)
+{
+    struct tpm_key info = *in;
+    tpm_rc rc;
+
+    /* Callers may leave anything where the modulus will be. */
+    info.pub_key = (struct tpm_blob){0};
+    rc = key_from_wire(key, &info);
+    if (rc)
+        return rc;
+    if (parent->usage != TPM_KEY_STORAGE)
+        return TPM_INVALID_KEYUSAGE;
+    /* 5. Below a key that can leave the TPM none can be that cannot. */
+    if ((parent->flags & TPM_MIGRATABLE) && !(key->flags & TPM_MIGRATABLE))
+        return TPM_INVALID_KEYUSAGE;
+    /* 6. Made by other commands. */
+    if (key->usage == TPM_KEY_IDENTITY || key->usage == TPM_KEY_AUTHCHANGE ||
+        (key->flags & TPM_MIGRATEAUTHORITY))
+        return TPM_INVALID_KEYUSAGE;
+    return TPM_SUCCESS;
+}
+
+/* Actions 10, 11 and 14: the two secrets under the session; what cannot migrate gets tpmProof for the second.
+ */
+static tpm_rc read_secrets(struct cmd *c, const struct create_wrap_key_in *in, struct tpm_key_obj *key)
+{
+    tpm_rc rc = cmd_decrypt_auth(c, 0, false, &in->data_usage_auth, &key->usage_auth);
+
+    if (!rc)
+        rc = cmd_decrypt_auth(c, 0, true, &in->data_migration_auth, &key->migration_auth);
+    if (!(key->flags & TPM_MIGRATABLE))
+        key->migration_auth = c->tpm->perm.tpm_proof;
+    return rc;
+}
+
+/* What is answered must outlive the handler: in the arena, which is wiped at the end of the command. */
+static tpm_rc write_wrapped(struct cmd *c, const struct tpm_key_obj *key, const struct tpm_blob *enc,
+                            struct tpm_key *out)
+{
+    struct tpm_key_obj *copy = cmd_alloc(c, sizeof *copy);
+
+    if (!copy)
+        return TPM_SIZE;
+    *copy = *key;
+    key_to_wire(out, copy, enc);
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 10.4 TPM_CreateWrapKey */
+tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
+                           struct create_wrap_key_out *out)
+{
+    const struct tpm_key_obj *parent = &c->keys[0]->key;
+    TPM_SECRET_KEY_OBJ key = {0};
+    struct tpm_blob enc;
+    size_t len;
+    uint8_t *bytes;
+    tpm_rc rc;
+
+    /* 1-2. The pipeline proved the parent by an OSAP session. */
+    if ((rc = key_check_pcrs(c, parent)) || (rc = read_key_info(parent, &in->key_info, &key)) ||
+        (rc = read_secrets(c, in, &key)))
+        return rc;
+    /* 13-15. */
+    key_stamp_pcrs(c, &key);
+    rc = key_generate(c, &key, key.rsa.pub.bytes * 8u);
+    if (rc)
+        return rc;
+    /* 16. */
+    bytes = cmd_alloc(c, CR_RSA_MAX);
+    if (!bytes)
+        return TPM_SIZE;
+    rc = key_wrap(c, parent, &key, bytes, &len);
+    if (rc)
+        return rc;
+    enc = (struct tpm_blob){.len = (uint32_t)len, .data = bytes};
+    return write_wrapped(c, &key, &enc, &out->wrapped_key);
+}
+
+/* ---- 10.5 ---- */
+
+/* Action 7, with the private part known. */
+static tpm_rc check_loaded(const struct tpm *tpm, const struct tpm_key_obj *key)
+{
+    bool migratable = (key->flags & TPM_MIGRATABLE) != 0;
+
+    if (key->usage == TPM_KEY_AUTHCHANGE || (key->usage == TPM_KEY_IDENTITY && migratable))
+        return TPM_INVALID_KEYUSAGE;
+    /* d. A key that cannot migrate was made here, by this owner. */
+    if (!migratable &&
+        !vt_ct_equal(key->migration_auth.bytes, tpm->perm.tpm_proof.bytes, sizeof key->migration_auth.bytes))
+        return TPM_INVALID_KEYUSAGE;
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
+tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
+{
+    struct key_slot *parent = c->keys[0], *slot;
+    TPM_SECRET_KEY_OBJ key = {0};
+    tpm_rc rc;
+
+    (void)out;
+    /* 1-2. */
+    rc = key_check_pcrs(c, &parent->key);
+    if (rc)
+        return rc;
+    if (parent->key.usage != TPM_KEY_STORAGE)
+        return TPM_INVALID_KEYUSAGE;
+    /* 3-4, 7.e-h. A key without its modulus is none. */
+    rc = key_from_wire(&key, &in->in_key);
+    if (!rc && !in->in_key.pub_key.len)
+        rc = TPM_BAD_KEY_PROPERTY;
+    /* 5-7. */
+    if (!rc)
+        rc = key_unwrap(parent, &key, &in->in_key.enc_data);
+    if (!rc)
+        rc = check_loaded(c->tpm, &key);
+    if (rc)
+        return rc;
+    /* 9-12. */
+    slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
+    if (!slot)
+        return TPM_NOSPACE;
+    c->out_handle = slot->handle;
+    return TPM_SUCCESS;
+}
+
+/* ---- 10.6 ---- */
+
+/* TPM 1.2 Part 3, 10.6 TPM_GetPubKey */
+tpm_rc cmd_get_pub_key(struct cmd *c, const struct get_pub_key_in *in, struct get_pub_key_out *out)
+{
+    const struct tpm_key_obj *key = &c->keys[0]->key;
+    tpm_rc rc;
+
+    (void)in;
+    /* 1-2 were the pipeline's. 3. The SRK's modulus would name the platform. */
+    if (c->handles[0] == TPM_KH_SRK && !c->tpm->perm.flags.read_srk_pub)
+        return TPM_INVALID_KEYHANDLE;
+    /* 4. */
+    rc = key->flags & TPM_PCRIGNOREDONREAD ? TPM_SUCCESS : key_check_pcrs(c, key);
+    if (rc)
+        return rc;
+    /* 5. */
+    key_to_pubkey(&out->pub_key, key);
+    return TPM_SUCCESS;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TPM 1.2 Part 3, chapter 10, data: sealed and unsealed. (ch10_keys.c: keys.) */
+#include "server/engine/auth.h"
+#include "server/engine/handlers.h"
+#include "server/engine/pcr_binding.h"
+
+#define SEALED_MAX CR_RSA_MAX /* a TPM_SEALED_DATA that can be encrypted is shorter */
+
+/* ---- Both ways ---- */
+
+/* 10.1 actions 3-4, 10.2 actions 2-3: only a storage key that cannot leave the TPM. */
+static tpm_rc check_parent(const struct tpm_key_obj *parent)
+{
+    return parent->usage == TPM_KEY_STORAGE && !(parent->flags & TPM_MIGRATABLE) ? TPM_SUCCESS
+                                                                                 : TPM_INVALID_KEYUSAGE;
+}
+
+/* storedDigest: SHA-1 of the stored data without what is encrypted. */
+static void stored_digest(const struct tpm_stored_data *stored, uint8_t out[TPM_DIGEST_LEN])
+{
+    uint8_t bytes[PCR_BINDING_MAX + 16];
+    struct tpm_stored_data bare = *stored;
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    bare.enc_data = (struct tpm_blob){0};
+    wr_stored_data(&w, &bare);
+    cr_sha1(out, bytes, w.len);
+}
+
+/* ---- 10.1 ---- */
+
+/* Actions 5-11: S1 with its sealInfo in the arena. */
+static tpm_rc begin_stored(struct cmd *c, const struct tpm_blob *area, struct tpm_stored_data *stored)
+{
+    struct pcr_binding binding;
+    uint8_t *info = cmd_alloc(c, PCR_BINDING_MAX);
+
+    if (!info)
+        return TPM_SIZE;
+    *stored = (struct tpm_stored_data){
+        .is_12 = tpm_blob_has_tag(area, TPM_TAG_PCR_INFO_LONG),
+        .ver = {.major = 1, .minor = 1},
+    };
+    if (pcr_binding_read(&binding, stored->is_12, area))
+        return TPM_BADINDEX;
+    pcr_binding_stamp(c, &binding);
+    stored->seal_info = (struct tpm_blob){.len = pcr_binding_write(&binding, info), .data = info};
+    return TPM_SUCCESS;
+}
+
+/* Actions 14-16 and 18-19: S2, encrypted into S1. */
+static tpm_rc encrypt_sealed(struct cmd *c, struct tpm_sealed_data *sealed, struct tpm_stored_data *stored)
+{
+    uint8_t plain[SEALED_MAX];
+    struct wr w = wr_to(plain, sizeof plain);
+    uint8_t *enc = cmd_alloc(c, CR_RSA_MAX);
+    size_t len = CR_RSA_MAX;
+    tpm_rc rc = TPM_SIZE;
+
+    sealed->payload = TPM_PT_SEAL;
+    sealed->tpm_proof = c->tpm->perm.tpm_proof;
+    stored_digest(stored, sealed->stored_digest.bytes);
+    wr_sealed_data(&w, sealed);
+    if (w.bad)
+        rc = TPM_BAD_DATASIZE;
+    else if (enc)
+        rc = key_wrap_blob(c, &c->keys[0]->key, plain, w.len, enc, &len);
+    stored->enc_data = (struct tpm_blob){.len = (uint32_t)len, .data = enc};
+    vt_wipe(plain, sizeof plain);
+    vt_wipe(sealed, sizeof *sealed);
+    return rc;
+}
+
+/* TPM 1.2 Part 3, 10.1 TPM_Seal */
+tpm_rc cmd_seal(struct cmd *c, const struct seal_in *in, struct seal_out *out)
+{
+    const struct tpm_key_obj *parent = &c->keys[0]->key;
+    struct tpm_sealed_data sealed = {.data = in->in_data};
+    tpm_rc rc;
+
+    /* 1. */
+    rc = key_check_pcrs(c, parent);
+    if (rc)
+        return rc;
+    /* 2-4. */
+    if (!in->in_data.len)
+        return TPM_BAD_PARAMETER;
+    /* 12. Any value is a good secret. */
+    if ((rc = check_parent(parent)) || (rc = begin_stored(c, &in->pcr_info, &out->sealed_data)) ||
+        (rc = cmd_decrypt_auth(c, 0, false, &in->enc_auth, &sealed.auth_data)))
+        return rc;
+    return encrypt_sealed(c, &sealed, &out->sealed_data);
+}
+
+/* ---- 10.2 ---- */
+
+/*
+ * Actions 5-6: is it a sealed blob of this TPM and this owner, as it was made? One answer to all that can be
+ * wrong. The data borrows from plain.
+ */
+static tpm_rc open_sealed(struct cmd *c, const struct tpm_stored_data *stored, uint8_t plain[CR_RSA_MAX],
+                          struct tpm_sealed_data *sealed)
+{
+    const struct vt_auth *proof = &c->tpm->perm.tpm_proof;
+    uint8_t digest[TPM_DIGEST_LEN];
+    struct rd r;
+    size_t len;
+    tpm_rc rc = key_unwrap_blob(c->keys[0], &stored->enc_data, plain, &len);
+
+    if (rc == TPM_DECRYPT_ERROR)
+        return TPM_NOTSEALED_BLOB;
+    if (rc)
+        return rc;
+    r = rd_from(plain, len);
+    rd_sealed_data(&r, sealed);
+    stored_digest(stored, digest);
+    /* Nothing that this TPM makes says that its data leaves encrypted (et). */
+    if (rd_result(&r) || sealed->payload != TPM_PT_SEAL || stored->et ||
+        !vt_ct_equal(sealed->tpm_proof.bytes, proof->bytes, sizeof proof->bytes) ||
+        !vt_ct_equal(sealed->stored_digest.bytes, digest, sizeof digest))
+        return TPM_NOTSEALED_BLOB;
+    return TPM_SUCCESS;
+}
+
+/* Action 7. */
+static tpm_rc check_release(const struct cmd *c, const struct tpm_stored_data *stored)
+{
+    struct pcr_binding binding;
+
+    if (pcr_binding_read(&binding, stored->is_12, &stored->seal_info))
+        return TPM_NOTSEALED_BLOB;
+    return pcr_binding_check(c, &binding);
+}
+
+/* Action 8: the last session proves the data's own secret; none can be opened for it but OIAP. */
+static tpm_rc check_data_auth(struct cmd *c, const struct vt_auth *secret)
+{
+    struct auth_entity entity = {.type = TPM_ET_DATA, .secret = secret};
+    unsigned last = c->auth_count - 1;
+
+    if (c->auth[last].session->kind != SESSION_OIAP)
+        return TPM_BAD_MODE;
+    return cmd_check_auth(c, last, &entity);
+}
+
+static tpm_rc unseal(struct cmd *c, const struct tpm_stored_data *stored, uint8_t plain[CR_RSA_MAX],
+                     struct tpm_sealed_data *sealed, struct tpm_blob *secret)
+{
+    tpm_rc rc;
+
+    if ((rc = open_sealed(c, stored, plain, sealed)) || (rc = check_release(c, stored)) ||
+        (rc = check_data_auth(c, &sealed->auth_data)))
+        return rc;
+    /* 10-11. */
+    return cmd_blob(c, secret, sealed->data.data, sealed->data.len) ? TPM_SUCCESS : TPM_SIZE;
+}
+
+/* TPM 1.2 Part 3, 10.2 TPM_Unseal */
+tpm_rc cmd_unseal(struct cmd *c, const struct unseal_in *in, struct unseal_out *out)
+{
+    const struct tpm_key_obj *parent = &c->keys[0]->key;
+    struct tpm_sealed_data sealed = {.payload = 0};
+    uint8_t plain[CR_RSA_MAX] = {0};
+    tpm_rc rc;
+
+    /* 1-3. */
+    if ((rc = key_check_pcrs(c, parent)) || (rc = check_parent(parent)))
+        return rc;
+    /* 4 was found out by the reader. */
+    rc = unseal(c, &in->in_data, plain, &sealed, &out->secret);
+    vt_wipe(plain, sizeof plain);
+    vt_wipe(&sealed, sizeof sealed);
+    return rc;
+}
