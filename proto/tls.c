@@ -354,7 +354,8 @@ int tls_write(struct tls *tls, const void *bytes, size_t len)
     uint8_t *room;
     int err, n;
 
-    if (!tls_is_open(tls) || tls->is_closed)
+    /* A peer that has closed its side may still be answered what it asked before. */
+    if (!tls->is_open || tls->is_closed || (tls->failed && tls->failed != VT_ECLOSED))
         return VT_EPROTO;
     if (len > OUTPUT_MAX)
         return VT_ETOOBIG;

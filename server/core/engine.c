@@ -138,7 +138,8 @@ static void describe(struct engine *e, const struct sandbox_control_msg *msg)
     else if (msg->syscall >= 0)
         set_why(e, "stopped at the forbidden system call %d (pid %d)", (int)msg->syscall, pid);
     else if (WIFSIGNALED(msg->status))
-        set_why(e, "killed by signal %d, %s (pid %d)", WTERMSIG(msg->status), strsignal(WTERMSIG(msg->status)), pid);
+        set_why(e, "killed by signal %d, %s (pid %d)", WTERMSIG(msg->status),
+                strsignal(WTERMSIG(msg->status)), pid);
     else
         set_why(e, "exit status %d (pid %d)", WEXITSTATUS(msg->status), pid);
 }

@@ -141,7 +141,8 @@ static void on_poll(uv_poll_t *handle, int status, int uv_events)
         watch->fn(watch->arg, events);
 }
 
-int loop_fd_new(struct loop *loop, struct loop_fd **watch, int fd, void (*fn)(void *arg, int events), void *arg)
+int loop_fd_new(struct loop *loop, struct loop_fd **watch, int fd, void (*fn)(void *arg, int events),
+                void *arg)
 {
     struct loop_fd *w = VT_NEW(struct loop_fd);
     int rc;

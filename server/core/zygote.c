@@ -44,7 +44,8 @@ static int set_attributes(posix_spawnattr_t *attr)
     sigfillset(&all);
     if (posix_spawnattr_setsigmask(attr, &none) || posix_spawnattr_setsigdefault(attr, &all))
         return -1;
-    return posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    return posix_spawnattr_setflags(attr,
+                                    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 }
 
 static int execute(const char *path, int control, pid_t *pid)
@@ -59,7 +60,8 @@ static int execute(const char *path, int control, pid_t *pid)
         return rc;
     if (!posix_spawnattr_init(&attr)) {
         if (!posix_spawn_file_actions_adddup2(&actions, control, SANDBOX_CONTROL_FD) &&
-            !posix_spawn_file_actions_addclosefrom_np(&actions, SANDBOX_CONTROL_FD + 1) && !set_attributes(&attr))
+            !posix_spawn_file_actions_addclosefrom_np(&actions, SANDBOX_CONTROL_FD + 1) &&
+            !set_attributes(&attr))
             rc = posix_spawn(pid, path, &actions, &attr, argv, environment());
         posix_spawnattr_destroy(&attr);
     }
@@ -298,7 +300,8 @@ static void on_control(void *arg, int events)
 
 /* ---- Life ---- */
 
-int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config, struct vt_why *why)
+int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config,
+                 struct vt_why *why)
 {
     struct zygote *z = VT_NEW(struct zygote);
     int err;

@@ -35,7 +35,8 @@ struct zygote_config {
  * Executes vtpm-engine --zygote; on_ready follows. VT_EIO with the path if it cannot be executed. Returns
  * owned.
  */
-int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config, struct vt_why *why) VT_USE_RESULT;
+int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config,
+                 struct vt_why *why) VT_USE_RESULT;
 /* Ends the process. All engines must be freed before; not from a callback of this header. May be NULL. */
 void zygote_free(struct zygote *zygote);
 bool zygote_is_ready(const struct zygote *zygote);
@@ -61,14 +62,16 @@ struct engine_ops {
  * Asks for a sandbox; requests may be made at once. Borrows ops and arg until engine_free. Waits for a
  * zygote that is being (re)started. VT_ENOMEM, VT_EIO (out of descriptors). Returns owned.
  */
-int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg, struct engine **engine) VT_USE_RESULT;
+int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg,
+                 struct engine **engine) VT_USE_RESULT;
 
 /*
  * One request (enum sandbox_request) whose payload is the parts one after another; borrows and copies what
  * does not fit into the socket now, wiping that copy. VT_ETOOBIG, VT_ENOMEM; VT_ECONFLICT: one is under
  * way; VT_ECLOSED: it is gone or about to be (on_gone follows, if it did not come yet).
  */
-int engine_request(struct engine *engine, uint8_t type, const struct cr_slice *parts, size_t count) VT_USE_RESULT;
+int engine_request(struct engine *engine, uint8_t type, const struct cr_slice *parts, size_t count)
+    VT_USE_RESULT;
 bool engine_is_busy(const struct engine *engine);
 /* 0: not known yet, or gone. */
 pid_t engine_pid(const struct engine *engine);

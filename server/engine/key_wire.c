@@ -96,7 +96,7 @@ static tpm_rc take_parms(struct tpm_key_obj *key, const struct tpm_key *in)
 
 static tpm_rc take_modulus(struct tpm_key_obj *key, const struct tpm_blob *in)
 {
-    if (in->len != key->rsa.pub.bytes || !(in->data[0] & 0x80) || !(in->data[in->len - 1] & 1))
+    if (in->len != key->rsa.pub.bytes)
         return TPM_BAD_KEY_PROPERTY;
     memcpy(key->rsa.pub.n, in->data, in->len);
     key_pub_digest(key, key->pub_digest);

@@ -67,7 +67,8 @@ static inline bool sandbox_rd_state(struct sandbox_state *state, const void *pay
     sandbox_rd_blob(&r, &state->permanent, TPM_FROZEN_PERMANENT_MAX);
     state->is_on = is_on != 0;
     state->has_ek = has_ek != 0;
-    return rd_done(&r) && state->dirty <= (TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE) && is_on <= 1 && has_ek <= 1;
+    return rd_done(&r) && state->dirty <= (TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE) && is_on <= 1 &&
+           has_ek <= 1;
 }
 
 /* SANDBOX_PLATFORM's act: the field numbers of vtpm.Platform. */

@@ -72,7 +72,9 @@ int sandbox_misbehave(int fd, uint8_t what)
     case DEED_FORK:
         return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) < 0 ? VT_EIO : VT_EFAIL;
     case DEED_MAP_CODE:
-        return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ? VT_EFAIL : VT_EIO;
+        return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+                   ? VT_EIO
+                   : VT_EFAIL;
     case DEED_ALLOCATE:
         return allocate();
     case DEED_SPIN:

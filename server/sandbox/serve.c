@@ -77,7 +77,8 @@ static int do_thaw(struct serve *s, struct rd *r, struct vt_why *why)
     err = expect_end(r, why);
     if (err)
         return err;
-    err = tpm_thaw(&s->tpm, permanent.data, permanent.len, volatile_state.data, volatile_state.len, &ops, why);
+    err = tpm_thaw(&s->tpm, permanent.data, permanent.len, volatile_state.data, volatile_state.len, &ops,
+                   why);
     if (err)
         return vt_fail(why, err, "thaw: %s", vt_err_text(err));
     tpm_stir(s->tpm, entropy, 32);

@@ -249,7 +249,8 @@ static int receive(struct zygote *z)
     struct sandbox_control_msg msg;
     struct iovec iov = {&msg, sizeof msg};
     struct msghdr hdr = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+        .msg_controllen = sizeof control.bytes};
     ssize_t n = recvmsg(z->control, &hdr, MSG_CMSG_CLOEXEC);
     int fd, err = VT_OK;
 

@@ -99,6 +99,7 @@ def deleted(rig, uuid):
     check(rig.ctl("instance", "show", "two", ok=False).returncode == 3, "a deleted instance is not found: exit 3")
     r = rig.ctl("instance", "create", "three", "--uuid", uuid, ok=False)
     check(r.returncode == 5, "its uuid is not used again: exit 5")
+    os.remove(rig.path("two.cred"))
     check(rig.create("two") != uuid, "its name may be")
 
 

@@ -40,7 +40,7 @@ def init_errors(rig):
     check(open(rig.data + "/vtpm.db", "rb").read() == before, "an existing store is untouched")
     says([exe, "init", "--data-dir", rig.path("new"), "--allow-root"], 2, "--keyslot")
     says([exe, "init", "--data-dir", rig.path("a/b/c"), "--keyslot", "keyfile:" + rig.keyfile, "--allow-root"],
-         1, "a/b")
+         3, "a/b", "mkdir")
     says([exe, "init", "--data-dir", rig.path("new"), "--keyslot", "nonsense:x", "--allow-root"], 2, "nonsense")
     with open(rig.path("short"), "w") as f:
         f.write("seven77\n")
@@ -55,17 +55,17 @@ def start_errors(rig):
     says(server(rig, "--frobnicate"), 2, "--frobnicate")
     says([program("vtpm-server"), "--data-dir", rig.data, "--allow-root"], 2, "--keyslot")
     os.chmod(rig.keyfile, 0o644)
-    says(server(rig), 7, rig.keyfile, "chmod 600")
+    says(server(rig), 8, rig.keyfile, "chmod 600")
     os.chmod(rig.keyfile, 0o600)
     with open(rig.path("wrong"), "wb") as f:
         f.write(os.urandom(32))
     os.chmod(rig.path("wrong"), 0o600)
     says(server(rig, keyslot="keyfile:" + rig.path("wrong")), 8, "slot")
-    says(server(rig, keyslot="keyfile:" + rig.path("absent")), 3, "absent")
+    says(server(rig, keyslot="keyfile:" + rig.path("absent")), 8, "absent")
     with open(rig.path("size"), "wb") as f:
         f.write(b"x" * 31)
     os.chmod(rig.path("size"), 0o600)
-    says(server(rig, keyslot="keyfile:" + rig.path("size")), 2, "size", "32")
+    says(server(rig, keyslot="keyfile:" + rig.path("size")), 8, "size", "32")
     says(server(rig, "--listen", "carrier-pigeon:x"), 2, "carrier-pigeon")
     says(server(rig, "--listen", "tcp:127.0.0.1:99999"), 2, "99999")
     says(server(rig, "--listen", "unix:" + "x" * 200), 2, "unix:")

@@ -3,7 +3,9 @@
 import os
 import pwd
 import shutil
+import socket
 import subprocess
+import time
 
 from rig import Process, check, free_port, need, skip
 
@@ -43,8 +45,19 @@ class Tcsd:
         env = {"TCSD_USE_TCP_DEVICE": "1", "TCSD_TCP_DEVICE_HOSTNAME": "127.0.0.1",
                "TCSD_TCP_DEVICE_PORT": str(self.tpm_port)}
         self.p = Process([shutil.which("tcsd", path=PATH), "-f", "-e", "-c", self.conf],
-                         self.rig.path("tcsd-%s.log" % self.name), ready="TCSD up and running", env=env)
+                         self.rig.path("tcsd-%s.log" % self.name), env=env)
         self.rig.others.append(self.p)
+        self.wait_port()
+
+    def wait_port(self):
+        """It says that it is up through a buffer: its port tells sooner."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.p.p.poll() is None:
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("tcsd does not come up:\n" + self.p.text())
 
     def stop(self):
         self.p.stop()
@@ -53,7 +66,7 @@ class Tcsd:
         """(exit code, output) of a tpm-tools program; setsid: nothing may ask on a terminal."""
         env = dict(os.environ, TSS_TCSD_HOSTNAME="127.0.0.1", TSS_TCSD_PORT=str(self.port), PATH=PATH, HOME=self.home,
                    LC_ALL="C")
-        r = subprocess.run(["setsid", "-w", *argv], input=stdin, capture_output=True, text=True, env=env, timeout=180,
+        r = subprocess.run(["setsid", "-w", *argv], input=stdin, capture_output=True, text=True, errors="replace", env=env, timeout=180,
                            cwd=cwd or self.dir)
         return r.returncode, r.stdout + r.stderr
 

@@ -13,8 +13,8 @@ struct tpm {
 
 #define MAGIC 0x46414b45u
 
-int tpm_manufacture(struct tpm **tpm, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED], bool with_ek,
-                    const struct tpm_ops *ops)
+int tpm_manufacture(struct tpm **tpm, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED],
+                    bool with_ek, const struct tpm_ops *ops)
 {
     struct tpm *t;
 
@@ -143,8 +143,8 @@ uint32_t tpm_reset_established(struct tpm *tpm, uint8_t locality)
     return 0;
 }
 
-void tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
-                 size_t *rsp_len, unsigned *dirty)
+void tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t cmd_len,
+                 uint8_t *rsp, size_t *rsp_len, unsigned *dirty)
 {
     struct wr w = wr_to(rsp, TPM_BUFFER);
     size_t echo = VT_MIN(cmd_len, (size_t)(TPM_BUFFER - FAKE_RESPONSE_HEAD));

@@ -213,6 +213,23 @@ static void test_close__in_order__is_told(void **state VT_UNUSED)
     rig_stop(&rig);
 }
 
+/* The close is read together with the message before it; the message can still be answered. */
+static void test_close__behind_a_message__lets_it_be_answered(void **state VT_UNUSED)
+{
+    struct rig rig;
+    Vtpm__Message *msg;
+
+    rig_defaults(&rig);
+    rig_open(&rig);
+    assert_int_equal(channel_send(rig.client, make_attach()), VT_OK);
+    channel_close(rig.client);
+    assert_int_equal(rig_next(&rig, rig.server, &msg), VT_OK);
+    channel_message_free(msg);
+    assert_int_equal(channel_send(rig.server, make_attached()), VT_OK);
+    assert_int_equal(rig_next(&rig, rig.server, &msg), VT_ECLOSED);
+    rig_stop(&rig);
+}
+
 static void test_refuse__any_text__arrives_cut_and_fatal(void **state VT_UNUSED)
 {
     struct rig rig;
@@ -390,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_large_flows__both_ways__arrive),
         cmocka_unit_test(test_output__never_sent__is_bounded),
         cmocka_unit_test(test_close__in_order__is_told),
+        cmocka_unit_test(test_close__behind_a_message__lets_it_be_answered),
         cmocka_unit_test(test_refuse__any_text__arrives_cut_and_fatal),
         cmocka_unit_test(test_refuse__during_handshake__is_harmless),
         cmocka_unit_test(test_frames__hostile__close_the_channel),

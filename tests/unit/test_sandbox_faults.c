@@ -144,7 +144,8 @@ static void test_sandbox__no_answer_in_time__killed(void **state)
 
 static void test_sandbox__request_out_of_order__fails_and_ends(void **state)
 {
-    static const uint8_t requests[] = {SANDBOX_EXECUTE, SANDBOX_POWER_ON, SANDBOX_POWER_OFF, SANDBOX_PLATFORM, 99};
+    static const uint8_t requests[] = {SANDBOX_EXECUTE, SANDBOX_POWER_ON, SANDBOX_POWER_OFF,
+                                       SANDBOX_PLATFORM, 99};
     struct sb *sb = *state;
 
     sb_start(sb, 0);

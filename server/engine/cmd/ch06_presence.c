@@ -49,7 +49,8 @@ static tpm_rc assert_presence(struct tpm *tpm, uint32_t value)
         both(value, TPM_PHYSICAL_PRESENCE_PRESENT, TPM_PHYSICAL_PRESENCE_NOTPRESENT))
         return TPM_BAD_PARAMETER;
     /* f-h */
-    flags->physical_presence = (value & TPM_PHYSICAL_PRESENCE_PRESENT) != 0;
+    switch_flag(&flags->physical_presence, value, TPM_PHYSICAL_PRESENCE_PRESENT,
+                TPM_PHYSICAL_PRESENCE_NOTPRESENT | TPM_PHYSICAL_PRESENCE_LOCK);
     if (value & TPM_PHYSICAL_PRESENCE_LOCK)
         flags->physical_presence_lock = true;
     return TPM_SUCCESS;
@@ -66,7 +67,7 @@ tpm_rc cmd_tsc_physical_presence(struct cmd *c, const struct tsc_physical_presen
         return TPM_BAD_PARAMETER;
     if (value & LIFETIME)
         return set_lifetime(&c->tpm->perm.flags, value);
-    return value ? assert_presence(c->tpm, value) : TPM_SUCCESS;
+    return assert_presence(c->tpm, value);
 }
 
 /* TPM 1.2 Part 3, 6.7 TSC_ResetEstablishmentBit */

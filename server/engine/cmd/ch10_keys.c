@@ -88,11 +88,14 @@ tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
 
 /* ---- 10.5 ---- */
 
-/* Action 7, with the private part known. */
-static tpm_rc check_loaded(const struct tpm *tpm, const struct tpm_key_obj *key)
+/* Actions 6 and 7, with the private part known. */
+static tpm_rc check_loaded(const struct tpm *tpm, const struct tpm_key *in, const struct tpm_key_obj *key)
 {
     bool migratable = (key->flags & TPM_MIGRATABLE) != 0;
 
+    /* 6.a. pubDataDigest is also over the version's revisions, and none but 1.1.0.0 is written here. */
+    if (!in->is_12 && (in->ver.rev_major || in->ver.rev_minor))
+        return TPM_AUTHFAIL;
     if (key->usage == TPM_KEY_AUTHCHANGE || (key->usage == TPM_KEY_IDENTITY && migratable))
         return TPM_INVALID_KEYUSAGE;
     /* d. A key that cannot migrate was made here, by this owner. */
@@ -124,7 +127,7 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     if (!rc)
         rc = key_unwrap(parent, &key, &in->in_key.enc_data);
     if (!rc)
-        rc = check_loaded(c->tpm, &key);
+        rc = check_loaded(c->tpm, &in->in_key, &key);
     if (rc)
         return rc;
     /* 9-12. */
