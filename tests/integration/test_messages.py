@@ -79,7 +79,7 @@ def start_errors(rig):
     says([program("vtpm-server"), "--config", conf, "--check-config"], 2, conf + ":3", "colour")
     says([program("vtpm-server"), "--config", rig.path("no.conf"), "--check-config"], 2, "no.conf")
     with open(conf, "w") as f:
-        f.write("[server]\ndata-dir = %s\nkeyslot = keyfile:%s\n" % (rig.data, rig.keyfile))
+        f.write("[server]\nallow-root = yes\ndata-dir = %s\nkeyslot = keyfile:%s\n" % (rig.data, rig.keyfile))
     says([program("vtpm-server"), "--config", conf, "--check-config"], 0)
     for name in "vtpm-server", "vtpm-shim", "vtpmctl":
         says([program(name), "--help"], 0, "usage")
