@@ -11,8 +11,8 @@
 
 #include "proto/relay.h"
 #include "server/base/log.h"
+#include "server/base/notify.h"
 #include "shim-linux/frontend.h"
-#include "shim-linux/notify.h"
 #include "shim-linux/upstream.h"
 
 /* At SIGTERM a command under way may take this long. */
@@ -229,7 +229,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (shim->stopping || shim->ended)
         return;
     vt_notice("shim: stopping at %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    notify_systemd("STOPPING=1");
+    (void)vt_notify("STOPPING=1");
     shim->stopping = true;
     shim->kind->stop(shim->front);
     uv_timer_start(&shim->stop_timer, on_stop_timer, STOP_MS, 0);
@@ -303,7 +303,7 @@ static void say_ready(struct shim *shim)
         fprintf(stderr, "vtpm-shim: ready (%s)\n", where);
     else
         fprintf(stderr, "vtpm-shim: ready\n");
-    notify_systemd("READY=1");
+    (void)vt_notify("READY=1");
 }
 
 static void free_parts(struct shim *shim)

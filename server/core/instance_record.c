@@ -177,19 +177,19 @@ static void on_committed(void *arg, int err)
         return;
     }
     lost(i, err, "store");
-    if (err == VT_EUNAVAILABLE || err == VT_ENOMEM) {
-        instance_finish(i, VT_EUNAVAILABLE, "the store cannot be written now; the command has not happened");
-        return;
+    if (err == VT_EUNKNOWN || err == VT_EFENCED || err == VT_ECONFLICT) {
+        /* What is on disk decides: it is read again under a new epoch. */
+        instance_unload(i);
+        i->has_epoch = false;
     }
-    /* Unknown, fenced, or another's seq: what is on disk decides; read it again under a new epoch. */
-    instance_unload(i);
-    i->has_epoch = false;
     if (err == VT_EUNKNOWN && ++job->unknown < UNKNOWN_MAX) {
         i->step = STEP_IDLE;
         instance_advance(i);
-        return;
+    } else if (err == VT_EFENCED || err == VT_ECONFLICT) {
+        instance_finish(i, VT_EFENCED, "another owner wrote this instance's state");
+    } else {
+        instance_finish(i, VT_EUNAVAILABLE, "the store cannot be written now; the command has not happened");
     }
-    instance_finish(i, err == VT_EUNKNOWN ? VT_EUNAVAILABLE : VT_EFENCED, NULL);
 }
 
 static const char *const power_words[] = {

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What main.c found on the command line, and the verbs that it calls. */
+#ifndef VTPM_CTL_VERBS_H
+#define VTPM_CTL_VERBS_H
+
+#include "server/ctl/ctl.h"
+
+#define INSTANCES_MAX 256
+
+enum given {
+    OPT_UUID = 1, OPT_NO_EK = 2, OPT_PROFILE = 4, OPT_CREDENTIAL = 8, OPT_YES = 16, OPT_VERIFY = 32, OPT_INSTANCE = 64,
+    OPT_GROUP = 128, OPT_PREDICT = 256
+};
+
+struct arguments {
+    struct ctl ctl;
+    unsigned given;         /* enum given */
+    char *uuid, *profile, *credential, *group, *predict;
+    char *instances[INSTANCES_MAX];
+    size_t instance_count;
+    char *words[4];         /* noun, verb, operands */
+    int word_count;
+};
+
+/* call.c. fail: says why (or the error's own text) and gives the exit code. */
+int ctl_fail(const struct arguments *a, int err, const struct vt_why *why);
+/* One request, one reply: 0 and *reply (ctl_reply_free), or the exit code, said already. */
+int ctl_ask(const struct arguments *a, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply);
+/* A request whose answer is only that it was done. */
+int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request);
+/* A request that brings a fresh key: its file is there first, and dropped again if the request fails; then print. */
+int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request,
+                    void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file));
+/* Wipes keys in it. */
+void ctl_reply_free(Vtpm__AdminReply *reply);
+
+/* Verbs: 0 or the exit code. Operands are as many as the table in main.c says. */
+int run_create(const struct arguments *a, char *const *operands);
+int run_list(const struct arguments *a, char *const *operands);
+int run_show(const struct arguments *a, char *const *operands);
+int run_rename(const struct arguments *a, char *const *operands);
+int run_power_cycle(const struct arguments *a, char *const *operands);
+int run_suspend(const struct arguments *a, char *const *operands);
+int run_enable(const struct arguments *a, char *const *operands);
+int run_disable(const struct arguments *a, char *const *operands);
+int run_delete(const struct arguments *a, char *const *operands);
+int run_rotate(const struct arguments *a, char *const *operands);
+int run_create_host(const struct arguments *a, char *const *operands);
+int run_keyslot_list(const struct arguments *a, char *const *operands);
+int run_keyslot_add(const struct arguments *a, char *const *operands);
+int run_keyslot_remove(const struct arguments *a, char *const *operands);
+int run_keyslot_reseal(const struct arguments *a, char *const *operands);
+int run_keyslot_test(const struct arguments *a, char *const *operands);
+int run_status(const struct arguments *a, char *const *operands);
+int run_check(const struct arguments *a, char *const *operands);
+int run_events(const struct arguments *a, char *const *operands);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs on instances and their credentials. */
+#include "server/ctl/verbs.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int run_ref(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, char *instance)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
+    Vtpm__AdminReply *reply;
+    int code;
+
+    ref.instance = instance;
+    request.verb_case = which;
+    /* All members of the union are pointers to messages; these verbs all take an InstanceRef. */
+    request.show = &ref;
+    code = ctl_ask(a, &request, &reply);
+    if (code)
+        return code;
+    if (which == VTPM__ADMIN_REQUEST__VERB_SHOW)
+        print_instances(&a->ctl, reply, true);
+    else
+        print_ok(&a->ctl);
+    ctl_reply_free(reply);
+    return 0;
+}
+
+/* ---- Instances ---- */
+
+static void print_created_checked(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file)
+{
+    if (reply->n_instances == 1)
+        print_created(ctl, reply, file);
+}
+
+int run_create(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceCreate create = VTPM__INSTANCE_CREATE__INIT;
+
+    create.name = operands[0];
+    create.no_ek = a->given & OPT_NO_EK;
+    if (a->uuid)
+        create.uuid = a->uuid;
+    if (a->profile)
+        create.profile = a->profile;
+    if (a->group)
+        create.group = a->group;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE;
+    request.create = &create;
+    return ctl_ask_for_key(a, &request, print_created_checked);
+}
+
+int run_list(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceList list = VTPM__INSTANCE_LIST__INIT;
+    Vtpm__AdminReply *reply;
+    int code;
+
+    (void)operands;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_LIST;
+    request.list = &list;
+    code = ctl_ask(a, &request, &reply);
+    if (code)
+        return code;
+    print_instances(&a->ctl, reply, false);
+    ctl_reply_free(reply);
+    return 0;
+}
+
+int run_show(const struct arguments *a, char *const *operands)
+{
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_SHOW, operands[0]);
+}
+
+int run_rename(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRename rename_ = VTPM__INSTANCE_RENAME__INIT;
+    Vtpm__AdminReply *reply;
+    int code;
+
+    rename_.instance = operands[0];
+    rename_.name = operands[1];
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_RENAME;
+    request.rename = &rename_;
+    code = ctl_ask(a, &request, &reply);
+    if (code)
+        return code;
+    print_ok(&a->ctl);
+    ctl_reply_free(reply);
+    return 0;
+}
+
+int run_power_cycle(const struct arguments *a, char *const *operands)
+{
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_POWER_CYCLE, operands[0]);
+}
+
+int run_suspend(const struct arguments *a, char *const *operands)
+{
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
+}
+
+int run_enable(const struct arguments *a, char *const *operands)
+{
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_ENABLE, operands[0]);
+}
+
+int run_disable(const struct arguments *a, char *const *operands)
+{
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_DISABLE, operands[0]);
+}
+
+int run_delete(const struct arguments *a, char *const *operands)
+{
+    char answer[16];
+
+    if (!(a->given & OPT_YES)) {
+        if (!isatty(STDIN_FILENO))
+            return print_error(&a->ctl, VT_EUSAGE, "delete erases the instance's key for ever: say --yes");
+        fprintf(stderr, "Erase the TPM of %s for ever? All that was sealed to it is lost. Type yes: ", operands[0]);
+        if (!fgets(answer, sizeof answer, stdin) || strcmp(answer, "yes\n") != 0)
+            return print_error(&a->ctl, VT_EFAIL, "not deleted");
+    }
+    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_DELETE, operands[0]);
+}
+
+/* ---- Credentials ---- */
+
+int run_rotate(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
+
+    ref.instance = operands[0];
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_ROTATE;
+    request.rotate = &ref;
+    return ctl_ask_for_key(a, &request, print_credential);
+}
+
+int run_create_host(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__CreateHost create = VTPM__CREATE_HOST__INIT;
+    char *instances[INSTANCES_MAX];
+
+    memcpy(instances, a->instances, sizeof instances);
+    create.name = operands[0];
+    create.instances = instances;
+    create.n_instances = a->instance_count;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE_HOST;
+    request.create_host = &create;
+    return ctl_ask_for_key(a, &request, print_credential);
+}
