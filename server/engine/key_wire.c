@@ -233,47 +233,44 @@ static bool payload_loadable(uint8_t payload)
            payload == TPM_PT_MIGRATE_EXTERNAL;
 }
 
-/* Does the private part belong to the public one? cr_rsa_load divides the modulus by the prime. */
-static tpm_rc check_pair(const struct cr_rsa_key *key)
-{
-    struct cr_rsa *rsa = NULL;
-    int err = cr_rsa_load(&rsa, key);
-
-    cr_rsa_free(rsa);
-    return cmd_crypto_rc(err, TPM_BAD_PARAMETER);
-}
-
 /* libtpms has this order and these codes; Part 3, 10.5 actions 5-7 name none. */
-static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymkey *store)
+static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymkey *store,
+                           struct cr_rsa **rsa)
 {
     tpm_rc rc;
 
     if (!payload_loadable(store->payload) || store->priv_key.len != key->rsa.pub.bytes / 2u)
         return TPM_INVALID_STRUCTURE;
     memcpy(key->rsa.p, store->priv_key.data, store->priv_key.len);
-    rc = check_pair(&key->rsa);
+    /* Does the private part belong to the public one? It divides the modulus by the prime. */
+    rc = cmd_crypto_rc(cr_rsa_load(rsa, &key->rsa), TPM_BAD_PARAMETER);
     if (rc)
         return rc;
-    if (!vt_ct_equal(store->pub_data_digest.bytes, key->pub_digest, sizeof key->pub_digest))
+    if (!vt_ct_equal(store->pub_data_digest.bytes, key->pub_digest, sizeof key->pub_digest)) {
+        cr_rsa_free(*rsa);
+        *rsa = NULL;
         return TPM_AUTHFAIL;
+    }
     key->payload = store->payload;
     key->usage_auth = store->usage_auth;
     key->migration_auth = store->migration_auth;
     return TPM_SUCCESS;
 }
 
-tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc)
+tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc,
+                  struct cr_rsa **rsa)
 {
     struct tpm_store_asymkey store = {.payload = 0};
     uint8_t plain[CR_RSA_MAX];
     size_t len;
     tpm_rc rc = key_unwrap_blob(parent, enc, plain, &len);
 
+    *rsa = NULL;
     if (!rc) {
         struct rd r = rd_from(plain, len);
 
         rd_store_asymkey(&r, &store);
-        rc = rd_result(&r) ? TPM_INVALID_STRUCTURE : take_private(key, &store);
+        rc = rd_result(&r) ? TPM_INVALID_STRUCTURE : take_private(key, &store, rsa);
     }
     vt_wipe(plain, sizeof plain);
     vt_wipe(&store, sizeof store);

@@ -105,11 +105,28 @@ static tpm_rc check_loaded(const struct tpm *tpm, const struct tpm_key *in, cons
     return TPM_SUCCESS;
 }
 
+/* Actions 3-7; on success *rsa is owned. */
+static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_obj *key, struct cr_rsa **rsa)
+{
+    tpm_rc rc;
+
+    /* 3-4, 7.e-h. A key without its modulus is none. */
+    rc = key_from_wire(key, in);
+    if (!rc && !in->pub_key.len)
+        rc = TPM_BAD_KEY_PROPERTY;
+    /* 5-7. */
+    if (!rc)
+        rc = key_unwrap(c->keys[0], key, &in->enc_data, rsa);
+    return rc ? rc : check_loaded(c->tpm, in, key);
+}
+
 /* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
 tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
 {
-    struct key_slot *parent = c->keys[0], *slot;
+    const struct key_slot *parent = c->keys[0];
+    struct key_slot *slot = NULL;
     TPM_SECRET_KEY_OBJ key = {0};
+    struct cr_rsa *rsa = NULL;
     tpm_rc rc;
 
     (void)out;
@@ -119,21 +136,16 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
         return rc;
     if (parent->key.usage != TPM_KEY_STORAGE)
         return TPM_INVALID_KEYUSAGE;
-    /* 3-4, 7.e-h. A key without its modulus is none. */
-    rc = key_from_wire(&key, &in->in_key);
-    if (!rc && !in->in_key.pub_key.len)
-        rc = TPM_BAD_KEY_PROPERTY;
-    /* 5-7. */
-    if (!rc)
-        rc = key_unwrap(parent, &key, &in->in_key.enc_data);
-    if (!rc)
-        rc = check_loaded(c->tpm, &in->in_key, &key);
-    if (rc)
-        return rc;
+    /* 3-7. */
+    rc = open_key(c, &in->in_key, &key, &rsa);
     /* 9-12. */
-    slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
-    if (!slot)
-        return TPM_NOSPACE;
+    if (!rc)
+        slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
+    if (!slot) {
+        cr_rsa_free(rsa);
+        return rc ? rc : TPM_NOSPACE;
+    }
+    slot->rsa = rsa;
     c->out_handle = slot->handle;
     return TPM_SUCCESS;
 }
