@@ -306,7 +306,7 @@ def forgive(x):
 
 def close_sessions(x, scene):
     """A command that fails ends its sessions: what is still open is compared too."""
-    out = x.t.capability(0x14, struct.pack(">I", 2))[2]
+    out = x.t.capability(0x14, struct.pack(">I", 2))[2][4:]
     count = struct.unpack(">H", out[:2])[0]
     x.step("sessions left by %s" % scene, 0, "%d" % count)
     for k in range(count):
