@@ -35,9 +35,13 @@ static const struct verb {
 
 void admin_reply(struct admin_call *call, Vtpm__AdminReply *reply)
 {
+    struct broker *broker = call->broker;
+
     reply->text = call->why.text;
     call->reply(call->arg, reply);
     vt_free_wiped(call, sizeof *call);
+    broker->admin_calls--;
+    broker_progress(broker);
 }
 
 void admin_done(struct admin_call *call, int err)
@@ -133,6 +137,10 @@ void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
                reply, arg);
         return;
     }
+    if (broker->draining) {
+        refuse(peer, verbs[which].name, VT_EAGAIN, "the server is stopping", reply, arg);
+        return;
+    }
     call = VT_NEW(struct admin_call);
     if (!call) {
         refuse(peer, verbs[which].name, VT_ENOMEM, "out of memory", reply, arg);
@@ -140,6 +148,7 @@ void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
     }
     *call = (struct admin_call){.broker = broker, .reply = reply, .arg = arg, .request = request};
     snprintf(call->peer, sizeof call->peer, "%s", peer);
+    broker->admin_calls++;
     if (verbs[which].role == ADMIN_FULL)
         vt_info("admin: verb=\"%s\" peer=%s", verbs[which].name, peer);
     verbs[which].fn(call);

@@ -97,8 +97,16 @@ void admin_rotate(struct admin_call *call)
     put(call, fresh, NULL, 0, &audit);
 }
 
-/* Names or uuids to uuids; ends the call when one is unknown. */
-static struct vt_uuid *resolve_all(struct admin_call *call, const Vtpm__CreateHost *create)
+static bool is_among(const struct vt_uuid *uuids, size_t count, const struct vt_uuid *uuid)
+{
+    for (size_t k = 0; k < count; k++)
+        if (vt_uuid_equal(&uuids[k], uuid))
+            return true;
+    return false;
+}
+
+/* Names or uuids to uuids, each once; ends the call when one is unknown. */
+static struct vt_uuid *resolve_all(struct admin_call *call, const Vtpm__CreateHost *create, size_t *count)
 {
     struct vt_uuid *uuids = vt_calloc(create->n_instances, sizeof *uuids);
     struct db_instance row;
@@ -112,7 +120,8 @@ static struct vt_uuid *resolve_all(struct admin_call *call, const Vtpm__CreateHo
             vt_free(uuids);
             return NULL;
         }
-        uuids[k] = row.uuid;
+        if (!is_among(uuids, *count, &row.uuid))
+            uuids[(*count)++] = row.uuid;
     }
     return uuids;
 }
@@ -121,6 +130,7 @@ void admin_create_host(struct admin_call *call)
 {
     const Vtpm__CreateHost *create = call->request->create_host;
     struct vt_uuid *uuids;
+    size_t count = 0;
     struct db_credential old;
     struct db_audit audit;
     struct fresh *fresh;
@@ -136,14 +146,14 @@ void admin_create_host(struct admin_call *call)
                    identity);
         return;
     }
-    uuids = resolve_all(call, create);
+    uuids = resolve_all(call, create, &count);
     if (!uuids)
         return;
     fresh = make(call, identity, 1);
     if (fresh) {
         audit = admin_audit(call, "credential-create", identity);
         audit.uuid = NULL;
-        put(call, fresh, uuids, create->n_instances, &audit);
+        put(call, fresh, uuids, count, &audit);
     }
     vt_free(uuids);
 }

@@ -79,8 +79,13 @@ struct slot_work {
 
 static struct slot_work *slot_work_new(struct admin_call *call, const ProtobufCBinaryData *secret)
 {
-    struct slot_work *work = VT_NEW(struct slot_work);
+    struct slot_work *work;
 
+    if (!secret->len) {
+        admin_fail(call, VT_EUSAGE, "the slot's secret is missing");
+        return NULL;
+    }
+    work = VT_NEW(struct slot_work);
     if (work) {
         work->call = call;
         work->secret = vt_memdup(secret->data, secret->len);

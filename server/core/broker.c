@@ -248,7 +248,7 @@ void broker_progress(struct broker *broker)
     struct busy busy = {0};
     void (*done)(void *arg) = broker->on_drained;
 
-    if (!broker->draining || !done)
+    if (!broker->draining || !done || broker->admin_calls)
         return;
     registry_each(&broker->instances, count_busy, &busy);
     if (busy.count)

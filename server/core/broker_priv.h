@@ -35,13 +35,15 @@ struct broker {
     char *const *listeners;
     size_t listener_count;
 
+    size_t admin_calls;             /* under way: in an engine, in the store, on a worker */
+
     /* Draining: no new work; done is called when nothing is under way. */
     bool draining;
     void (*on_drained)(void *arg);
     void *on_drained_arg;
 };
 
-/* Something that drain waits for has ended: an instance became idle. */
+/* Something that drain waits for has ended: an instance became idle, an administrator has the answer. */
 void broker_progress(struct broker *broker);
 
 #endif

@@ -168,6 +168,7 @@ static void report(struct instance *i, const struct job *job, int err, const cha
         .record = i->is_loaded ? &i->record : NULL,
         .acted = i->next_acted,
     };
+    bool outer;
 
     if (!job->what.done)
         return;
@@ -176,7 +177,10 @@ static void report(struct instance *i, const struct job *job, int err, const cha
         answer.response = bytes->data;
         answer.response_len = bytes->len;
     }
+    outer = i->is_reporting;
+    i->is_reporting = true;
     job->what.done(job->what.arg, &answer);
+    i->is_reporting = outer;
 }
 
 static void pop(struct instance *i, struct job *job)
@@ -185,15 +189,23 @@ static void pop(struct instance *i, struct job *job)
     i->job_count--;
 }
 
+static void forget_all(struct instance *i)
+{
+    instance_drop_engine(i);
+    instance_unload(i);
+    i->has_epoch = i->is_evicted = false;
+}
+
 void instance_finish(struct instance *i, int err, const char *text)
 {
+    struct broker *broker = i->broker;
     struct job *job = instance_current(i);
 
     i->step = STEP_IDLE;
     pop(i, job);
     if (job->what.kind == INSTANCE_EXECUTE && !err) {
         i->uncounted++;
-        i->broker->commands++;
+        broker->commands++;
         i->last_seen = time(NULL);
     }
     report(i, job, err, text);
@@ -202,8 +214,11 @@ void instance_finish(struct instance *i, int err, const char *text)
     i->side = (struct vt_bytes){0};
     job_free(job);
     /* The callback may have queued the next command already: then this finds it under way. */
+    if (i->is_evicted && i->step == STEP_IDLE)
+        forget_all(i);
     instance_advance(i);
-    broker_progress(i->broker);
+    /* From here on i may be gone: what nobody uses is freed when the last job of a drain has ended. */
+    broker_progress(broker);
 }
 
 /* ---- One job ---- */
@@ -214,7 +229,13 @@ static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
            a->domid == b->domid;
 }
 
-/* docs/record-and-recovery.md, "Power". Only a new domain is a power on for an instance that is on. */
+/* Only a new domain is a new life of a guest whose TPM is on. */
+static bool is_new_domain(const struct record *record, const struct guest_epoch *guest)
+{
+    return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest);
+}
+
+/* docs/record-and-recovery.md, "Power". */
 static bool power_on_acts(const struct record *record, const struct guest_epoch *guest)
 {
     switch (record->power) {
@@ -223,16 +244,29 @@ static bool power_on_acts(const struct record *record, const struct guest_epoch 
     case RECORD_NEEDS_POWER_ON:
         return !same_epoch(&record->guest, guest);
     case RECORD_ON:
-        return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest) &&
-               !record->resume_armed;
+        return is_new_domain(record, guest) && !record->resume_armed;
     }
     return false;
+}
+
+/* `vtpmctl instance suspend` allows exactly one resume: the new domain goes on where the old one was. */
+static void resume(struct instance *i, const struct job *job)
+{
+    instance_stage(i);
+    i->next.guest = job->what.guest;
+    i->next.resume_armed = false;
+    i->next_permanent = true; /* durable: used up once and for all */
+    instance_persist(i);
 }
 
 static void decide_power_on(struct instance *i, struct job *job)
 {
     if (power_on_acts(&i->record, &job->what.guest)) {
         instance_run(i);
+        return;
+    }
+    if (i->record.power == RECORD_ON && i->record.resume_armed && is_new_domain(&i->record, &job->what.guest)) {
+        resume(i, job);
         return;
     }
     i->next_acted = false;
@@ -267,6 +301,11 @@ static void decide(struct instance *i)
 {
     struct job *job = instance_current(i);
 
+    /* Only this job wrote under that number: its record is on disk after all, and is not made twice. */
+    if (job->unknown_seq && i->durable_seq == job->unknown_seq) {
+        instance_finish(i, VT_OK, NULL);
+        return;
+    }
     switch (job->what.kind) {
     case INSTANCE_LOAD:
         instance_finish(i, VT_OK, NULL);
@@ -353,11 +392,10 @@ void instance_evict(struct instance *i, int err, const char *text)
         report(i, job, err, text);
         job_free(job);
     }
-    if (i->step == STEP_IDLE) {
-        instance_drop_engine(i);
-        instance_unload(i);
-        i->has_epoch = false;
-    }
+    if (i->step == STEP_IDLE)
+        forget_all(i);
+    else
+        i->is_evicted = true;
 }
 
 struct session *instance_session(const struct instance *i)
@@ -387,7 +425,7 @@ int64_t instance_last_seen(const struct instance *i)
 
 bool instance_is_busy(const struct instance *i)
 {
-    return i->step != STEP_IDLE || !vt_list_empty(&i->jobs);
+    return i->step != STEP_IDLE || i->is_reporting || !vt_list_empty(&i->jobs);
 }
 
 bool instance_take_counter(struct instance *i, struct db_counter *out)

@@ -57,7 +57,7 @@ static int read_durable(struct load *load, struct record *durable)
         return vt_fail(&load->why, err, "the store cannot be read: %s", vt_err_text(err));
     err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, &load->key);
     if (err)
-        return vt_fail(&load->why, VT_EDAMAGED, "the instance's key does not open under the master key");
+        return vt_fail(&load->why, err, "the instance's key does not open under the master key: %s", vt_err_text(err));
     err = db_record_get(broker->db, uuid, &seq, &sealed, &data);
     if (err)
         return vt_fail(&load->why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s",
@@ -75,27 +75,29 @@ static void drop_all(struct runtime_file *file, const struct runtime_slot *slots
 }
 
 /*
- * The newest slot, if it is of this boot. Slots of another boot are void. A well-formed newest slot that does not open
- * voids the older one too: going back to it would be a step back in time (record.h).
+ * The newest slot (*found), if it is of this boot. Slots of another boot are void. A well-formed newest slot that does
+ * not open voids the older one too: going back to it would be a step back in time (record.h). A shortage drops nothing.
  */
-static bool read_slots(struct load *load, struct runtime_file *file, struct record *runtime)
+static int read_slots(struct load *load, struct runtime_file *file, struct record *runtime, bool *found)
 {
     struct broker *broker = load->instance->broker;
     struct runtime_slot slots[2];
     size_t count = runtime_read(file, slots);
 
     for (size_t k = 0; k < count; k++) {
-        if (instance_open_record(broker, &load->instance->node.uuid, &load->key, SEAL_RUNTIME, slots[k].seq,
-                                 slots[k].data, slots[k].len, slots[k].tag, runtime, NULL)) {
+        int err = instance_open_record(broker, &load->instance->node.uuid, &load->key, SEAL_RUNTIME, slots[k].seq,
+                                       slots[k].data, slots[k].len, slots[k].tag, runtime, NULL);
+        if (err == VT_EDAMAGED)
             drop_all(file, slots + k, count - k);
-            return false;
-        }
-        if (memcmp(runtime->boot_id, broker->boot_id, sizeof runtime->boot_id) == 0)
-            return true;
+        if (err)
+            return err == VT_EDAMAGED ? VT_OK : err;
+        *found = memcmp(runtime->boot_id, broker->boot_id, sizeof runtime->boot_id) == 0;
+        if (*found)
+            return VT_OK;
         record_free(runtime);
         runtime_drop(file, slots[k].seq);
     }
-    return false;
+    return VT_OK;
 }
 
 /* Only "no file" and "not a runtime file" count as lost; a shortage that passes must not. */
@@ -109,9 +111,9 @@ static int read_runtime(struct load *load, struct record *runtime, bool *found)
         return VT_OK;
     if (err)
         return vt_fail(&load->why, err, "the runtime store cannot be read: %s", vt_err_text(err));
-    *found = read_slots(load, file, runtime);
+    err = read_slots(load, file, runtime, found);
     runtime_file_close(file);
-    return VT_OK;
+    return err ? vt_fail(&load->why, err, "the runtime store cannot be read: %s", vt_err_text(err)) : VT_OK;
 }
 
 static void work(void *arg)
@@ -128,6 +130,8 @@ static void work(void *arg)
         load->err = record_recover(&load->record, &durable, has_runtime ? &runtime : NULL,
                                    load->instance->broker->boot_id, &load->why);
     }
+    if (load->err)
+        vt_fail(&load->why, load->err, "the record cannot be read: %s", vt_err_text(load->err));
     record_free(&durable);
     record_free(&runtime);
 }

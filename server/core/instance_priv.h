@@ -21,6 +21,7 @@ struct job {
     uint8_t command_sha256[CR_SHA256_LEN];
     unsigned crashes;               /* engines that died of it */
     unsigned unknown;               /* commits of unknown outcome */
+    uint64_t unknown_seq;           /* seq of the last of them; 0: none */
 };
 
 struct instance {
@@ -30,6 +31,8 @@ struct instance {
     struct vt_list jobs;            /* struct job; the first one is under way unless STEP_IDLE */
     size_t job_count;
     enum instance_step step;
+    bool is_reporting;              /* a callback runs: it must not free the instance, whatever it sets going */
+    bool is_evicted;                /* nothing of it stays in memory when the job under way has ended */
 
     bool has_epoch;
     uint64_t epoch, epoch_in;

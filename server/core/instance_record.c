@@ -72,7 +72,7 @@ void instance_stage(struct instance *i)
     record_free(&i->next);
     i->next = i->record;
     i->next.response = i->next.volatile_state = i->next.permanent = (struct vt_bytes){0};
-    i->next_volatile = i->next_permanent = i->next_acted = false;
+    i->next_volatile = i->next_permanent = i->next_acted = i->next_has_ek = false;
     i->next.seq = i->record.seq + 1;
     memcpy(i->next.boot_id, i->broker->boot_id, sizeof i->next.boot_id);
     if (job->what.kind == INSTANCE_EXECUTE)
@@ -170,6 +170,7 @@ static void on_committed(void *arg, int err)
 {
     struct instance *i = arg;
     struct job *job = instance_current(i);
+    uint64_t seq = i->next.seq;
 
     if (!err) {
         adopt(i, true);
@@ -182,6 +183,7 @@ static void on_committed(void *arg, int err)
         instance_unload(i);
         i->has_epoch = false;
     }
+    job->unknown_seq = err == VT_EUNKNOWN ? seq : 0;
     if (err == VT_EUNKNOWN && ++job->unknown < UNKNOWN_MAX) {
         i->step = STEP_IDLE;
         instance_advance(i);
@@ -195,6 +197,17 @@ static void on_committed(void *arg, int err)
 static const char *const power_words[] = {
     [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
 
+/* A power on that does not act, but makes a record, is the one resume that was armed. */
+static struct db_audit power_audit(const struct instance *i, const struct job *job)
+{
+    static const char *const words[][2] = {
+        {"power-off", "powered off"}, {"power-on", "powered on"}, {"resume", "went on in a new domain"}};
+    size_t which = job->what.kind == INSTANCE_POWER_OFF ? 0 : i->next_acted ? 1 : 2;
+
+    return (struct db_audit){.kind = words[which][0], .uuid = &i->node.uuid, .peer = "server",
+                             .text = words[which][1]};
+}
+
 static int commit(struct instance *i, const struct record *whole)
 {
     struct job *job = instance_current(i);
@@ -206,12 +219,7 @@ static int commit(struct instance *i, const struct record *whole)
         .power = whole->power == i->record.power ? NULL : power_words[whole->power],
         .ek_sha256 = i->next_has_ek ? i->next_ek : NULL,
     };
-    struct db_audit audit = {
-        .kind = job->what.kind == INSTANCE_POWER_OFF ? "power-off" : "power-on",
-        .uuid = &i->node.uuid,
-        .peer = "server",
-        .text = job->what.kind == INSTANCE_POWER_OFF ? "powered off" : "powered on",
-    };
+    struct db_audit audit = power_audit(i, job);
     bool audited = job->what.kind == INSTANCE_POWER_ON || job->what.kind == INSTANCE_POWER_OFF;
     uint8_t *sealed;
     size_t len;

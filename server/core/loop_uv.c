@@ -254,8 +254,38 @@ int loop_work(struct loop *loop, void (*work)(void *arg), void (*done)(void *arg
     return from_uv(rc);
 }
 
+struct until {
+    uv_prepare_t handle;
+    const bool *flag;
+    bool is_closed;
+};
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    const struct until *until = handle->data;
+
+    if (*until->flag)
+        uv_stop(handle->loop);
+}
+
+static void on_until_closed(uv_handle_t *handle)
+{
+    struct until *until = handle->data;
+
+    until->is_closed = true;
+}
+
+/* A timer that is due runs before the poll, which would then wait for the next event although *flag is set. */
 void loop_run_until(struct loop *loop, const bool *flag)
 {
+    struct until until = {.flag = flag};
+
+    uv_prepare_init(loop->uv, &until.handle);
+    until.handle.data = &until;
+    uv_prepare_start(&until.handle, on_prepare);
     while (!*flag)
         uv_run(loop->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&until.handle, on_until_closed);
+    while (!until.is_closed)
+        uv_run(loop->uv, UV_RUN_NOWAIT);
 }

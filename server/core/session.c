@@ -205,7 +205,9 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     uuid = *instance_uuid(s->instance);
     copy = *answer->record;
     attached.uuid = (ProtobufCBinaryData){.data = uuid.bytes, .len = sizeof uuid.bytes};
-    attached.stream = (ProtobufCBinaryData){.data = copy.stream, .len = sizeof copy.stream};
+    /* PROTOCOL.md, 5: empty and 0: no command yet. */
+    if (copy.n)
+        attached.stream = (ProtobufCBinaryData){.data = copy.stream, .len = sizeof copy.stream};
     attached.n = copy.n;
     attached.power = words[copy.power].power;
     attached.state = words[copy.power].word;

@@ -10,13 +10,20 @@
 #include "server/core/instance.h"
 #include "server/wire/cursor.h"
 
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 20000
 
 /* ---- Loop ---- */
 
+struct patience {
+    const bool *flag; /* may be NULL */
+    bool over, enough;
+};
+
 static void on_tick(uv_timer_t *timer)
 {
-    *(bool *)timer->data = true;
+    struct patience *patience = timer->data;
+
+    patience->over = patience->enough = true;
 }
 
 static void on_tick_closed(uv_handle_t *handle)
@@ -24,21 +31,35 @@ static void on_tick_closed(uv_handle_t *handle)
     free(handle);
 }
 
+/* Before each poll, so that no poll waits for what has come. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct patience *patience = prepare->data;
+
+    if (patience->flag && *patience->flag)
+        patience->enough = true;
+    if (patience->enough)
+        uv_stop(prepare->loop);
+}
+
 /* Until *flag or the time is over: true then. */
 static bool turn(struct rig *rig, const bool *flag, unsigned ms)
 {
+    struct patience patience = {.flag = flag};
     uv_timer_t *timer = malloc(sizeof *timer);
-    static bool over;
+    uv_prepare_t *prepare = malloc(sizeof *prepare);
 
-    over = false;
     uv_timer_init(&rig->uv, timer);
-    timer->data = &over;
+    uv_prepare_init(&rig->uv, prepare);
+    timer->data = prepare->data = &patience;
     uv_update_time(&rig->uv);
     uv_timer_start(timer, on_tick, ms, 0);
-    while (!over && !(flag && *flag))
+    uv_prepare_start(prepare, on_prepare);
+    while (!patience.enough && !(flag && *flag))
         uv_run(&rig->uv, UV_RUN_ONCE);
     uv_close((uv_handle_t *)timer, on_tick_closed);
-    return over;
+    uv_close((uv_handle_t *)prepare, on_tick_closed);
+    return patience.over;
 }
 
 void rig_wait(struct rig *rig, const bool *flag)
@@ -61,6 +82,7 @@ void rig_dirs(struct rig *rig)
 
     memset(rig, 0, sizeof *rig);
     fake_reset();
+    assert_int_equal(cr_init(), VT_OK);
     snprintf(rig->dir, sizeof rig->dir, "/tmp/vtpm-core-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     snprintf(rig->data, sizeof rig->data, "%s/data", rig->dir);
@@ -70,9 +92,12 @@ void rig_dirs(struct rig *rig)
     assert_int_equal(keyslot_parse(&rig->spec, spec, &why), VT_OK);
     if (store_init(rig->data, &rig->spec, 1, rig->recovery, &why))
         fail_msg("%s", why.text);
-    rig->config = (struct broker_config){
-        .data_dir = rig->data, .runtime_dir = rig->run, .engine_path = "fake", .keyslots = &rig->spec,
-        .keyslot_count = 1, .boot_id = {1, 2, 3}};
+    rig->config = (struct broker_config){.data_dir = rig->data,
+                                         .runtime_dir = rig->run,
+                                         .engine_path = "fake",
+                                         .keyslots = &rig->spec,
+                                         .keyslot_count = 1,
+                                         .boot_id = {1, 2, 3}};
     assert_int_equal(uv_loop_init(&rig->uv), 0);
     assert_int_equal(loop_new(&rig->loop, &rig->uv), VT_OK);
 }
@@ -127,12 +152,13 @@ void rig_reboot(struct rig *rig)
 void rig_free(struct rig *rig)
 {
     char command[120];
+    int rc;
 
     rig_stop(rig);
     loop_free(rig->loop);
-    for (int i = 0; i < 8 && uv_loop_close(&rig->uv) == UV_EBUSY; i++)
+    for (int i = 0; i < 8 && (rc = uv_loop_close(&rig->uv)) == UV_EBUSY; i++)
         uv_run(&rig->uv, UV_RUN_NOWAIT);
-    assert_int_equal(uv_loop_alive(&rig->uv), 0);
+    assert_int_equal(rc, 0);
     snprintf(command, sizeof command, "rm -rf '%s'", rig->dir);
     assert_int_equal(system(command), 0);
 }
@@ -152,7 +178,8 @@ static sqlite3 *foreign(const struct rig *rig)
     return sq;
 }
 
-static int64_t vask(const struct rig *rig, char *out, size_t size, const char *fmt, va_list args)
+static VT_PRINTF(4, 0) int64_t
+    vask(const struct rig *rig, char *out, size_t size, const char *fmt, va_list args)
 {
     sqlite3 *sq = foreign(rig);
     char sql[400];
@@ -256,7 +283,8 @@ void peer_open(struct rig *rig, struct peer *peer, const char *identity)
 {
     *peer = (struct peer){.rig = rig};
     assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
-    assert_int_equal(session_new(&peer->session, rig->broker, identity, "unix:pid=1,uid=0", &peer_ops, peer), VT_OK);
+    assert_int_equal(session_new(&peer->session, rig->broker, identity, "unix:pid=1,uid=0", &peer_ops, peer),
+                     VT_OK);
     session_on_ready(peer->session, on_ready);
 }
 
@@ -433,7 +461,8 @@ int peer_execute(struct peer *peer, uint64_t n, uint32_t ordinal, struct seen *s
     return err;
 }
 
-void peer_expect(struct peer *peer, uint64_t n, uint32_t ordinal, uint64_t volatile_count, uint64_t permanent_count)
+void peer_expect(struct peer *peer, uint64_t n, uint32_t ordinal, uint64_t volatile_count,
+                 uint64_t permanent_count)
 {
     struct seen seen;
     int err = peer_execute(peer, n, ordinal, &seen);
@@ -472,7 +501,8 @@ static void on_reply(void *arg, const Vtpm__AdminReply *reply)
     wait->done = true;
 }
 
-void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role, const Vtpm__AdminRequest *request)
+void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role,
+                 const Vtpm__AdminRequest *request)
 {
     *wait = (struct admin_wait){0};
     broker_admin(rig->broker, role, "uid=0,pid=1", request, on_reply, wait);

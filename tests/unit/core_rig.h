@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A broker on real directories and a real store, with fake_zygote.c under it, and shims and administrators above it
- * that wait for their answers. Every call asserts that an answer comes.
+ * A broker on real directories and a real store, with fake_zygote.c under it, and shims and administrators
+ * above it that wait for their answers. Every call asserts that an answer comes.
  */
 #ifndef VTPM_TESTS_CORE_RIG_H
 #define VTPM_TESTS_CORE_RIG_H
@@ -58,7 +58,7 @@ void rig_state(const struct rig *rig, const struct vt_uuid *uuid, char out[24]);
 struct peer {
     struct rig *rig;
     struct session *session;
-    Vtpm__Message *msg;     /* the last one */
+    Vtpm__Message *msg; /* the last one */
     bool answered, closed, ready;
     int close_err;
     char close_text[300];
@@ -78,7 +78,7 @@ void peer_on(struct rig *rig, struct peer *peer, const struct vt_uuid *uuid);
 
 struct guest {
     uint8_t boot;
-    int domid;              /* < 0: none */
+    int domid; /* < 0: none */
 };
 int peer_power_on(struct peer *peer, Vtpm__Startup startup, struct guest guest, bool *acted);
 int peer_detach(struct peer *peer, bool off);
@@ -96,7 +96,8 @@ void peer_ask(struct peer *peer, uint64_t n, uint32_t ordinal);
 int peer_take(struct peer *peer, struct seen *seen);
 int peer_execute(struct peer *peer, uint64_t n, uint32_t ordinal, struct seen *seen);
 /* Asserts 0 and the counters. */
-void peer_expect(struct peer *peer, uint64_t n, uint32_t ordinal, uint64_t volatile_count, uint64_t permanent_count);
+void peer_expect(struct peer *peer, uint64_t n, uint32_t ordinal, uint64_t volatile_count,
+                 uint64_t permanent_count);
 /* Asserts TPM_FAIL as the wire has it. */
 void peer_expect_fail(struct peer *peer, uint64_t n, uint32_t ordinal);
 
@@ -109,7 +110,8 @@ struct admin_wait {
     Vtpm__AdminReply *reply;
     bool done;
 };
-void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role, const Vtpm__AdminRequest *request);
+void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role,
+                 const Vtpm__AdminRequest *request);
 /* One instance and a verb on it: reply's err. */
 int admin_ref(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance);
 int admin_make(struct rig *rig, const char *name, const char *uuid, const char *profile, const char *group,

@@ -9,7 +9,7 @@
 #include "server/sandbox/messages.h"
 #include "server/sandbox/sandbox.h"
 
-#define VOLATILE_MIN 12
+#define VOLATILE_MIN  12
 #define PERMANENT_LEN 13
 
 struct fake fake;
@@ -201,7 +201,9 @@ static void reply_state(struct engine *e, const struct answer *a)
     wr_put8(&w, e->tpm.has_ek);
     for (size_t i = 0; i < CR_SHA256_LEN; i++)
         wr_put8(&w, e->tpm.has_ek ? 0xee : 0);
-    wr_put32(&w, garbage == GARBAGE_HUGE ? 0x7fffffff : garbage == GARBAGE_RESPONSE ? 9 : (uint32_t)a->response_len);
+    wr_put32(&w, garbage == GARBAGE_HUGE       ? 0x7fffffff
+                 : garbage == GARBAGE_RESPONSE ? 9
+                                               : (uint32_t)a->response_len);
     wr_copy(&w, a->response, garbage == GARBAGE_RESPONSE ? 9 : a->response_len);
     put_tpm(&w, &e->tpm, garbage == GARBAGE_NO_PERMANENT ? TPM_DIRTY_VOLATILE : dirty);
     assert(!w.bad);
@@ -240,7 +242,8 @@ static void serve(struct engine *e)
 
     switch (e->type) {
     case SANDBOX_MANUFACTURE:
-        e->tpm = (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = e->len && e->request[e->len - 1] != 0};
+        e->tpm =
+            (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = e->len && e->request[e->len - 1] != 0};
         break;
     case SANDBOX_THAW:
         a.dirty = 0;
@@ -352,7 +355,7 @@ int engine_request(struct engine *e, uint8_t type, const struct cr_slice *parts,
     e->len = 0;
     for (size_t i = 0; i < count; i++) {
         if (parts[i].len)
-            memcpy(e->request + e->len, parts[i].data, parts[i].len);
+            memcpy(e->request + e->len, parts[i].ptr, parts[i].len);
         e->len += parts[i].len;
     }
     e->type = type;
@@ -391,7 +394,8 @@ void engine_free(struct engine *e)
 
 void fake_kill_idle(void)
 {
-    VT_LIST_EACH(&engines, at) {
+    VT_LIST_EACH(&engines, at)
+    {
         struct engine *e = VT_LIST_ENTRY(at, struct engine, node);
         if (!e->is_busy && !e->is_gone)
             gone(e, "killed while idle");
@@ -400,7 +404,8 @@ void fake_kill_idle(void)
 
 void fake_speak_unasked(void)
 {
-    VT_LIST_EACH(&engines, at) {
+    VT_LIST_EACH(&engines, at)
+    {
         struct engine *e = VT_LIST_ENTRY(at, struct engine, node);
         if (!e->is_busy && !e->is_gone)
             e->ops->on_reply(e->arg, SANDBOX_STATE, NULL, 0);
@@ -418,7 +423,8 @@ static void on_up(void *arg)
         z->config.on_ready(z->config.arg, fake.ready_err, fake.ready_err ? "sha1 is wrong" : "fake");
 }
 
-int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config, struct vt_why *why)
+int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_config *config,
+                 struct vt_why *why)
 {
     struct zygote *z = calloc(1, sizeof *z);
     int err = loop_timer_new(loop, &z->timer, on_up, z);
@@ -439,7 +445,7 @@ void zygote_free(struct zygote *z)
     if (!z)
         return;
     VT_LIST_EACH(&engines, at)
-        assert(VT_LIST_ENTRY(at, struct engine, node)->zygote != z);
+    assert(VT_LIST_ENTRY(at, struct engine, node)->zygote != z);
     loop_timer_free(z->timer);
     free(z);
 }

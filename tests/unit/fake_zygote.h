@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A double for server/core/zygote.c and engine.c: engines in memory whose TPM is two counters, one that outlives
- * power and one that does not. Answers come from the loop, as they would from a process. What goes wrong is told by
- * `fake`.
+ * A double for server/core/zygote.c and engine.c: engines in memory whose TPM is two counters, one that
+ * outlives power and one that does not. Answers come from the loop, as they would from a process. What goes
+ * wrong is told by `fake`.
  */
 #ifndef VTPM_TESTS_FAKE_ZYGOTE_H
 #define VTPM_TESTS_FAKE_ZYGOTE_H
@@ -12,46 +12,46 @@
 /* Ordinals of the fake TPM. Each answers {header, volatile counter u64, permanent counter u64}. */
 enum fake_ordinal {
     FAKE_STARTUP = 0x99,
-    FAKE_READ = 0x1001,         /* changes nothing, not even nonces */
+    FAKE_READ = 0x1001, /* changes nothing, not even nonces */
     FAKE_BUMP_VOLATILE = 0x1002,
     FAKE_BUMP_PERMANENT = 0x1003,
     FAKE_BUMP_BOTH = 0x1004,
-    FAKE_GROW = 0x1005,         /* its volatile state becomes `fake.grown` bytes long */
-    FAKE_DIE = 0x1006,          /* always kills the engine */
+    FAKE_GROW = 0x1005, /* its volatile state becomes `fake.grown` bytes long */
+    FAKE_DIE = 0x1006,  /* always kills the engine */
     FAKE_MAKE_EK = 0x1007,
 };
 #define FAKE_RESPONSE 26
 
 enum fake_garbage {
     GARBAGE_NONE,
-    GARBAGE_TYPE,               /* a reply of no known type */
-    GARBAGE_SHORT,              /* a STATE cut short */
-    GARBAGE_LONG,               /* a STATE with a byte behind it */
-    GARBAGE_DIRTY,              /* flags that do not exist */
-    GARBAGE_RESPONSE,           /* a response shorter than a header */
-    GARBAGE_NO_PERMANENT,       /* says that permanent state changed, and does not bring it */
-    GARBAGE_HUGE,               /* a length that goes over the end */
-    GARBAGE_FAILED,             /* FAILED with a text that is no text */
+    GARBAGE_TYPE,         /* a reply of no known type */
+    GARBAGE_SHORT,        /* a STATE cut short */
+    GARBAGE_LONG,         /* a STATE with a byte behind it */
+    GARBAGE_DIRTY,        /* flags that do not exist */
+    GARBAGE_RESPONSE,     /* a response shorter than a header */
+    GARBAGE_NO_PERMANENT, /* says that permanent state changed, and does not bring it */
+    GARBAGE_HUGE,         /* a length that goes over the end */
+    GARBAGE_FAILED,       /* FAILED with a text that is no text */
     GARBAGE_EMPTY,
     GARBAGE_COUNT
 };
 
 struct fake {
     /* To be set by tests. */
-    int ready_err;              /* of the self-tests */
-    int spawn_err;              /* of the next engine_spawn */
-    int request_err;            /* of the next engine_request */
-    unsigned crashes;           /* so many of the next requests that are no THAW kill their engine */
-    unsigned thaw_crashes;      /* the same for THAW */
-    enum fake_garbage garbage;  /* of the next `garbage_count` answers that are no THAW's */
+    int ready_err;             /* of the self-tests */
+    int spawn_err;             /* of the next engine_spawn */
+    int request_err;           /* of the next engine_request */
+    unsigned crashes;          /* so many of the next requests that are no THAW kill their engine */
+    unsigned thaw_crashes;     /* the same for THAW */
+    enum fake_garbage garbage; /* of the next `garbage_count` answers that are no THAW's */
     unsigned garbage_count;
-    unsigned delay_ms;          /* before each answer */
+    unsigned delay_ms; /* before each answer */
     uint32_t grown;
-    bool refuse_thaw;           /* FAILED(VT_EDAMAGED) */
+    bool refuse_thaw; /* FAILED(VT_EDAMAGED) */
 
     /* To be looked at. */
     unsigned spawned, alive, thawed, executed, powered_on;
-    unsigned inits;             /* PLATFORM acts that ran */
+    unsigned inits; /* PLATFORM acts that ran */
 };
 extern struct fake fake;
 
