@@ -15,6 +15,8 @@
 #define DEFAULT_IDLE_S 60
 #define COUNTER_MS 10000
 #define COUNTER_BATCH 256
+/* So many zygotes in a row that end before their self-tests do: the program itself is of no use. */
+#define ZYGOTE_TRIES 5
 
 /* ---- Counters for people, and leaving of what nobody uses ---- */
 
@@ -161,7 +163,10 @@ static int open_runtime(struct broker *broker, const struct broker_config *confi
     return runtime_open(&broker->runtime, broker->runtime_path, why);
 }
 
-/* Each zygote that comes up tells how its self-tests went; the first one decides about the start. */
+/*
+ * Each zygote that comes up tells how its self-tests went; the first one decides about the start. One that was killed
+ * before it could tell does not: the next is on its way.
+ */
 static void on_zygote_ready(void *arg, int err, const char *text)
 {
     struct broker *broker = arg;
@@ -170,7 +175,7 @@ static void on_zygote_ready(void *arg, int err, const char *text)
         vt_error("zygote: no engine can be started: %s", text);
     else
         vt_info("zygote: self-tests passed, crypto by %s", text);
-    if (broker->zygote_told)
+    if (broker->zygote_told || (err == VT_EIO && ++broker->zygote_tries < ZYGOTE_TRIES))
         return;
     broker->zygote_told = true;
     broker->zygote_err = err;

@@ -18,6 +18,7 @@ struct broker {
     struct keys *keys;
     struct zygote *zygote;
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
+    unsigned zygote_tries;          /* zygotes that ended before they told */
     int zygote_err;
     struct vt_why zygote_why;
     struct runtime_dir *runtime;
