@@ -147,6 +147,8 @@ static void describe(struct engine *e, const struct sandbox_control_msg *msg)
 void engine_exited(struct engine *e, const struct sandbox_control_msg *msg)
 {
     describe(e, msg);
+    e->killed = msg->type == SANDBOX_EXITED && !e->dropping && WIFSIGNALED(msg->status) &&
+                WTERMSIG(msg->status) == SIGKILL;
     e->exited = true;
     e->pid = 0;
     go_on_ending(e);
@@ -157,6 +159,7 @@ void engine_orphaned(struct engine *e)
     if (e->child_fd >= 0 || e->exited)
         return; /* the next zygote will fork it, or it is over anyway */
     set_why(e, "the zygote died and its sandboxes with it (pid %d)", (int)e->pid);
+    e->killed = !e->dropping;
     e->exited = true;
     e->pid = 0;
     begin_end(e);
@@ -340,6 +343,11 @@ int engine_request(struct engine *e, uint8_t type, const struct cr_slice *parts,
 bool engine_is_busy(const struct engine *e)
 {
     return e->busy;
+}
+
+bool engine_was_killed(const struct engine *e)
+{
+    return e->killed;
 }
 
 pid_t engine_pid(const struct engine *e)

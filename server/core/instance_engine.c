@@ -13,6 +13,7 @@
 #include "server/sandbox/sandbox.h"
 
 #define CRASHES_MAX 2
+#define KILLS_MAX 8
 #define TPM_FAIL 9
 
 /* ---- Crashes ---- */
@@ -25,18 +26,38 @@ static uint32_t ordinal_of(const struct job *job)
     return rd_get32(&r);
 }
 
-/* docs/record-and-recovery.md, "An engine that crashes": once more from the last record, then TPM_FAIL. */
-static void crashed(struct instance *i, const char *why)
+/* The engine and what it made of the job are dropped; the record stands. */
+static void back_to_record(struct instance *i, const char *why)
 {
     struct job *job = instance_current(i);
     char uuid[VT_UUID_TEXT];
 
     vt_uuid_text(uuid, &i->node.uuid);
     vt_error("instance: engine gone uuid=%s step=%d ordinal=0x%x attempt=%u: %s", uuid, i->step,
-             (unsigned)ordinal_of(job), job->crashes + 1, why);
+             (unsigned)ordinal_of(job), job->crashes + job->kills + 1, why);
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
+}
+
+/* The job is not to blame: again from the last record. Who kills without end is left to the shim's patience. */
+static void killed(struct instance *i, const char *why)
+{
+    struct job *job = instance_current(i);
+
+    back_to_record(i, why);
+    if (++job->kills < KILLS_MAX)
+        instance_advance(i);
+    else
+        instance_finish(i, VT_EAGAIN, "its engine processes are killed again and again; the command has not happened");
+}
+
+/* docs/record-and-recovery.md, "An engine that crashes": once more from the last record, then TPM_FAIL. */
+static void crashed(struct instance *i, const char *why)
+{
+    struct job *job = instance_current(i);
+
+    back_to_record(i, why);
     if (++job->crashes < CRASHES_MAX)
         instance_advance(i);
     else if (job->what.kind == INSTANCE_EXECUTE)
@@ -50,6 +71,10 @@ static void on_gone(void *arg, const char *why)
     struct instance *i = arg;
     bool waited = i->step == STEP_THAWING || i->step == STEP_RUNNING;
 
+    if (waited && engine_was_killed(i->engine)) {
+        killed(i, why);
+        return;
+    }
     if (waited) {
         crashed(i, why);
         return;
@@ -163,7 +188,10 @@ static void request(struct instance *i, enum instance_step step, uint8_t type, c
 
     i->step = step;
     err = engine_request(i->engine, type, parts, count);
-    if (err)
+    /* Closed: it died while it was idle, and the job did not reach it. */
+    if (err == VT_ECLOSED)
+        killed(i, "it had ended before");
+    else if (err)
         crashed(i, vt_err_text(err));
 }
 

@@ -20,6 +20,7 @@ struct job {
     struct instance_job what;       /* what.data is owned here */
     uint8_t command_sha256[CR_SHA256_LEN];
     unsigned crashes;               /* engines that died of it */
+    unsigned kills;                 /* engines that were killed under it, from outside */
     unsigned unknown;               /* commits of unknown outcome */
     uint64_t unknown_seq;           /* seq of the last of them; 0: none */
 };

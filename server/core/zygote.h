@@ -75,6 +75,11 @@ int engine_request(struct engine *engine, uint8_t type, const struct cr_slice *p
 bool engine_is_busy(const struct engine *engine);
 /* 0: not known yet, or gone. */
 pid_t engine_pid(const struct engine *engine);
+/*
+ * From on_gone on: it was ended from outside, by a SIGKILL that was not this server's (an administrator, the kernel
+ * short of memory), or together with its zygote. What it was asked to do is not to blame.
+ */
+bool engine_was_killed(const struct engine *engine);
 /* Ends the process, whatever it does; on_gone follows. */
 void engine_kill(struct engine *engine);
 /* No callback follows; the process ends, whatever it does. May be NULL. */

@@ -61,6 +61,7 @@ struct engine {
     bool dropping;          /* it broke the protocol or is being killed */
     bool eof;               /* its socket is closed */
     bool exited;            /* and the zygote said how it ended */
+    bool killed;            /* from outside */
     bool is_gone;           /* on_gone was called */
     char why[200];          /* the first reason stays */
 };
