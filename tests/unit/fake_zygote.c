@@ -34,7 +34,7 @@ struct engine {
     void *arg;
     pid_t pid;
     struct loop_timer *timer;
-    bool is_busy, is_gone, dies;
+    bool is_busy, is_gone, dies, killed;
     uint8_t *request;
     uint8_t type;
     size_t len;
@@ -302,6 +302,12 @@ static void on_timer(void *arg)
 {
     struct engine *e = arg;
 
+    if (fake.kills) {
+        fake.kills--;
+        e->killed = true;
+        gone(e, "signal 9");
+        return;
+    }
     if (e->dies || must_die(e)) {
         gone(e, "signal 11");
         return;
@@ -369,6 +375,11 @@ bool engine_is_busy(const struct engine *e)
     return e->is_busy;
 }
 
+bool engine_was_killed(const struct engine *e)
+{
+    return e->killed;
+}
+
 pid_t engine_pid(const struct engine *e)
 {
     return e->is_gone ? 0 : e->pid;
@@ -418,6 +429,12 @@ static void on_up(void *arg)
 {
     struct zygote *z = arg;
 
+    if (fake.zygote_deaths) {
+        fake.zygote_deaths--;
+        loop_timer_start(z->timer, 1);
+        z->config.on_ready(z->config.arg, VT_EIO, "ended before");
+        return;
+    }
     z->is_ready = !fake.ready_err;
     if (z->config.on_ready)
         z->config.on_ready(z->config.arg, fake.ready_err, fake.ready_err ? "sha1 is wrong" : "fake");

@@ -43,6 +43,8 @@ struct fake {
     int request_err;           /* of the next engine_request */
     unsigned crashes;          /* so many of the next requests that are no THAW kill their engine */
     unsigned thaw_crashes;     /* the same for THAW */
+    unsigned kills;            /* so many of the next requests find their engine killed from outside */
+    unsigned zygote_deaths;    /* so many zygotes end before their self-tests do */
     enum fake_garbage garbage; /* of the next `garbage_count` answers that are no THAW's */
     unsigned garbage_count;
     unsigned delay_ms; /* before each answer */

@@ -180,6 +180,33 @@ static void test_sandbox__damaged_state__says_why(void **state)
     box_free(box);
 }
 
+static void test_sandbox__killed_from_outside__is_told_from_a_crash(void **state)
+{
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start(sb, 300);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    assert_int_equal(kill(box_pid(sb, box), SIGKILL), 0);
+    box_wait_gone(sb, box);
+    assert_true(engine_was_killed(box->engine));
+    box_free(box);
+    box = stopped(sb, DEED_CRASH);
+    assert_false(engine_was_killed(box->engine));
+    box_free(box);
+    /* The server's own SIGKILL, after the time limit. */
+    box = stopped(sb, DEED_SPIN);
+    assert_false(engine_was_killed(box->engine));
+    box_free(box);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    assert_int_equal(kill(zygote_pid(sb->zygote), SIGKILL), 0);
+    box_wait_gone(sb, box);
+    assert_true(engine_was_killed(box->engine));
+    box_free(box);
+}
+
 static void test_zygote__killed__restarts_and_its_sandboxes_die(void **state)
 {
     struct sb *sb = *state;
@@ -326,6 +353,7 @@ int main(void)
         TEST(test_sandbox__no_answer_in_time__killed),
         TEST(test_sandbox__request_out_of_order__fails_and_ends),
         TEST(test_sandbox__damaged_state__says_why),
+        TEST(test_sandbox__killed_from_outside__is_told_from_a_crash),
         TEST(test_zygote__killed__restarts_and_its_sandboxes_die),
         TEST(test_zygote__killed_in_between__waiting_engine_gets_the_next),
         TEST(test_zygote__stopped__engine_is_given_up_in_time),
