@@ -110,7 +110,7 @@ int conn_open(struct conn **out, const char *path, int flags, struct vt_why *why
 
     *out = NULL;
     if (!conn)
-        return VT_ENOMEM;
+        return vt_fail(why, VT_ENOMEM, "%s: %s", path, vt_err_text(VT_ENOMEM));
     err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always, NULL));
     if (!err)
         err = set_up(conn, flags);

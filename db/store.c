@@ -38,13 +38,13 @@ static int errno_err(int number)
     }
 }
 
-static int join(char **out, const char *dir, const char *name)
+static int join(char **out, const char *dir, const char *name, struct vt_why *why)
 {
     const size_t size = strlen(dir) + strlen(name) + 2;
 
     *out = vt_calloc(1, size);
     if (!*out)
-        return VT_ENOMEM;
+        return vt_fail(why, VT_ENOMEM, "%s/%s: %s", dir, name, vt_err_text(VT_ENOMEM));
     snprintf(*out, size, "%s/%s", dir, name);
     return VT_OK;
 }
@@ -56,7 +56,7 @@ static int resolve(char **out, const char *dir, const char *name, struct vt_why 
 
     if (!realpath(dir, real))
         return vt_fail(why, errno_err(errno), "%s: %s", dir, strerror(errno));
-    return join(out, real, name);
+    return join(out, real, name, why);
 }
 
 static int locked_by_other(const char *path, int fd, struct vt_why *why)
