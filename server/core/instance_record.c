@@ -52,10 +52,10 @@ int instance_open_record(const struct broker *broker, const struct vt_uuid *uuid
     if (!plain)
         return vt_fail(why, VT_ENOMEM, "out of memory");
     err = unseal(key, &name, sealed, len, tag, plain);
-    if (err)
+    if (err == VT_EDAMAGED)
         vt_fail(why, err, "the sealed record %llu does not open: it was altered, or belongs elsewhere",
                 (unsigned long long)seq);
-    else
+    if (!err)
         err = record_decode(record, plain, plain_len, why);
     vt_free_wiped(plain, plain_len);
     if (!err && record->seq != seq) {
