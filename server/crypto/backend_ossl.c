@@ -22,16 +22,21 @@ struct ossl_rsa {
     EVP_PKEY_CTX *ctx;  /* ready for "decrypt" without padding: the bare private operation */
 };
 
-/* For a call that returned ok or not. */
+/*
+ * For a call that returned ok or not. Out of memory may stand anywhere in the queue, below what was made of it on the
+ * way up; and a thread that has no memory for a queue records nothing at all.
+ */
 static int ossl_err(bool ok)
 {
-    unsigned long first;
+    unsigned long code;
+    unsigned recorded = 0;
+    bool no_memory = false;
 
     if (ok)
         return VT_OK;
-    first = ERR_peek_error();
-    ERR_clear_error();
-    return ERR_GET_REASON(first) == ERR_R_MALLOC_FAILURE ? VT_ENOMEM : VT_ECRYPTO;
+    for (; (code = ERR_get_error()) != 0; recorded++)
+        no_memory |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return no_memory || !recorded ? VT_ENOMEM : VT_ECRYPTO;
 }
 
 static int init(void)
@@ -59,18 +64,20 @@ static bool seal_with(EVP_CIPHER_CTX *ctx, const uint8_t *key, const uint8_t *no
            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CR_GCM_TAG, tag) == 1;
 }
 
-static bool open_with(EVP_CIPHER_CTX *ctx, const uint8_t *key, const uint8_t *nonce, struct cr_slice ad,
-                      struct cr_slice in, const uint8_t *tag, uint8_t *out)
+/* Only the last step judges the bytes: what fails before it is want of memory, and says nothing about them. */
+static int open_with(EVP_CIPHER_CTX *ctx, const uint8_t *key, const uint8_t *nonce, struct cr_slice ad,
+                     struct cr_slice in, const uint8_t *tag, uint8_t *out)
 {
     uint8_t expected[CR_GCM_TAG], none[16];
     int n;
 
     memcpy(expected, tag, sizeof expected);
-    return EVP_DecryptInit_ex2(ctx, aes_256_gcm, key, nonce, NULL) == 1 &&
-           (!ad.len || EVP_DecryptUpdate(ctx, NULL, &n, ad.ptr, (int)ad.len) == 1) &&
-           (!in.len || EVP_DecryptUpdate(ctx, out, &n, in.ptr, (int)in.len) == 1) &&
-           EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CR_GCM_TAG, expected) == 1 &&
-           EVP_DecryptFinal_ex(ctx, none, &n) == 1;
+    if (EVP_DecryptInit_ex2(ctx, aes_256_gcm, key, nonce, NULL) != 1 ||
+        (ad.len && EVP_DecryptUpdate(ctx, NULL, &n, ad.ptr, (int)ad.len) != 1) ||
+        (in.len && EVP_DecryptUpdate(ctx, out, &n, in.ptr, (int)in.len) != 1) ||
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CR_GCM_TAG, expected) != 1)
+        return VT_ENOMEM;
+    return EVP_DecryptFinal_ex(ctx, none, &n) == 1 ? VT_OK : VT_ECRYPTO;
 }
 
 static int gcm_seal(const struct vt_key *key, const uint8_t *nonce, const void *ad, size_t ad_len,
@@ -90,13 +97,14 @@ static int gcm_open(const struct vt_key *key, const uint8_t *nonce, const void *
                     const void *in, size_t len, const uint8_t *tag, uint8_t *out)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    bool ok;
+    int err;
 
     if (!ctx)
-        return VT_ENOMEM;
-    ok = open_with(ctx, key->bytes, nonce, CR_SLICE(ad, ad_len), CR_SLICE(in, len), tag, out);
+        return ossl_err(false);
+    err = open_with(ctx, key->bytes, nonce, CR_SLICE(ad, ad_len), CR_SLICE(in, len), tag, out);
     EVP_CIPHER_CTX_free(ctx);
-    return ossl_err(ok);
+    ERR_clear_error();
+    return err;
 }
 
 static int scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
