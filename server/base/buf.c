@@ -62,7 +62,7 @@ int vt_buf_reserve(struct vt_buf *buf, size_t len, uint8_t **at)
         if (err)
             return err;
     }
-    *at = buf->data + buf->len;
+    *at = buf->data ? buf->data + buf->len : NULL;
     return VT_OK;
 }
 
@@ -88,6 +88,8 @@ int vt_buf_put(struct vt_buf *buf, const void *bytes, size_t len)
 void vt_buf_drop(struct vt_buf *buf, size_t len)
 {
     assert(len <= vt_buf_size(buf));
+    if (!len)
+        return;
     vt_wipe(buf->data + buf->off, len);
     buf->off += len;
     if (buf->off == buf->len)

@@ -26,9 +26,10 @@ static inline size_t vt_buf_size(const struct vt_buf *buf)
     return buf->len - buf->off;
 }
 
+/* NULL while the buffer holds no memory: arithmetic on a null pointer is undefined, also with 0. */
 static inline const uint8_t *vt_buf_bytes(const struct vt_buf *buf)
 {
-    return buf->data + buf->off;
+    return buf->data ? buf->data + buf->off : NULL;
 }
 
 /* Room for `len` more bytes; *at is where to write them (then vt_buf_wrote). VT_ETOOBIG past the limit, VT_ENOMEM. */
