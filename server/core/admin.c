@@ -72,6 +72,9 @@ void admin_on_db(void *arg, int err)
 
     if (err == VT_EUNAVAILABLE)
         admin_fail(call, err, "the store cannot be written now (disk full, read-only or locked?); nothing was changed");
+    else if (err == VT_EUNKNOWN)
+        admin_fail(call, err, "the disk failed while it was written: it may or may not be done; look with `vtpmctl "
+                              "instance list` or `vtpmctl events`, and repeat it");
     else
         admin_done(call, err);
 }

@@ -37,11 +37,12 @@ static void on_put(void *arg, int err)
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Credential credential = VTPM__CREDENTIAL__INIT;
 
+    /* A channel under the old key must not outlive it. If that is not known: who still holds the right key comes back. */
+    if (!err || err == VT_EUNKNOWN)
+        broker_close_identity(call->broker, fresh->row.identity, VT_EAUTH, "the credential was rotated");
     if (err) {
         admin_on_db(call, err);
     } else {
-        /* A channel under the old key must not outlive it. */
-        broker_close_identity(call->broker, fresh->row.identity, VT_EAUTH, "the credential was rotated");
         credential.identity = fresh->row.identity;
         credential.key = (ProtobufCBinaryData){.data = fresh->psk.bytes, .len = sizeof fresh->psk.bytes};
         reply.credential = &credential;

@@ -231,7 +231,8 @@ static void on_life_written(void *arg, int err)
     struct instance *instance = instance_in_memory(call->broker, &call->uuid);
     const char *told = life_changes[call->life].told;
 
-    if (!err && instance && told)
+    /* An unknown outcome closes too: it may be on disk, and if it is not, the shim attaches again. */
+    if ((!err || err == VT_EUNKNOWN) && instance && told)
         instance_evict(instance, VT_EPERM, told);
     if (!err && call->life == DB_DELETED)
         (void)!runtime_file_remove(call->broker->runtime, &call->uuid);

@@ -36,6 +36,9 @@ static void on_stored(void *arg, int err)
 
     if (err == VT_EEXISTS)
         end(m, err, "an instance of that name or uuid exists (a deleted one's uuid is not used again)");
+    else if (err == VT_EUNKNOWN)
+        end(m, err, "the disk failed while it was written: it may or may not be there; if `vtpmctl instance list` shows "
+                    "it, delete it and create it again, for its credential is lost");
     else if (err)
         end(m, err, "the store cannot be written now; nothing was created");
     else
