@@ -313,17 +313,29 @@ static bool instance_may_attach(struct broker *broker, const char *identity)
     return db_instance_get(broker->db, &uuid, &row) == VT_OK && (row.life == DB_LIVE || row.life == DB_BROKEN);
 }
 
+/* Sealed under no key: what an unknown identity is tried with. */
+static bool find_credential(struct broker *broker, const char *identity, struct db_credential *credential)
+{
+    int err = db_credential_get(broker->db, identity, credential);
+
+    if (err)
+        *credential = (struct db_credential){.version = 1, .sealed_len = SEAL_KEY_LEN};
+    return !err && !credential->disabled;
+}
+
 void broker_psk(struct broker *broker, const char *identity, struct vt_key *key, bool *known)
 {
     struct db_credential credential;
     VT_SECRET_KEY decoy;
+    bool found, may_attach, opened;
 
-    /* Both are made in both cases: an unknown identity costs what a known one costs. */
+    /* Every step is taken in every case: an unknown or disabled identity costs what a known one costs. */
     keys_decoy(broker->keys, identity, &decoy);
-    *known = db_credential_get(broker->db, identity, &credential) == VT_OK && !credential.disabled &&
-             instance_may_attach(broker, identity) &&
-             keys_open_psk(broker->keys, identity, credential.version, credential.sealed, credential.sealed_len,
+    found = find_credential(broker, identity, &credential);
+    may_attach = instance_may_attach(broker, identity);
+    opened = keys_open_psk(broker->keys, identity, credential.version, credential.sealed, credential.sealed_len,
                            key) == VT_OK;
+    *known = found && may_attach && opened;
     if (!*known)
         *key = decoy;
 }

@@ -88,6 +88,26 @@ static void test_delete__unknown_outcome__closes_the_channel_and_keeps_what_may_
     assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SHOW, "a"), VT_ENOTFOUND);
 }
 
+/* What an unknown peer is tried with differs by identity, is the same each time, and is nobody's key. */
+static void test_psk__unknown_or_disabled__is_a_decoy(void **state)
+{
+    struct vt_key right, decoy, again, other;
+    bool known;
+
+    (void)state;
+    broker_psk(rig.broker, identity, &right, &known);
+    assert_true(known);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_DISABLE, "a"), VT_OK);
+    broker_psk(rig.broker, identity, &decoy, &known);
+    assert_false(known);
+    broker_psk(rig.broker, identity, &again, &known);
+    broker_psk(rig.broker, "host:nobody", &other, &known);
+    assert_false(known);
+    assert_memory_not_equal(&decoy, &right, sizeof right);
+    assert_memory_equal(&decoy, &again, sizeof decoy);
+    assert_memory_not_equal(&decoy, &other, sizeof decoy);
+}
+
 /* The commands of the last seconds are in the inventory after a stop. */
 static void test_stop__counters__are_written(void **state)
 {
@@ -107,6 +127,7 @@ int main(void)
         TEST(test_rotate__unknown_outcome__closes_the_channel),
         TEST(test_disable__unknown_outcome__closes_the_channel),
         TEST(test_delete__unknown_outcome__closes_the_channel_and_keeps_what_may_be_needed),
+        TEST(test_psk__unknown_or_disabled__is_a_decoy),
         TEST(test_stop__counters__are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
