@@ -339,3 +339,10 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
     if (!*known)
         *key = decoy;
 }
+
+uint64_t broker_psk_version(struct broker *broker, const char *identity)
+{
+    struct db_credential credential;
+
+    return find_credential(broker, identity, &credential) ? credential.version : 0;
+}

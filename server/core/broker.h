@@ -38,6 +38,11 @@ void broker_free(struct broker *broker);
 
 /* The key for an identity, decoy included (tls.h). Any thread. */
 void broker_psk(struct broker *broker, const char *identity, struct vt_key *key, bool *known);
+/*
+ * Which of an identity's keys is the present one; 0: it has none. A handshake takes time: asked before
+ * broker_psk and again before session_new, it tells whether the key was rotated or taken away meanwhile. Any thread.
+ */
+uint64_t broker_psk_version(struct broker *broker, const char *identity);
 
 /* How a session reaches its channel. Both may be called from within session_message. */
 struct session_io {

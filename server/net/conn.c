@@ -199,6 +199,12 @@ static void open_conn(struct conn *c)
     int err;
 
     leave_handshake(c, CONN_OPEN);
+    /* From session_new on a rotation finds the session and closes it; before, only this look tells. */
+    if (broker_psk_version(c->all->broker, channel_identity(c->ch)) != c->key_version) {
+        channels_note(c->all, REFUSAL_KEY, &c->peer, channel_identity(c->ch), "rotated during the handshake");
+        io_close(c, VT_EAUTH, "the credential was rotated");
+        return;
+    }
     c->all->counts.opened++;
     vt_info("net: channel open peer=%s identity=%s", c->peer.text, channel_identity(c->ch));
     err = session_new(&c->session, c->all->broker, channel_identity(c->ch), c->peer.text, &session_ops, c);
@@ -341,21 +347,23 @@ static int on_random(void *ctx, unsigned char *out, size_t len)
     return cr_os_random(out, len);
 }
 
-/* On a worker. */
+/* On a worker. The version first: a key that is rotated in between is refused, not kept. */
 static void on_psk(void *ctx, const char *identity, struct vt_key *key, bool *known)
 {
-    struct channels *all = ctx;
+    struct conn *c = ctx;
 
-    broker_psk(all->broker, identity, key, known);
+    c->key_version = broker_psk_version(c->all->broker, identity);
+    broker_psk(c->all->broker, identity, key, known);
 }
 
 static struct conn *conn_new(struct channels *all, const struct net_peer *peer)
 {
-    struct tls_config config = {.server = true, .random = on_random, .psk = on_psk, .psk_ctx = all};
+    struct tls_config config = {.server = true, .random = on_random, .psk = on_psk};
     struct conn *c = VT_NEW(struct conn);
 
     if (!c)
         return NULL;
+    config.psk_ctx = c;
     if (channel_new(&c->ch, &config)) {
         vt_free(c);
         return NULL;

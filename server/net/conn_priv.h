@@ -48,6 +48,7 @@ struct conn {
     bool said_goodbye; /* LINGERING: our side of the socket is shut */
     bool is_dead;      /* the stream's handles are closed */
     int handshake_err;
+    uint64_t key_version; /* that the handshake began with */
     struct vt_why why;
 };
 

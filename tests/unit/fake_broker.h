@@ -17,6 +17,8 @@
 
 struct broker {
     atomic_uint psk_calls; /* workers */
+    atomic_uint version;   /* of the key */
+    bool rotate;           /* between broker_psk and session_new */
     unsigned sessions_made, sessions_now, messages;
     int refuse_session; /* what session_new returns */
     bool hold;          /* Execute is answered by fake_release */

@@ -719,6 +719,25 @@ static void test_conn__session_that_is_refused__is_told(void **state)
     rig_free(rig);
 }
 
+/* The old key was still right when the handshake began: its channel must not live on. */
+static void test_conn__key_rotated_during_the_handshake__is_refused(void **state)
+{
+    struct rig *rig = rig_new(&test_limits);
+    struct client c;
+
+    (void)state;
+    rig->broker.rotate = true;
+    client_start(&c, rig, 1, FAKE_IDENTITY, FAKE_KEY_BYTE);
+    UNTIL(rig, &c, c.is_ended);
+    assert_int_equal(c.errors, 1);
+    assert_true(c.last_fatal);
+    assert_int_equal(c.last_code, (unsigned)-VT_EAUTH);
+    assert_int_equal(rig->broker.sessions_made, 0);
+    assert_non_null(strstr(log_text, "rotated"));
+    client_end(&c);
+    rig_free(rig);
+}
+
 static void test_conn__flood_of_200__all_are_served(void **state)
 {
     enum { COUNT = 200 };
@@ -938,6 +957,7 @@ int main(void)
         cmocka_unit_test(test_conn__attached_and_idle__stays),
         cmocka_unit_test(test_conn__session_that_closes__says_why_before_the_end),
         cmocka_unit_test(test_conn__session_that_is_refused__is_told),
+        cmocka_unit_test(test_conn__key_rotated_during_the_handshake__is_refused),
         cmocka_unit_test(test_conn__flood_of_200__all_are_served),
         cmocka_unit_test(test_conn__remote_peer_over_its_share__is_closed_at_once),
         cmocka_unit_test(test_conn__places_taken_by_one_peer__another_gets_in),

@@ -88,6 +88,20 @@ static void test_delete__unknown_outcome__closes_the_channel_and_keeps_what_may_
     assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SHOW, "a"), VT_ENOTFOUND);
 }
 
+/* By its version a handshake that began with the old key is told from one with the new key. */
+static void test_psk_version__rotate_and_delete__are_seen(void **state)
+{
+    uint64_t before = broker_psk_version(rig.broker, identity);
+
+    (void)state;
+    assert_int_equal(before, 1);
+    assert_int_equal(broker_psk_version(rig.broker, "host:nobody"), 0);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_ROTATE, "a"), VT_OK);
+    assert_int_equal(broker_psk_version(rig.broker, identity), 2);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_DELETE, "a"), VT_OK);
+    assert_int_equal(broker_psk_version(rig.broker, identity), 0);
+}
+
 /* What an unknown peer is tried with differs by identity, is the same each time, and is nobody's key. */
 static void test_psk__unknown_or_disabled__is_a_decoy(void **state)
 {
@@ -127,6 +141,7 @@ int main(void)
         TEST(test_rotate__unknown_outcome__closes_the_channel),
         TEST(test_disable__unknown_outcome__closes_the_channel),
         TEST(test_delete__unknown_outcome__closes_the_channel_and_keeps_what_may_be_needed),
+        TEST(test_psk_version__rotate_and_delete__are_seen),
         TEST(test_psk__unknown_or_disabled__is_a_decoy),
         TEST(test_stop__counters__are_written),
     };
