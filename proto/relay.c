@@ -162,7 +162,21 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
     relay->state = DOWN;
     schedule(relay, now_ms);
     relay->close_wanted = false;
+    relay->key_refused = relay->last_err == VT_EAUTH;
     relay->last_err = VT_OK;
+}
+
+bool relay_key_refused(const struct relay *relay)
+{
+    return relay->key_refused;
+}
+
+bool relay_set_key(struct relay *relay, const struct vt_key *key)
+{
+    if (vt_ct_equal(&relay->key, key, sizeof *key))
+        return false;
+    relay->key = *key;
+    return true;
 }
 
 struct vt_buf *relay_output(struct relay *relay)

@@ -63,6 +63,10 @@ void relay_connected(struct relay *relay, uint64_t now_ms);
 void relay_bytes(struct relay *relay, uint64_t now_ms, const void *bytes, size_t len);
 /* The connection is gone or could not be made; reason is for the log and may be NULL. */
 void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason);
+/* The last connection ended because the server refused the key: a new one may be to hand. */
+bool relay_key_refused(const struct relay *relay);
+/* For the next connections; the identity stays. Copies. False: it is the key that is in use already. */
+bool relay_set_key(struct relay *relay, const struct vt_key *key);
 /* Bytes to send (drop what was sent); NULL without a connection. */
 struct vt_buf *relay_output(struct relay *relay);
 

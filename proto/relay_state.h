@@ -40,6 +40,7 @@ struct relay {
     bool ended;
     int ended_err;
     int last_err;           /* why the connection is being closed; VT_OK: it just went away */
+    bool key_refused;       /* the last connection ended by VT_EAUTH */
     unsigned failures;      /* since READY */
     bool slowly;            /* somebody has to act before it makes sense to connect again */
     uint64_t retry_at;

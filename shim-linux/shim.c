@@ -25,6 +25,9 @@ struct shim {
     uv_timer_t timer;
     uv_timer_t stop_timer;
     uv_signal_t signals[2];
+    const struct options *options;
+    const struct credential *credential; /* as it was at the start */
+    struct vt_why said;                  /* of the credential file: each complaint is logged once */
     const struct frontend_kind *kind;
     struct frontend *front;
     struct upstream *up;
@@ -112,10 +115,39 @@ static bool move_commands(struct shim *shim)
     return true;
 }
 
+static int read_again(const struct shim *shim, struct credential *now, struct vt_why *why)
+{
+    int err = credential_read(now, shim->options->credential, why);
+
+    /* Another instance's file, put there by mistake, must not give this guest another TPM. */
+    if (!err && strcmp(now->identity, shim->credential->identity) != 0)
+        err = vt_fail(why, VT_EUSAGE, "%s: it is of %s now, not of %s: start the shim again if that is meant",
+                      shim->options->credential, now->identity, shim->credential->identity);
+    return err;
+}
+
+/* `vtpmctl credential rotate` and a new file in the place of the old one are all that is needed. */
+static void renew_key(struct shim *shim)
+{
+    struct vt_why why = {{0}};
+    struct credential now;
+
+    if (read_again(shim, &now, &why)) {
+        if (strcmp(why.text, shim->said.text) != 0)
+            vt_warning("shim: the key stays as it was: %s", why.text);
+        shim->said = why;
+    } else if (relay_set_key(shim->relay, &now.key)) {
+        vt_notice("shim: %s has a new key", shim->options->credential);
+    }
+    credential_wipe(&now);
+}
+
 static void connect_upstream(struct shim *shim)
 {
     struct vt_why why = {{0}};
 
+    if (relay_key_refused(shim->relay))
+        renew_key(shim);
     if (upstream_connect(shim->up, &why))
         relay_disconnected(shim->relay, now_ms(), why.text);
 }
@@ -325,7 +357,7 @@ static void free_parts(struct shim *shim)
 
 int shim_run(const struct options *options, const struct credential *credential, struct vt_why *why)
 {
-    struct shim shim = {.err = VT_OK};
+    struct shim shim = {.err = VT_OK, .options = options, .credential = credential};
     int err;
 
     if (uv_loop_init(&shim.loop))

@@ -485,6 +485,30 @@ static void test_relay__wrong_credential__retries_slowly_until_right(void **stat
     world_stop(&w);
 }
 
+static void test_relay__new_key_after_refusal__goes_on(void **state VT_UNUSED)
+{
+    struct world w;
+    struct vt_key old;
+
+    world_start(&w, 0);
+    submit(&w, 1);
+    expect_response(&w, 1);
+    assert_false(relay_key_refused(w.relay));
+    old = w.fake.key;
+    w.fake.key.bytes[31] ^= 1;
+    cut(&w);
+    submit(&w, 2);
+    assert_false(run_until(&w, w.now + 10000));
+    assert_true(relay_key_refused(w.relay));
+    assert_false(relay_set_key(w.relay, &old));
+    assert_true(relay_set_key(w.relay, &w.fake.key));
+    expect_response(&w, 2);
+    /* A server that is away says nothing about the key. */
+    cut(&w);
+    assert_false(relay_key_refused(w.relay));
+    world_stop(&w);
+}
+
 static void test_relay__attach_refused__retries_slowly(void **state VT_UNUSED)
 {
     static const int codes[] = {VT_EPERM, VT_EBROKEN, VT_ENOTFOUND, VT_EPOWER, VT_EDAMAGED};
@@ -729,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_relay__hold__does_not_count_while_the_server_works),
         cmocka_unit_test(test_relay__hold__counts_while_it_is_refused),
         cmocka_unit_test(test_relay__wrong_credential__retries_slowly_until_right),
+        cmocka_unit_test(test_relay__new_key_after_refusal__goes_on),
         cmocka_unit_test(test_relay__attach_refused__retries_slowly),
         cmocka_unit_test(test_relay__fenced__ends),
         cmocka_unit_test(test_relay__another_shim_between__command_fails_and_new_stream_goes_on),

@@ -334,24 +334,32 @@ static void pause_ms(long ms)
 
 /* ---- Tests ---- */
 
-static int set_up(void **state VT_UNUSED)
+/* As an administrator puts it in place: whole, by a rename. */
+static int put_credential(const char *identity, unsigned key_byte)
 {
+    char fresh[80];
     FILE *file;
 
+    snprintf(fresh, sizeof fresh, "%s.new", credential);
+    file = fopen(fresh, "w");
+    if (!file)
+        return -1;
+    fprintf(file, "uuid=%s\nkey=", identity);
+    for (int i = 0; i < 32; i++)
+        fprintf(file, "%02x", key_byte);
+    fprintf(file, "\n");
+    return fclose(file) || rename(fresh, credential);
+}
+
+static int set_up(void **state VT_UNUSED)
+{
     if (!mkdtemp(dir))
         return -1;
     snprintf(credential, sizeof credential, "%s/cred", dir);
     snprintf(upstream_path, sizeof upstream_path, "%s/up", dir);
     snprintf(upstream, sizeof upstream, "unix:%s", upstream_path);
     umask(077);
-    file = fopen(credential, "w");
-    if (!file)
-        return -1;
-    fprintf(file, "uuid=" FAKE_IDENTITY "\nkey=");
-    for (int i = 0; i < 32; i++)
-        fprintf(file, "5a");
-    fprintf(file, "\n");
-    return fclose(file) || pipe2(server.wake, O_CLOEXEC);
+    return put_credential(FAKE_IDENTITY, 0x5a) || pipe2(server.wake, O_CLOEXEC);
 }
 
 static int tear_down(void **state VT_UNUSED)
@@ -633,6 +641,40 @@ static void test_shim__wrong_key__says_so_once_and_keeps_trying(void **state VT_
     assert_non_null(strstr(first, "vtpmctl"));
 }
 
+static void set_server_key(unsigned key_byte)
+{
+    pthread_mutex_lock(&server.lock);
+    memset(&server.fake.key, (int)key_byte, sizeof server.fake.key);
+    pthread_mutex_unlock(&server.lock);
+}
+
+/* `credential rotate` while the shim runs: another's file and a missing one change nothing, the new one is taken. */
+static void test_shim__credential_rotated__is_read_again(void **state VT_UNUSED)
+{
+    struct shim shim;
+    int fd;
+
+    shim_start(&shim);
+    fd = guest(&shim);
+    ask(fd, 1);
+    set_server_key(0x77);
+    server_do(&server.drop_all);
+    say(fd, 2);
+    assert_true(shim_says(&shim, "refused identity"));
+    assert_int_equal(unlink(credential), 0);
+    assert_true(shim_says(&shim, "the key stays as it was"));
+    assert_int_equal(put_credential("99112233-4455-6677-8899-aabbccddeeff", 0x77), 0);
+    assert_true(shim_says(&shim, "it is of 99112233"));
+    assert_int_equal(put_credential(FAKE_IDENTITY, 0x77), 0);
+    hear(fd, 2);
+    ask(fd, 3);
+    close(fd);
+    assert_int_equal(fake_get(&server.fake.effects[2]), 1);
+    assert_int_equal(shim_stop(&shim), 0);
+    assert_non_null(strstr(shim.text, "has a new key"));
+    assert_int_equal(put_credential(FAKE_IDENTITY, 0x5a), 0);
+}
+
 static void test_shim__sigterm_while_held__ends_at_once(void **state VT_UNUSED)
 {
     struct timespec a, b;
@@ -735,6 +777,7 @@ int main(void)
         WITH_SERVER(test_shim__absurd_size__is_answered_and_closed),
         WITH_SERVER(test_shim__fenced__exits_4_and_says_why),
         WITH_SERVER(test_shim__wrong_key__says_so_once_and_keeps_trying),
+        WITH_SERVER(test_shim__credential_rotated__is_read_again),
         WITH_SERVER(test_shim__sigterm_while_held__ends_at_once),
         WITH_SERVER(test_shim__sigterm_during_a_command__waits_two_seconds),
         WITH_SERVER(test_unix_frontend__stale_file__is_replaced_and_live_one_is_not),
