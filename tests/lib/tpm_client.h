@@ -2,7 +2,8 @@
 /*
  * A client of one engine, for tests: builds commands from the wire structures, proves them with OIAP and OSAP
  * sessions, checks every response's frame and HMAC. After every command the TPM is frozen, thawed and frozen
- * again: the bytes must be the same, and the test goes on with the thawed one.
+ * again: the bytes must be the same, and the test goes on with the thawed one. What of the frozen bytes a command
+ * changed, its dirty bits must have announced.
  *
  *     struct get_random_in in = {.bytes_requested = 16};
  *     struct get_random_out out;
