@@ -244,6 +244,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .keyslots = server->plan->keyslots,
         .keyslot_count = config->keyslots.count,
         .idle_s = (uint32_t)config->idle_s,
+        .request_limit_ms = (uint32_t)(config->request_s * 1000),
         .listeners = server->listener_texts,
         .listener_count = config->listen.count,
     };
@@ -289,10 +290,12 @@ static int open_admin(struct server *server, struct vt_why *why)
 
 static int start_net(struct server *server, struct vt_why *why)
 {
-    static const struct channel_limits channel_limits = CHANNEL_LIMITS_DEFAULT;
+    struct channel_limits channel_limits = CHANNEL_LIMITS_DEFAULT;
     static const struct admin_limits admin_limits = ADMIN_LIMITS_DEFAULT;
-    int err = channels_new(&server->channels, &server->uv, server->broker, &channel_limits);
+    int err;
 
+    channel_limits.handshake_ms = server->config->handshake_s * 1000;
+    err = channels_new(&server->channels, &server->uv, server->broker, &channel_limits);
     if (!err)
         err = admin_new(&server->admin, &server->uv, server->broker, &server->plan->policy, &admin_limits);
     if (err)

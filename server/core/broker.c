@@ -184,7 +184,12 @@ static void on_zygote_ready(void *arg, int err, const char *text)
 
 static int start_zygote(struct broker *broker, const struct broker_config *config, struct vt_why *why)
 {
-    struct zygote_config zygote = {.engine_path = config->engine_path, .on_ready = on_zygote_ready, .arg = broker};
+    struct zygote_config zygote = {
+        .engine_path = config->engine_path,
+        .request_limit_ms = config->request_limit_ms,
+        .on_ready = on_zygote_ready,
+        .arg = broker,
+    };
     int err = zygote_start(&broker->zygote, broker->loop, &zygote, why);
 
     if (err)

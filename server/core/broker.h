@@ -22,6 +22,7 @@ struct broker_config {
     const struct keyslot_spec *keyslots; /* tried in order; the one that opens is named in the log */
     size_t keyslot_count;
     uint32_t idle_s;                /* an engine without commands leaves after this; 0: default 60 */
+    uint32_t request_limit_ms;      /* for an engine to do one request; 0: default 30 s */
     uint8_t boot_id[16];
     char *const *listeners;         /* texts for `status`; borrowed, may be filled in later */
     size_t listener_count;

@@ -47,6 +47,10 @@ static const struct row {
      "the vtpm-engine program\n(default: beside this program, or in ../libexec)"},
     {"idle-timeout", KIND_SECONDS, AT(idle_s), IN_FILE, "SECONDS",
      "an engine without commands leaves after this\n(default 60)"},
+    {"handshake-timeout", KIND_SECONDS, AT(handshake_s), IN_FILE, "SECONDS",
+     "a peer must have shown its key after this (default 10)"},
+    {"request-timeout", KIND_SECONDS, AT(request_s), IN_FILE, "SECONDS",
+     "an engine that works on one command for longer is\nended (default 30)"},
     {"log-level", KIND_LEVEL, AT(log_level), IN_FILE | IN_INIT, "LEVEL",
      "error, warning, notice, info (default) or debug"},
     {"help", KIND_FLAG, AT(help), IN_INIT, NULL, "print this"},
@@ -258,7 +262,12 @@ int config_load(struct config *config, int argc, char *const *argv, const char *
 {
     int err;
 
-    *config = (struct config){.idle_s = CONFIG_DEFAULT_IDLE_S, .log_level = VT_LOG_INFO};
+    *config = (struct config){
+        .idle_s = CONFIG_DEFAULT_IDLE_S,
+        .handshake_s = CONFIG_DEFAULT_HANDSHAKE_S,
+        .request_s = CONFIG_DEFAULT_REQUEST_S,
+        .log_level = VT_LOG_INFO,
+    };
     err = parse_command_line(config, argc, argv, why);
     if (err || config->help || config->version)
         return err;

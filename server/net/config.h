@@ -16,6 +16,8 @@
 #define CONFIG_RUN_DIR        "/run/vtpm-server"
 #define CONFIG_DEFAULT_ADMIN  "unix:" CONFIG_RUN_DIR "/admin.sock"
 #define CONFIG_DEFAULT_IDLE_S 60
+#define CONFIG_DEFAULT_HANDSHAKE_S 10
+#define CONFIG_DEFAULT_REQUEST_S 30
 #define CONFIG_OPTIONS_MAX    24
 
 struct config_list {
@@ -28,7 +30,7 @@ struct config {
     bool help, version, check_config, allow_root;
     char *file, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine;
     struct config_list keyslots, listen;
-    uint64_t idle_s;
+    uint64_t idle_s, handshake_s, request_s;
     uint64_t log_level; /* enum vt_log_level */
     /* Per row of the table: who gave it. */
     struct config_origin {

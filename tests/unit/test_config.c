@@ -75,6 +75,8 @@ static void test_config__nothing_but_a_keyslot__gives_defaults(void **state)
     assert_string_equal(config.admin, "unix:/run/vtpm-server/admin.sock");
     assert_null(config.runtime_dir);
     assert_int_equal(config.idle_s, 60);
+    assert_int_equal(config.handshake_s, 10);
+    assert_int_equal(config.request_s, 30);
     assert_int_equal(config.log_level, VT_LOG_INFO);
     assert_int_equal(config.keyslots.count, 1);
     assert_int_equal(config.listen.count, 0);
@@ -92,7 +94,7 @@ static void test_config__all_options__are_taken(void **state)
         load(&config, &why, NULL,
              "--data-dir /d --runtime-dir=/r --keyslot keyfile:/a --keyslot=auto --listen tcp:[::1]:0 "
              "--listen unix:/s --admin unix:/x --admin-group g --monitor-group m --user u --allow-root "
-             "--engine /e --idle-timeout 7 --log-level debug --check-config"),
+             "--engine /e --idle-timeout 7 --handshake-timeout 3 --request-timeout 4 --log-level debug --check-config"),
         VT_OK);
     assert_string_equal(config.data_dir, "/d");
     assert_string_equal(config.runtime_dir, "/r");
@@ -107,6 +109,8 @@ static void test_config__all_options__are_taken(void **state)
     assert_string_equal(config.user, "u");
     assert_string_equal(config.engine, "/e");
     assert_int_equal(config.idle_s, 7);
+    assert_int_equal(config.handshake_s, 3);
+    assert_int_equal(config.request_s, 4);
     assert_int_equal(config.log_level, VT_LOG_DEBUG);
     assert_true(config.allow_root && config.check_config);
     config_free(&config);
