@@ -136,7 +136,7 @@ static void describe(struct engine *e, const struct sandbox_control_msg *msg)
     else if (msg->syscall == SYS_tgkill)
         set_why(e, "it aborted (pid %d)", pid); /* how abort(3) is seen through the filter */
     else if (msg->syscall >= 0)
-        set_why(e, "stopped at the forbidden system call %d (pid %d)", (int)msg->syscall, pid);
+        set_why(e, "stopped at the forbidden system call %d %.32s (pid %d)", (int)msg->syscall, msg->text, pid);
     else if (WIFSIGNALED(msg->status))
         set_why(e, "killed by signal %d, %s (pid %d)", WTERMSIG(msg->status),
                 strsignal(WTERMSIG(msg->status)), pid);

@@ -246,9 +246,8 @@ static struct engine *find(struct zygote *z, uint32_t id)
     return NULL;
 }
 
-static void on_ready_msg(struct zygote *z, struct sandbox_control_msg *msg)
+static void on_ready_msg(struct zygote *z, const struct sandbox_control_msg *msg)
 {
-    msg->text[sizeof msg->text - 1] = '\0';
     if (msg->status != 1) {
         lost(z, msg->text);
         tell(z, VT_ECRYPTO, msg->text);
@@ -262,7 +261,7 @@ static void on_ready_msg(struct zygote *z, struct sandbox_control_msg *msg)
     tell(z, VT_OK, msg->text);
 }
 
-static void handle(struct zygote *z, struct sandbox_control_msg *msg)
+static void handle(struct zygote *z, const struct sandbox_control_msg *msg)
 {
     struct engine *e;
 
@@ -290,6 +289,7 @@ static void on_control(void *arg, int events)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n == sizeof msg) {
+        msg.text[sizeof msg.text - 1] = '\0';
         handle(z, &msg);
         return;
     }

@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -19,6 +20,11 @@
 /* libseccomp's program for either list has well under a hundred instructions. */
 #define FILTER_MAX 512
 #define MEMORY_MAX ((rlim_t)64 << 20)
+/*
+ * CPU seconds of one sandbox's whole life. The broker ends a command that takes too long; this ends one that
+ * answers and then goes on by itself. An honest one that gets so far is replaced from its last record.
+ */
+#define CPU_MAX 900
 
 static struct sock_filter filter[FILTER_MAX];
 static unsigned short filter_len;
@@ -123,6 +129,14 @@ int sandbox_filter_build(struct vt_why *why)
     return err;
 }
 
+void sandbox_syscall_name(int32_t number, char *out, size_t size)
+{
+    char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
+
+    snprintf(out, size, "%s", name ? name : "");
+    free(name);
+}
+
 void sandbox_report_to(int32_t *refused_plus_1)
 {
     report = refused_plus_1;
@@ -151,6 +165,7 @@ static const struct limit {
     {RLIMIT_CORE, 0},
     {RLIMIT_FSIZE, 0},
     {RLIMIT_NPROC, 0},
+    {RLIMIT_CPU, CPU_MAX},
 #ifndef VTPM_WIDE_SECCOMP
     {RLIMIT_NOFILE, 0},
     {RLIMIT_AS, MEMORY_MAX},

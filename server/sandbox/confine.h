@@ -18,5 +18,7 @@ int sandbox_filter_build(struct vt_why *why) VT_USE_RESULT;
  * zygote.
  */
 void sandbox_report_to(int32_t *refused_plus_1);
+/* The name of a system call for the log; empty if the library knows none. Zygote. */
+void sandbox_syscall_name(int32_t number, char *out, size_t size);
 
 #endif

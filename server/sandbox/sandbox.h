@@ -5,7 +5,7 @@
  *   broker --control--> zygote (vtpm-engine --zygote, descriptor 3, SOCK_SEQPACKET)
  *      SPAWN {id} + one descriptor by SCM_RIGHTS  ->  SPAWNED {id, pid} | SPAWN_FAILED {id, errno}
  *      KILL {id}  (nothing, then EXITED)
- *      (unasked) EXITED {id, pid, wait status, system call the filter stopped or -1}
+ *      (unasked) EXITED {id, pid, wait status, system call the filter stopped or -1, its name}
  *   broker <--instance socket (SOCK_STREAM)--> sandbox: one request, one reply, in turn.
  *
  * Frames on the instance socket: 4-byte big-endian length of what follows, one byte type, payload. Integers are

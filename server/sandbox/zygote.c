@@ -200,6 +200,8 @@ static int tell_exited(struct zygote *z, struct child *child, int status)
 
     if (WIFEXITED(status) && WEXITSTATUS(status) == SANDBOX_EXIT_FORBIDDEN)
         msg.syscall = __atomic_load_n(child->refused_plus_1, __ATOMIC_SEQ_CST) - 1;
+    if (msg.syscall >= 0)
+        sandbox_syscall_name(msg.syscall, msg.text, sizeof msg.text);
     child_free(child);
     return send_msg(z, &msg);
 }

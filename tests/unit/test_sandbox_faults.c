@@ -21,12 +21,12 @@ static struct box *stopped(struct sb *sb, uint8_t deed)
     return box;
 }
 
-static void forbids(struct sb *sb, uint8_t deed, long number)
+static void forbids(struct sb *sb, uint8_t deed, long number, const char *name)
 {
     struct box *box = stopped(sb, deed);
     char text[64];
 
-    snprintf(text, sizeof text, "forbidden system call %ld (pid ", number);
+    snprintf(text, sizeof text, "forbidden system call %ld %s (pid ", number, name);
     if (!strstr(box->why, text))
         fail_msg("deed %u: expected \"%s\", got \"%s\"", deed, text, box->why);
     box_free(box);
@@ -37,12 +37,12 @@ static void test_sandbox__forbidden_calls__named_by_number(void **state)
     struct sb *sb = *state;
 
     sb_start(sb, 0);
-    forbids(sb, DEED_OPEN, SYS_openat);
-    forbids(sb, DEED_SOCKET, SYS_socket);
-    forbids(sb, DEED_FORK, SYS_clone);
-    forbids(sb, DEED_KILL, SYS_kill);
+    forbids(sb, DEED_OPEN, SYS_openat, "openat");
+    forbids(sb, DEED_SOCKET, SYS_socket, "socket");
+    forbids(sb, DEED_FORK, SYS_clone, "clone");
+    forbids(sb, DEED_KILL, SYS_kill, "kill");
 #ifndef VTPM_WIDE_SECCOMP
-    forbids(sb, DEED_MAP_CODE, SYS_mmap);
+    forbids(sb, DEED_MAP_CODE, SYS_mmap, "mmap");
 #endif
 }
 
