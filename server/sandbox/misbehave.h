@@ -26,6 +26,12 @@ enum sandbox_deed {
     DEED_CRYPTO,        /* no misdeed: all self-tests, to show that the filter lets every primitive work */
 };
 
+/*
+ * The same in a whole server: a TPM command {00C1, size 11, this ordinal, deed u8}. The bit that Part 2, 17 keeps
+ * for vendors is set; without the hooks it is an unknown ordinal.
+ */
+#define SANDBOX_MISBEHAVE_ORDINAL 0x2056BAD0u
+
 #ifdef VTPM_TEST_HOOKS
 /* Returns an enum vt_err for the answer if it returns at all. */
 int sandbox_misbehave(int fd, uint8_t what);

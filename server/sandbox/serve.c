@@ -91,6 +91,26 @@ static void execute(struct serve *s, uint8_t locality, uint64_t now_us, const ui
     tpm_execute(s->tpm, locality, now_us, command, len, out + RESPONSE_AT, &s->response_len, &s->dirty);
 }
 
+#ifdef VTPM_TEST_HOOKS
+static int misbehave(struct serve *s, uint8_t deed, struct vt_why *why)
+{
+    int err = sandbox_misbehave(s->fd, deed);
+
+    return vt_fail(why, err, "%s", err == VT_ENOMEM ? "out of memory: the sandbox's limit was met"
+                                                    : "misbehaviour was not prevented");
+}
+
+/* 0: this command is an ordinary one. */
+static uint8_t deed_of(const struct tpm_blob *command)
+{
+    struct rd r = rd_from(command->data, command->len);
+    bool is_deed = rd_get16(&r) == 0x00C1 && rd_get32(&r) == 11 && rd_get32(&r) == SANDBOX_MISBEHAVE_ORDINAL;
+    uint8_t deed = rd_get8(&r);
+
+    return is_deed && rd_done(&r) ? deed : 0;
+}
+#endif
+
 static int do_execute(struct serve *s, struct rd *r, struct vt_why *why)
 {
     uint8_t locality = rd_get8(r);
@@ -104,6 +124,10 @@ static int do_execute(struct serve *s, struct rd *r, struct vt_why *why)
         return err;
     if (locality > 4)
         return vt_fail(why, VT_EPROTO, "sandbox: locality %u", locality);
+#ifdef VTPM_TEST_HOOKS
+    if (deed_of(&command))
+        return misbehave(s, deed_of(&command), why);
+#endif
     execute(s, locality, now_us, command.data, command.len);
     return VT_OK;
 }
@@ -196,9 +220,7 @@ static int do_platform(struct serve *s, struct rd *r, struct vt_why *why)
 #ifdef VTPM_TEST_HOOKS
 static int do_misbehave(struct serve *s, struct rd *r, struct vt_why *why)
 {
-    int err = sandbox_misbehave(s->fd, rd_get8(r));
-
-    return vt_fail(why, err, "misbehaviour was not prevented");
+    return misbehave(s, rd_get8(r), why);
 }
 #endif
 
