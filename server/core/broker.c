@@ -328,6 +328,23 @@ static bool find_credential(struct broker *broker, const char *identity, struct 
     return !err && !credential->disabled;
 }
 
+const char *broker_stranger(struct broker *broker, const char *identity)
+{
+    struct db_credential credential;
+    struct db_instance row;
+    struct vt_uuid uuid;
+
+    if (vt_uuid_parse(&uuid, identity) && db_instance_get(broker->db, &uuid, &row) == VT_OK) {
+        if (row.life == DB_DELETED)
+            return "the instance was deleted";
+        if (row.life == DB_DISABLED)
+            return "the instance is disabled";
+    }
+    if (db_credential_get(broker->db, identity, &credential) != VT_OK)
+        return "no such identity";
+    return credential.disabled ? "the credential is disabled" : "its key cannot be read";
+}
+
 void broker_psk(struct broker *broker, const char *identity, struct vt_key *key, bool *known)
 {
     struct db_credential credential;

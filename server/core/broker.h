@@ -45,6 +45,9 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
  */
 uint64_t broker_psk_version(struct broker *broker, const char *identity);
 
+/* Why broker_psk does not know an identity, for the log only; reads the store. Any thread. */
+const char *broker_stranger(struct broker *broker, const char *identity);
+
 /* How a session reaches its channel. Both may be called from within session_message. */
 struct session_io {
     void (*send)(void *io, const Vtpm__Message *msg);              /* borrows */

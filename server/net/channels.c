@@ -29,7 +29,7 @@ void channels_note(struct channels *all, enum refusal reason, const struct net_p
 
 static bool same_peer(const struct net_peer *a, const struct net_peer *b)
 {
-    return a->is_remote && b->is_remote && !memcmp(a->group, b->group, sizeof a->group);
+    return a->is_remote == b->is_remote && !memcmp(a->group, b->group, sizeof a->group);
 }
 
 static unsigned half_open_of(struct channels *all, const struct net_peer *peer)
@@ -42,8 +42,8 @@ static unsigned half_open_of(struct channels *all, const struct net_peer *peer)
 }
 
 /*
- * All places are taken: of the oldest few, the remote peer that holds most places gives one up, unless that
- * is the newcomer or none holds more than one. So a flood from one address does not shut others out.
+ * All places are taken: of the oldest few, the peer that holds most places gives one up, unless that is the
+ * newcomer or none holds more than one. So a flood from one address or process does not shut others out.
  */
 static bool make_room(struct channels *all, const struct net_peer *newcomer)
 {
@@ -55,7 +55,7 @@ static bool make_room(struct channels *all, const struct net_peer *newcomer)
         if (looked_at++ == VICTIMS)
             break;
         struct conn *c = VT_LIST_ENTRY(node, struct conn, node);
-        unsigned count = c->peer.is_remote ? half_open_of(all, &c->peer) : 0;
+        unsigned count = half_open_of(all, &c->peer);
         if (count > most) {
             most = count;
             victim = c;
@@ -74,7 +74,7 @@ static bool may_enter(struct channels *all, const struct net_peer *peer)
         channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
         return false;
     }
-    if (half_open_of(all, peer) >= all->limits.half_open_per_peer) {
+    if (peer->is_remote && half_open_of(all, peer) >= all->limits.half_open_per_peer) {
         channels_note(all, REFUSAL_CROWD, peer, NULL, NULL);
         return false;
     }
@@ -83,6 +83,25 @@ static bool may_enter(struct channels *all, const struct net_peer *peer)
         return false;
     }
     return true;
+}
+
+void channels_limit_idle(struct channels *all, const struct conn *c)
+{
+    const char *identity = channel_identity(c->ch);
+    struct conn *oldest = NULL;
+    unsigned count = 0;
+
+    VT_LIST_EACH(&all->others, node)
+    {
+        struct conn *other = VT_LIST_ENTRY(node, struct conn, node);
+        if (!conn_is_idle(other) || strcmp(channel_identity(other->ch), identity))
+            continue;
+        count++;
+        if (!oldest)
+            oldest = other;
+    }
+    if (count > all->limits.idle_per_identity)
+        conn_refuse(oldest, REFUSAL_IDLE, VT_EAGAIN, "newer channels of this identity need its place");
 }
 
 void channels_accept(void *channels, int fd, const struct net_peer *peer)

@@ -159,14 +159,22 @@ static int hand_over(struct conn *c, struct vt_why *why)
     return VT_OK;
 }
 
-static void refuse(struct conn *c, int err, const struct vt_why *why)
+void conn_refuse(struct conn *c, enum refusal reason, int err, const char *text)
 {
-    const char *text = why->text[0] ? why->text : vt_err_text(err);
-
-    channels_note(c->all, err == VT_ENOMEM ? REFUSAL_MEMORY : REFUSAL_PROTOCOL, &c->peer,
-                  channel_identity(c->ch), text);
+    channels_note(c->all, reason, &c->peer, channel_identity(c->ch), text);
     channel_refuse(c->ch, err, text);
     conn_close_soon(c);
+}
+
+static void refuse(struct conn *c, int err, const struct vt_why *why)
+{
+    conn_refuse(c, err == VT_ENOMEM ? REFUSAL_MEMORY : REFUSAL_PROTOCOL, err,
+                why->text[0] ? why->text : vt_err_text(err));
+}
+
+bool conn_is_idle(const struct conn *c)
+{
+    return c->state == CONN_OPEN && channel_phase(c->ch) != CHANNEL_ATTACHED && session_ready(c->session);
 }
 
 static void pump(struct conn *c)
@@ -214,20 +222,31 @@ static void open_conn(struct conn *c)
         return;
     }
     session_on_ready(c->session, on_session_ready);
+    channels_limit_idle(c->all, c);
     pump(c);
 }
 
 static void handshake_failed(struct conn *c)
 {
-    enum refusal reason = REFUSAL_PROTOCOL;
-
+    c->refusal = REFUSAL_PROTOCOL;
     if (c->handshake_err == VT_EAUTH)
-        reason = channel_identity_known(c->ch) ? REFUSAL_KEY : REFUSAL_UNKNOWN;
+        c->refusal = channel_identity_known(c->ch) ? REFUSAL_KEY : REFUSAL_UNKNOWN;
     else if (c->handshake_err == VT_ENOMEM)
-        reason = REFUSAL_MEMORY;
-    channels_note(c->all, reason, &c->peer, channel_identity(c->ch),
-                  reason == REFUSAL_PROTOCOL ? c->why.text : NULL);
+        c->refusal = REFUSAL_MEMORY;
+    c->is_refused = true;
     conn_close_soon(c); /* with the alert that the channel left in its output */
+}
+
+/* After the alert has gone: telling an unknown identity from a disabled one takes time that its peer must not see. */
+static void note_refusal(struct conn *c)
+{
+    const char *identity = channel_identity(c->ch), *detail = NULL;
+
+    if (c->refusal == REFUSAL_PROTOCOL)
+        detail = c->why.text;
+    else if (c->refusal == REFUSAL_UNKNOWN)
+        detail = broker_stranger(c->all->broker, identity);
+    channels_note(c->all, c->refusal, &c->peer, identity, detail);
 }
 
 static void step_work(struct handshake_job *job)
@@ -313,6 +332,8 @@ static void on_deadline(struct net_stream *stream)
         end_session(c);
         net_stream_deadline(stream, c->all->limits.linger_ms);
         say_goodbye(c);
+        if (c->is_refused)
+            note_refusal(c);
         return;
     }
     if (c->state == CONN_HANDSHAKE)

@@ -19,6 +19,7 @@ struct channel_limits {
     unsigned connections;        /* all together */
     unsigned half_open;          /* before the handshake is over: also bounds the pool's queue */
     unsigned half_open_per_peer; /* of one remote address */
+    unsigned idle_per_identity;  /* open, without an instance and waiting for none */
     unsigned workers;            /* handshake steps at once */
     uint64_t handshake_ms;       /* from accept to open */
     uint64_t unattached_ms;      /* from one message to the next while no instance is attached */
@@ -27,8 +28,8 @@ struct channel_limits {
 };
 #define CHANNEL_LIMITS_DEFAULT                                                                               \
     {                                                                                                        \
-        .connections = 4096, .half_open = 256, .half_open_per_peer = 128, .workers = 2,                      \
-        .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000, .linger_ms = 1000                  \
+        .connections = 4096, .half_open = 256, .half_open_per_peer = 128, .idle_per_identity = 32,           \
+        .workers = 2, .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000, .linger_ms = 1000                  \
     }
 
 struct channel_counts {

@@ -49,6 +49,8 @@ struct conn {
     bool is_dead;      /* the stream's handles are closed */
     int handshake_err;
     uint64_t key_version; /* that the handshake began with */
+    bool is_refused; /* to be logged once the alert is sent */
+    enum refusal refusal;
     struct vt_why why;
 };
 
@@ -61,10 +63,16 @@ void conn_drop(struct conn *c);
  * within session_message, where the session must stay.
  */
 void conn_close_soon(struct conn *c);
+/* Open, and whoever is at the other end keeps it without an instance. */
+bool conn_is_idle(const struct conn *c);
+/* Tells the peer why, then conn_close_soon. */
+void conn_refuse(struct conn *c, enum refusal reason, int err, const char *text);
 
 /* ---- channels.c ---- */
 void channels_note(struct channels *all, enum refusal reason, const struct net_peer *peer,
                    const char *identity, const char *detail);
+/* `c` has opened: of its identity's idle channels the oldest must go when there are too many. */
+void channels_limit_idle(struct channels *all, const struct conn *c);
 /* A connection's memory was freed: tells channels_close's caller when it was the last. */
 void channels_one_less(struct channels *all);
 

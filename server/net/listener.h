@@ -34,8 +34,8 @@ struct net_addr {
 /* Who connected. */
 struct net_peer {
     char text[96];    /* for logs: "tcp:127.0.0.1:5123", "unix:pid=17,uid=0" */
-    uint8_t group[8]; /* peers that limits count together: an IPv4 address, an IPv6 /64 */
-    bool is_remote;   /* such limits apply: anyone on the network may come */
+    uint8_t group[8]; /* peers that count as one: an IPv4 address, an IPv6 /64, a local process */
+    bool is_remote;   /* anyone on the network may come: a group has a limit */
     bool is_tcp;
     bool has_cred; /* the kernel says who it is (unix) */
     uid_t uid;

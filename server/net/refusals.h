@@ -18,6 +18,7 @@
     X(REFUSAL_SLOW, "handshake took too long")                                                               \
     X(REFUSAL_CROWD, "too many handshakes from this address")                                                \
     X(REFUSAL_FULL, "too many connections")                                                                  \
+    X(REFUSAL_IDLE, "too many channels of one identity without an instance")                                 \
     X(REFUSAL_MEMORY, "out of memory")                                                                       \
     X(REFUSAL_ADMIN, "may not administer")
 

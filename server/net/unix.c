@@ -120,6 +120,7 @@ void unix_peer(int fd, const struct sockaddr_storage *from, struct net_peer *pee
         return;
     }
     peer->has_cred = true;
+    memcpy(peer->group, &cred.pid, sizeof cred.pid);
     peer->uid = cred.uid;
     peer->gid = cred.gid;
     snprintf(peer->text, sizeof peer->text, "unix:pid=%d,uid=%u", (int)cred.pid, (unsigned)cred.uid);

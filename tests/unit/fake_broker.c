@@ -35,6 +35,12 @@ uint64_t broker_psk_version(struct broker *broker, const char *identity)
     return broker->rotate ? atomic_fetch_add(&broker->version, 1) : atomic_load(&broker->version);
 }
 
+const char *broker_stranger(struct broker *broker, const char *identity)
+{
+    (void)broker;
+    return strcmp(identity, FAKE_DISABLED) == 0 ? "the instance is disabled" : "no such identity";
+}
+
 int session_new(struct session **session, struct broker *broker, const char *identity, const char *peer,
                 const struct session_io *ops, void *io)
 {

@@ -12,6 +12,7 @@
 #include "server/core/broker.h"
 
 #define FAKE_IDENTITY "11111111-2222-4333-8444-555555555555"
+#define FAKE_DISABLED "33333333-2222-4333-8444-555555555555"
 #define FAKE_KEY_BYTE 0x5a /* the key is 32 of them */
 #define FAKE_CLOSE    0xcc /* a command that begins so makes the session close its channel */
 

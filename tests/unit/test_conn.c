@@ -58,6 +58,7 @@ static const struct channel_limits test_limits = {
     .connections = 300,
     .half_open = 256,
     .half_open_per_peer = 128,
+    .idle_per_identity = 256,
     .workers = 2,
     .handshake_ms = 60000,
     .unattached_ms = 60000,
@@ -120,9 +121,9 @@ static void set_nonblocking(int fd)
 }
 
 /* A connection; group 0: local, else a remote peer of that group. Returns the client's end. */
-static int plug_in(struct rig *rig, uint8_t group)
+static int plug_in_as(struct rig *rig, uint8_t group, bool is_remote)
 {
-    struct net_peer peer = {.text = "test-peer", .group = {group}, .is_remote = group != 0};
+    struct net_peer peer = {.text = "test-peer", .group = {group}, .is_remote = is_remote};
     int fds[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
@@ -130,6 +131,11 @@ static int plug_in(struct rig *rig, uint8_t group)
     set_nonblocking(fds[1]);
     channels_accept(rig->all, fds[1], &peer);
     return fds[0];
+}
+
+static int plug_in(struct rig *rig, uint8_t group)
+{
+    return plug_in_as(rig, group, group != 0);
 }
 
 static void client_start(struct client *c, struct rig *rig, uint8_t group, const char *identity,
@@ -375,7 +381,13 @@ static void test_conn__wrong_key__is_refused_and_logged_as_such(void **state)
 static void test_conn__unknown_identity__is_refused_alike_and_logged_as_such(void **state)
 {
     (void)state;
-    refused_handshake("22222222-2222-4333-8444-555555555555", FAKE_KEY_BYTE, "unknown or disabled identity");
+    refused_handshake("22222222-2222-4333-8444-555555555555", FAKE_KEY_BYTE, "no such identity");
+}
+
+static void test_conn__disabled_identity__is_refused_alike_and_logged_as_such(void **state)
+{
+    (void)state;
+    refused_handshake(FAKE_DISABLED, FAKE_KEY_BYTE, "the instance is disabled");
 }
 
 static void test_conn__many_wrong_keys__are_counted_not_logged_each(void **state)
@@ -831,6 +843,63 @@ static void test_conn__places_taken_by_one_peer__another_gets_in(void **state)
     rig_free(rig);
 }
 
+/* A local process has no limit of its own, but holds places only as long as no other one wants them. */
+static void test_conn__places_taken_by_one_process__another_gets_in(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct rig *rig;
+    int fds[10], extra, other;
+
+    (void)state;
+    limits.half_open = 10;
+    limits.half_open_per_peer = 3;
+    rig = rig_new(&limits);
+    for (int i = 0; i < 10; i++)
+        fds[i] = plug_in_as(rig, 1, false);
+    assert_int_equal(counts_of(rig).half_open, 10);
+    extra = plug_in_as(rig, 1, false);
+    assert_true(is_closed(extra));
+    other = plug_in_as(rig, 2, false);
+    assert_false(is_closed(other));
+    UNTIL_ALONE(rig, is_closed(fds[0]));
+    assert_false(is_closed(fds[1]));
+    close(extra);
+    close(other);
+    for (int i = 0; i < 10; i++)
+        close(fds[i]);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 0);
+    rig_free(rig);
+}
+
+static void test_conn__many_channels_without_an_instance__oldest_goes(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct rig *rig;
+    struct client attached, idle[4];
+
+    (void)state;
+    limits.idle_per_identity = 3;
+    rig = rig_new(&limits);
+    client_attach(rig, &attached);
+    for (int i = 0; i < 4; i++) {
+        client_start(&idle[i], rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
+        UNTIL(rig, &idle[i], channel_phase(idle[i].ch) == CHANNEL_HELLO);
+    }
+    UNTIL(rig, &idle[0], idle[0].is_ended);
+    assert_int_equal(idle[0].errors, 1);
+    assert_int_equal(idle[0].last_code, -VT_EAGAIN);
+    client_end(&idle[0]);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 4);
+    turns(rig, &attached, 20);
+    assert_false(attached.is_ended);
+    assert_non_null(strstr(log_text, "too many channels of one identity without an instance"));
+    client_end(&attached);
+    for (int i = 1; i < 4; i++)
+        client_end(&idle[i]);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 0);
+    rig_free(rig);
+}
+
 static void test_conn__too_many_connections__newcomers_are_closed(void **state)
 {
     struct channel_limits limits = test_limits;
@@ -942,6 +1011,7 @@ int main(void)
         cmocka_unit_test(test_conn__right_key__reaches_its_session),
         cmocka_unit_test(test_conn__wrong_key__is_refused_and_logged_as_such),
         cmocka_unit_test(test_conn__unknown_identity__is_refused_alike_and_logged_as_such),
+        cmocka_unit_test(test_conn__disabled_identity__is_refused_alike_and_logged_as_such),
         cmocka_unit_test(test_conn__many_wrong_keys__are_counted_not_logged_each),
         cmocka_unit_test(test_conn__silent_peer__is_closed_after_the_time_limit),
         cmocka_unit_test(test_conn__slow_peer__is_closed_after_the_time_limit),
@@ -961,6 +1031,8 @@ int main(void)
         cmocka_unit_test(test_conn__flood_of_200__all_are_served),
         cmocka_unit_test(test_conn__remote_peer_over_its_share__is_closed_at_once),
         cmocka_unit_test(test_conn__places_taken_by_one_peer__another_gets_in),
+        cmocka_unit_test(test_conn__places_taken_by_one_process__another_gets_in),
+        cmocka_unit_test(test_conn__many_channels_without_an_instance__oldest_goes),
         cmocka_unit_test(test_conn__too_many_connections__newcomers_are_closed),
         cmocka_unit_test(test_conn__close_of_all__ends_every_state),
 #ifdef VTPM_TEST_HOOKS
