@@ -294,6 +294,7 @@ static int start_net(struct server *server, struct vt_why *why)
     static const struct admin_limits admin_limits = ADMIN_LIMITS_DEFAULT;
     int err;
 
+    channel_limits.connections = process_channels_max();
     channel_limits.handshake_ms = server->config->handshake_s * 1000;
     err = channels_new(&server->channels, &server->uv, server->broker, &channel_limits);
     if (!err)

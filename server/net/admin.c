@@ -22,7 +22,7 @@ struct admin {
     struct refusals refusals;
     struct vt_list conns;
     struct vt_list calls; /* whose reply has not come */
-    unsigned count;
+    unsigned count, others;
     bool is_closing;
     uv_timer_t timer; /* done, when there was nothing to close */
     void (*done)(void *arg);
@@ -249,6 +249,7 @@ static void on_gone(struct net_stream *stream)
     void (*done)(void *) = admin->done;
 
     vt_list_remove(&c->node);
+    admin->others -= c->role != ADMIN_FULL;
     vt_buf_free(&c->in);
     vt_buf_free(&c->out);
     vt_free(c);
@@ -280,12 +281,20 @@ static enum admin_role role_of_peer(const struct admin *admin, int fd, const str
     return role_of(&admin->policy, peer->uid, groups, count);
 }
 
+static bool has_place(const struct admin *admin, enum admin_role role)
+{
+    if (admin->is_closing || admin->count >= admin->limits.connections)
+        return false;
+    return role == ADMIN_FULL || admin->others < admin->limits.others;
+}
+
 void admin_accept(void *arg, int fd, const struct net_peer *peer)
 {
     struct admin *admin = arg;
+    enum admin_role role = role_of_peer(admin, fd, peer);
     struct admin_conn *c = NULL;
 
-    if (!admin->is_closing && admin->count < admin->limits.connections)
+    if (has_place(admin, role))
         c = VT_NEW(struct admin_conn);
     if (!c) {
         refusals_note(&admin->refusals, REFUSAL_FULL, uv_now(admin->uv), peer->text, NULL, "admin socket");
@@ -294,12 +303,13 @@ void admin_accept(void *arg, int fd, const struct net_peer *peer)
     }
     c->admin = admin;
     c->peer = *peer;
-    c->role = role_of_peer(admin, fd, peer);
+    c->role = role;
     vt_buf_init(&c->in, FRAME_HEADER + admin->limits.request_max + 8192);
     vt_buf_init(&c->out, FRAME_HEADER + FRAME_ADMIN_MAX);
     vt_list_init(&c->node);
     vt_list_add(&admin->conns, &c->node);
     admin->count++;
+    admin->others += role != ADMIN_FULL;
     if (net_stream_open(&c->stream, admin->uv, fd, false, &stream_ops)) {
         end(c);
         return;

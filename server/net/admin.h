@@ -13,13 +13,14 @@ struct admin;
 
 struct admin_limits {
     unsigned connections;
+    unsigned others;     /* of these, by peers that may not change things: administrators always get in */
     size_t request_max;  /* a request's bytes */
     uint64_t idle_ms;    /* between requests; a request under way has no limit */
     uint64_t refused_ms; /* for a peer that may do nothing to say so, and to read that */
 };
 #define ADMIN_LIMITS_DEFAULT                                                                                 \
     {                                                                                                        \
-        .connections = 64, .request_max = 64 * 1024, .idle_ms = 300000, .refused_ms = 5000                   \
+        .connections = 64, .others = 32, .request_max = 64 * 1024, .idle_ms = 300000, .refused_ms = 5000     \
     }
 
 /* Returns owned (admin_free). Borrows broker. */

@@ -54,6 +54,18 @@ void process_harden(void)
 #endif
 }
 
+unsigned process_channels_max(void)
+{
+    enum { OURS = 256, EACH = 4, MOST = 16384, LEAST = 64 };
+    struct rlimit files;
+    rlim_t room;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur <= OURS)
+        return LEAST;
+    room = (files.rlim_cur - OURS) / EACH;
+    return (unsigned)VT_MAX((rlim_t)LEAST, VT_MIN(room, (rlim_t)MOST));
+}
+
 /* ---- Accounts ---- */
 
 static bool parse_id(unsigned *id, const char *text)

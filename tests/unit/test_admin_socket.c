@@ -417,6 +417,28 @@ static void test_admin__too_many_connections__newcomers_are_closed(void **state)
     rig_free(rig);
 }
 
+static void test_admin__all_places_of_others_taken__an_administrator_gets_in(void **state)
+{
+    struct admin_limits limits = ADMIN_LIMITS_DEFAULT;
+    struct rig *rig;
+    int first, second, full;
+
+    (void)state;
+    limits.others = 1;
+    rig = rig_new(false, &limits);
+    first = plug_in(rig);
+    second = plug_in(rig);
+    expect_end(rig, second);
+    rig->peer.has_cred = true;
+    full = plug_in(rig);
+    ask(full, VTPM__ADMIN_REQUEST__VERB_STATUS, 1);
+    expect_reply(rig, full, 0, "");
+    close(first);
+    close(second);
+    close(full);
+    rig_free(rig);
+}
+
 static void test_admin__idle_connection__is_closed(void **state)
 {
     struct admin_limits limits = ADMIN_LIMITS_DEFAULT;
@@ -505,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_admin__reply_that_never_comes__is_no_leak),
         cmocka_unit_test(test_admin__disconnect_at_each_byte__leaves_nothing),
         cmocka_unit_test(test_admin__too_many_connections__newcomers_are_closed),
+        cmocka_unit_test(test_admin__all_places_of_others_taken__an_administrator_gets_in),
         cmocka_unit_test(test_admin__idle_connection__is_closed),
 #ifdef VTPM_TEST_HOOKS
         cmocka_unit_test(test_admin__out_of_memory_anywhere__is_survived),

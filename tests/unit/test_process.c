@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -233,6 +234,22 @@ static void test_notify__nobody_there__is_no_error(void **state)
     assert_false(vt_notify("READY=1"));
 }
 
+static void test_channels__few_descriptors__few_channels(void **state)
+{
+    struct rlimit before, files;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    files = before;
+    files.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_int_equal(process_channels_max(), 64);
+    files.rlim_cur = 1024;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_int_equal(process_channels_max(), 192);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_group__by_name_or_number__is_found),
         cmocka_unit_test(test_engine__named__must_be_executable),
         cmocka_unit_test(test_boot_id__is_read),
+        cmocka_unit_test(test_channels__few_descriptors__few_channels),
         cmocka_unit_test(test_notify__path_and_abstract_name__are_reached),
         cmocka_unit_test(test_notify__nobody_there__is_no_error),
     };
