@@ -105,12 +105,29 @@ static int unlock(struct broker *broker, const struct broker_config *config, str
     return err;
 }
 
+/* Who may write here could put an older store back, which no MAC shows. What is missing, db_open says. */
+static int check_writers(const char *dir, const char *name, struct vt_why *why)
+{
+    char path[4096];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s%s", dir, name);
+    if (stat(path, &st) || !(st.st_mode & 022))
+        return VT_OK;
+    return vt_fail(why, VT_EPERM, "%s: mode %04o lets others change the store: chmod go-w %s", path,
+                   (unsigned)st.st_mode & 07777, path);
+}
+
 static int open_store(struct broker *broker, const struct broker_config *config, struct vt_why *why)
 {
     struct db_config store = {.dir = config->data_dir, .wake = on_db_wake, .wake_ctx = broker};
     VT_SECRET_KEY master = {{0}};
-    int err = db_open(&store, &broker->db, why);
+    int err = check_writers(config->data_dir, "", why);
 
+    if (!err)
+        err = check_writers(config->data_dir, "/vtpm.db", why);
+    if (!err)
+        err = db_open(&store, &broker->db, why);
     if (err)
         return err;
     db_store_uuid(broker->db, &broker->store);
