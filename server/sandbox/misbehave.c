@@ -95,6 +95,10 @@ int sandbox_misbehave(int fd, uint8_t what)
         return say(fd, "\x00\x00\x00\x00", 4);
     case DEED_KILL:
         return kill(getpid(), 0) ? VT_EIO : VT_EFAIL;
+    case DEED_CONNECT:
+        return syscall(SYS_connect, fd, "", 1) < 0 ? VT_EIO : VT_EFAIL;
+    case DEED_EXECUTE:
+        return syscall(SYS_execve, "/bin/true", NULL, NULL) < 0 ? VT_EIO : VT_EFAIL;
     case DEED_CRYPTO:
         return crypto();
     default:

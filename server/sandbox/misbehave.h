@@ -24,6 +24,8 @@ enum sandbox_deed {
     DEED_EMPTY_FRAME,
     DEED_KILL,
     DEED_CRYPTO,        /* no misdeed: all self-tests, to show that the filter lets every primitive work */
+    DEED_CONNECT,
+    DEED_EXECUTE,
 };
 
 /*
