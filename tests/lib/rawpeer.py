@@ -88,7 +88,8 @@ class RawPeer:
         self.p = subprocess.Popen([PROGRAM, address, identity, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True)
         self.lines, self.plain, self.alert = queue.Queue(), b"", ""
-        threading.Thread(target=self._pump, daemon=True).start()
+        self.pump = threading.Thread(target=self._pump, daemon=True)
+        self.pump.start()
 
     def _pump(self):
         for line in self.p.stdout:
@@ -170,6 +171,7 @@ class RawPeer:
     def close(self):
         self.p.kill()
         self.p.wait()
+        self.pump.join()
         for pipe in (self.p.stdin, self.p.stdout, self.p.stderr):
             try:
                 pipe.close()
