@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sandbox that does what a sandbox may not is stopped; the log says what it tried; nobody else notices.
+
+Test builds take the misdeed as a vendor ordinal (server/sandbox/misbehave.h). With sanitizers the filter is wide and
+memory has no limit, so only the deeds that it still stops are tried.
+"""
+import os
+import struct
+import time
+
+from guest import Neighbour
+from rig import Rig, check, program, skip
+from tpm12 import Socket, Tpm
+
+ORDINAL = 0x2056BAD0
+REQUEST_S = 2
+FAIL, BAD_ORDINAL = 9, 0x0A
+WIDE = any(mark in open(program("vtpm-engine"), "rb").read() for mark in (b"__asan_init", b"__tsan_init"))
+
+# name: number of the deed, what the log must say, also under the wide filter
+DEEDS = {
+    "opens a file": (1, r"stopped at the forbidden system call \d+ openat", True),
+    "makes a socket": (2, r"stopped at the forbidden system call \d+ socket", True),
+    "connects": (16, r"stopped at the forbidden system call \d+ connect", True),
+    "forks": (3, r"stopped at the forbidden system call \d+ clone", True),
+    "executes a program": (17, r"stopped at the forbidden system call \d+ execve", True),
+    "maps code": (4, r"stopped at the forbidden system call \d+ mmap", False),
+    "signals another process": (14, r"stopped at the forbidden system call \d+ kill", True),
+    "allocates without end": (5, r"limit was met|killed by signal", False),
+    "spins": (6, r"no answer within %d ms, killed" % (REQUEST_S * 1000), True),
+    "crashes": (8, r"killed by signal 11|exit status", True),
+    "aborts": (9, r"it aborted|exit status|killed by signal", True),
+    "leaves": (10, r"exit status 7", True),
+    "announces a reply without end": (11, r"its reply is not one frame", True),
+    "answers twice": (12, r"its reply is not one frame", True),
+    "answers nothing": (13, r"its reply is not one frame", True),
+}
+
+
+def misdeed(n):
+    return struct.pack(">HIIB", 0xC1, 11, ORDINAL, n)
+
+
+def children(pid):
+    return [int(p) for p in open("/proc/%d/task/%d/children" % (pid, pid)).read().split()]
+
+
+def alive(pid):
+    try:
+        return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
+
+
+with Rig() as rig:
+    rig.init()
+    rig.start_server("--request-timeout", str(REQUEST_S))
+    rig.create("bad")
+    rig.start_shim("bad")
+    tpm = Tpm(Socket(rig.path("bad.tpm")))
+    pcr = tpm.extend(9, b"\x09" * 20)
+    answer = tpm.send(misdeed(10))
+    if struct.unpack(">I", answer[6:10])[0] == BAD_ORDINAL:
+        skip("a release build: its engines cannot be told to misbehave")
+    neighbour = Neighbour(rig, "neighbour")
+    before = None
+    for name, (n, words, even_wide) in DEEDS.items():
+        if WIDE and not even_wide:
+            continue
+        mark = len(rig.server.text())
+        answer = tpm.send(misdeed(n))
+        check(answer == struct.pack(">HII", 0xC4, 10, FAIL), "a sandbox that %s: the guest gets TPM_FAIL" % name)
+        text = rig.server.text(mark)
+        lines = [line for line in text.splitlines() if "engine gone" in line]
+        check(len(lines) == 2 and all("ordinal=0x%x" % ORDINAL in line for line in lines),
+              "it was tried twice, and the log names the ordinal")
+        line = rig.server.wait_line(words, mark, 5)
+        print("    " + line)
+        check(tpm.pcr(9) == pcr, "what the guest had is there")
+        pcr = tpm.extend(9, b"\x90" * 20)
+        check(neighbour.went_on()[0] > 0, "its neighbour went on meanwhile")
+        if before is None:
+            before = descriptors(rig.server.p.pid)
+    check(descriptors(rig.server.p.pid) <= before + 1, "no descriptor stayed behind")
+    neighbour.leave()
+    rig.ctl("check")
+    zygotes = children(rig.server.p.pid)
+    family = zygotes + [pid for z in zygotes for pid in children(z)]
+    check(len(family) >= 3, "a zygote and two sandboxes are there")
+    check(rig.server.p.poll() is None and rig.server.stop() == 0, "the server is the same process and stops in order")
+    end = time.monotonic() + 10
+    while any(alive(pid) for pid in family) and time.monotonic() < end:
+        time.sleep(0.05)
+    check(not any(alive(pid) for pid in family), "and leaves no process behind")
+print("misbehave: all seen to hold")
