@@ -10,6 +10,8 @@
 #define BACKOFF_FIRST_MS 50u
 #define BACKOFF_MOST_MS  2000u
 #define SLOW_MS          3000u
+/* So long a server whose store takes nothing lets a guest wait before it is told to try again. */
+#define NO_STORE_MS      2000u
 /* From "connect" to "powered": a server that says nothing for so long is not there. */
 #define ATTACH_MS        30000u
 
@@ -159,6 +161,8 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
     if (relay->was_ready)
         relay->away_since = now_ms;
     relay->was_ready = false;
+    if (relay->close_wanted && relay_advice(relay->last_err)->command == RELAY_NOT_NOW)
+        relay->no_store_since = relay->no_store_since ? relay->no_store_since : now_ms;
     relay->state = DOWN;
     schedule(relay, now_ms);
     relay->close_wanted = false;
@@ -216,10 +220,9 @@ bool relay_busy(const struct relay *relay)
 
 /* ---- Time ---- */
 
-/* --hold: the server has been away for too long; the guest may try again by itself. */
-static void hold_expired(struct relay *relay)
+/* The guest may try again by itself; what was sent keeps its number until its outcome is known. */
+static void stop_waiting(struct relay *relay)
 {
-    vt_warning("relay: the server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->config.hold_ms);
     if (relay->command.n) {
         relay->doubt = relay->command;
         relay->command = (struct command){0};
@@ -229,6 +232,7 @@ static void hold_expired(struct relay *relay)
     relay_answer_code(relay, TPM_RETRY);
 }
 
+/* --hold: the server has been away for too long. */
 static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
 {
     uint64_t until;
@@ -238,7 +242,22 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(relay->command.since_ms, relay->away_since) + relay->config.hold_ms;
     if (now_ms < until)
         return until;
-    hold_expired(relay);
+    vt_warning("relay: the server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->config.hold_ms);
+    stop_waiting(relay);
+    return UINT64_MAX;
+}
+
+/* The server is there, but a full or read-only disk keeps it from attaching or powering on. */
+static uint64_t drive_no_store(struct relay *relay, uint64_t now_ms)
+{
+    uint64_t until;
+
+    if (!relay->no_store_since || !relay->command.bytes || relay->state == READY)
+        return UINT64_MAX;
+    until = VT_MAX(relay->command.since_ms, relay->no_store_since) + NO_STORE_MS;
+    if (now_ms < until)
+        return until;
+    stop_waiting(relay);
     return UINT64_MAX;
 }
 
@@ -261,7 +280,7 @@ static uint64_t drive_state(struct relay *relay, uint64_t now_ms)
 
 enum relay_act relay_drive(struct relay *relay, uint64_t now_ms, uint64_t *wake_ms)
 {
-    uint64_t wake = drive_hold(relay, now_ms);
+    uint64_t wake = VT_MIN(drive_hold(relay, now_ms), drive_no_store(relay, now_ms));
 
     *wake_ms = UINT64_MAX;
     if (relay->ended)

@@ -11,11 +11,17 @@ enum relay_class {
     RELAY_NEVER     /* another shim has taken the instance over */
 };
 
+/* After an Error that answers an Execute. */
+enum relay_outcome {
+    RELAY_RESEND,   /* the same number again, until there is an outcome */
+    RELAY_REFUSED,  /* not executed, for good: TPM_FAIL */
+    RELAY_NOT_NOW   /* not executed: resent for a short while, then the guest is told to try again (TPM_RETRY) */
+};
+
 struct relay_advice {
     int err;
     enum relay_class reconnect; /* after a fatal Error or a failed handshake */
-    /* After an Error that answers an Execute: false, resend it; true, it was refused for good and not executed. */
-    bool refuses_command;
+    enum relay_outcome command;
     const char *todo;
 };
 

@@ -21,6 +21,7 @@ struct command {
     uint32_t locality;
     uint64_t n;     /* 0: not yet numbered, so never sent */
     uint64_t since_ms;
+    uint64_t not_now_ms; /* the server's first "not now"; 0: none since it was taken */
 };
 
 /* The last command the server has on record, as it said at Attached. */
@@ -47,6 +48,8 @@ struct relay {
     uint64_t attach_by;
     bool was_ready;         /* on this connection */
     uint64_t away_since;    /* when the last connection that was ready went away */
+    bool is_not_now;        /* the last Execute was answered "not now" */
+    uint64_t no_store_since; /* the server is there, but its store takes nothing: no Attach, no PowerOn; 0: no */
     uint64_t resend_at;     /* UINT64_MAX: nothing to resend on this connection */
     char said[sizeof(((struct vt_why *)0)->text)]; /* the last complaint: each is logged once */
 

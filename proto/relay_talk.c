@@ -7,7 +7,8 @@
 #include "server/base/log.h"
 #include "server/base/text.h"
 
-#define RESEND_MS 100u
+#define RESEND_MS  100u
+#define NOT_NOW_MS 2000u
 
 /* ---- Numbers: PROTOCOL.md, 6 ---- */
 
@@ -206,6 +207,7 @@ static void become_ready(struct relay *relay)
 {
     relay->state = READY;
     relay->was_ready = true;
+    relay->no_store_since = 0;
     relay->failures = 0;
     relay->resend_at = UINT64_MAX;
     if (relay->command.bytes)
@@ -226,6 +228,11 @@ static void on_power_result(struct relay *relay, const Vtpm__PowerResult *result
 static void on_response(struct relay *relay, Vtpm__Message *msg)
 {
     relay->last_n = relay->command.n;
+    if (relay->is_not_now) {
+        vt_notice("relay: server %s executes commands again", relay->config.server);
+        relay->said[0] = '\0';
+        relay->is_not_now = false;
+    }
     relay_command_drop(&relay->command);
     relay->response_msg = msg;
     relay->response = msg->response->response.data;
@@ -233,18 +240,50 @@ static void on_response(struct relay *relay, Vtpm__Message *msg)
     relay->has_response = true;
 }
 
+/* Not executed: the number is free for the next command. */
+static void answer_instead(struct relay *relay, uint32_t code)
+{
+    relay_command_drop(&relay->command);
+    relay_answer_code(relay, code);
+}
+
+/* True: the guest has waited long enough for a store that takes nothing. */
+static bool is_not_now_for_long(struct relay *relay, uint64_t now_ms)
+{
+    relay->is_not_now = true;
+    if (!relay->command.not_now_ms)
+        relay->command.not_now_ms = now_ms;
+    return now_ms - relay->command.not_now_ms >= NOT_NOW_MS;
+}
+
 /* The server answers the Execute with an Error: it was not executed, or the number does not fit. */
 static void on_command_error(struct relay *relay, uint64_t now_ms, int err, const struct vt_why *why)
 {
-    relay_complain(relay, why, relay_advice(err)->todo);
-    if (err == VT_ECONFLICT) {
+    const struct relay_advice *advice = relay_advice(err);
+
+    relay_complain(relay, why, advice->todo);
+    if (err == VT_ECONFLICT)
         outcome_lost(relay);
-    } else if (relay_advice(err)->refuses_command) {
-        relay_command_drop(&relay->command);
-        relay_answer_code(relay, TPM_FAIL);
-    } else {
+    else if (advice->command == RELAY_REFUSED)
+        answer_instead(relay, TPM_FAIL);
+    else if (advice->command == RELAY_NOT_NOW && is_not_now_for_long(relay, now_ms))
+        answer_instead(relay, TPM_RETRY);
+    else
         relay->resend_at = now_ms + RESEND_MS;
+}
+
+/*
+ * The answer to PowerOn. What passes by itself is asked again on a new connection: a guest behind a TPM that is off
+ * would hear TPM_FAIL for good. Else the TPM itself tells the guest that it is not there.
+ */
+static void on_power_error(struct relay *relay, int err, const struct vt_why *why)
+{
+    if (relay_advice(err)->command == RELAY_NOT_NOW || err == VT_EUNKNOWN || err == VT_EAGAIN || err == VT_ENOMEM) {
+        relay_give_up(relay, err, why);
+        return;
     }
+    relay_complain(relay, why, relay_advice(err)->todo);
+    become_ready(relay);
 }
 
 static void on_error(struct relay *relay, uint64_t now_ms, const Vtpm__Error *error)
@@ -256,9 +295,7 @@ static void on_error(struct relay *relay, uint64_t now_ms, const Vtpm__Error *er
     if (error->fatal || channel_phase(relay->ch) != CHANNEL_ATTACHED) {
         relay_give_up(relay, err, &why);
     } else if (relay->state != READY) {
-        /* Of PowerOn: the TPM itself tells the guest that it is not there. */
-        relay_complain(relay, &why, relay_advice(err)->todo);
-        become_ready(relay);
+        on_power_error(relay, err, &why);
     } else if (relay->command.n) {
         on_command_error(relay, now_ms, err, &why);
     } else {

@@ -135,12 +135,30 @@ static void on_attach(struct fake_conn *conn)
     say(conn, &msg);
 }
 
+static void say_error(struct fake_conn *conn, int err, uint64_t n)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__Error error = VTPM__ERROR__INIT;
+    char text[] = "an error of the test";
+
+    error.code = (uint32_t)-err;
+    error.text = text;
+    error.n = n;
+    msg.body_case = VTPM__MESSAGE__BODY_ERROR;
+    msg.error = &error;
+    say(conn, &msg);
+}
+
 static void on_power_on(struct fake_conn *conn, const Vtpm__PowerOn *power_on)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__PowerResult result = VTPM__POWER_RESULT__INIT;
 
     conn->fake->power_ons++;
+    if (conn->fake->power_error) {
+        say_error(conn, conn->fake->power_error, 0);
+        return;
+    }
     conn->fake->startup = power_on->startup;
     result.acted = !conn->fake->on;
     conn->fake->power_acts += result.acted;
@@ -161,20 +179,6 @@ static void say_response(struct fake_conn *conn)
     msg.response = &response;
     if (!conn->fake->no_answer)
         say(conn, &msg);
-}
-
-static void say_error(struct fake_conn *conn, int err, uint64_t n)
-{
-    Vtpm__Message msg = VTPM__MESSAGE__INIT;
-    Vtpm__Error error = VTPM__ERROR__INIT;
-    char text[] = "an error of the test";
-
-    error.code = (uint32_t)-err;
-    error.text = text;
-    error.n = n;
-    msg.body_case = VTPM__MESSAGE__BODY_ERROR;
-    msg.error = &error;
-    say(conn, &msg);
 }
 
 static void run(struct fake *fake, const Vtpm__Execute *execute)
@@ -211,6 +215,8 @@ static void on_execute(struct fake_conn *conn, const Vtpm__Execute *execute)
         say_error(conn, err, execute->n);
     } else if (mine && execute->n == fake->n && same) {
         say_response(conn);
+    } else if (fake->execute_error) {
+        say_error(conn, fake->execute_error, execute->n);
     } else if ((mine && execute->n == fake->n + 1) || (!mine && execute->n == 1)) {
         run(fake, execute);
         say_response(conn);

@@ -34,6 +34,8 @@ struct fake {
     unsigned refused;       /* numbers that did not fit */
     int answer_error;       /* the next Execute is answered by Error with this code, once */
     bool answer_fatal;
+    int execute_error;      /* every Execute is answered by Error with this code; nothing is executed */
+    int power_error;        /* the same for PowerOn */
     bool no_answer;         /* executes, but keeps the response to itself */
     int attach_error;       /* each Attach is refused with this code, fatal */
 };

@@ -292,7 +292,7 @@ static void random_run(uint32_t start)
         w.chunk = dice(4) ? 1 + dice(400) : 4096;
         w.cut_after = dice(3) ? w.carried + 1 + dice(900) : NEVER;
         if (!dice(6))
-            w.fake.answer_error = dice(2) ? VT_EUNAVAILABLE : VT_ENOMEM;
+            w.fake.answer_error = dice(2) ? VT_EUNAVAILABLE : VT_ENOMEM; /* once: within the 2 s */
         w.refuse_connections = !dice(10);
         submit(&w, id);
         if (w.refuse_connections) {
@@ -641,6 +641,132 @@ static void test_relay__passing_error__resends_on_the_same_connection(void **sta
     world_stop(&w);
 }
 
+/* The server's disk is full: the guest hears TPM_RETRY after 2 s, and the number stays free. */
+static void test_relay__store_takes_nothing__guest_is_told_to_retry(void **state VT_UNUSED)
+{
+    static const int codes[] = {VT_EUNAVAILABLE, VT_ENOSPC};
+    struct world w;
+
+    for (size_t i = 0; i < VT_COUNT(codes); i++) {
+        world_start(&w, 0);
+        submit(&w, 1);
+        expect_response(&w, 1);
+        w.fake.execute_error = codes[i];
+        for (int k = 0; k < 3; k++) {
+            uint64_t start = w.now;
+            submit(&w, 2);
+            expect_code(&w, 0x800);
+            assert_in_range(w.now - start, 2000, 2200);
+        }
+        w.fake.execute_error = 0;
+        submit(&w, 3);
+        expect_response(&w, 3);
+        submit(&w, 2);
+        expect_response(&w, 2);
+        assert_int_equal(w.fake.n, 3);
+        assert_int_equal(w.fake.effects[2], 1);
+        assert_int_equal(w.fake.effects[3], 1);
+        assert_int_equal(w.fake.refused, 0);
+        assert_int_equal(w.connects, 1);
+        world_stop(&w);
+    }
+}
+
+static void test_relay__store_full_for_a_second__guest_sees_a_pause(void **state VT_UNUSED)
+{
+    struct world w;
+
+    world_start(&w, 0);
+    w.fake.execute_error = VT_EUNAVAILABLE;
+    submit(&w, 1);
+    assert_false(run_until(&w, w.now + 1000));
+    w.fake.execute_error = 0;
+    expect_response(&w, 1);
+    assert_int_equal(w.fake.effects[1], 1);
+    world_stop(&w);
+}
+
+/* Other passing errors say nothing about the outcome: the number is resent until there is one. */
+static void test_relay__outcome_unknown_to_the_server__is_asked_for_without_limit(void **state VT_UNUSED)
+{
+    struct world w;
+
+    world_start(&w, 0);
+    w.fake.execute_error = VT_EUNKNOWN;
+    submit(&w, 1);
+    assert_false(run_until(&w, w.now + 60000));
+    w.fake.execute_error = 0;
+    expect_response(&w, 1);
+    assert_int_equal(w.fake.effects[1], 1);
+    assert_int_equal(w.fake.n, 1);
+    world_stop(&w);
+}
+
+/* Executed, the response lost with the connection, and then the server cannot even attach. */
+static void test_relay__attach_finds_store_full__retry_and_the_number_is_kept(void **state VT_UNUSED)
+{
+    struct world w;
+
+    for (int executed = 0; executed < 2; executed++) {
+        world_start(&w, 0);
+        submit(&w, 1);
+        expect_response(&w, 1);
+        w.fake.no_answer = executed;
+        submit(&w, 2);
+        if (executed)
+            while (step(&w))
+                ;
+        w.fake.attach_error = VT_EUNAVAILABLE;
+        cut(&w);
+        w.fake.no_answer = false;
+        expect_code(&w, 0x800);
+        submit(&w, 2);
+        expect_code(&w, 0x800);
+        w.fake.attach_error = 0;
+        submit(&w, 2);
+        expect_response(&w, 2);
+        assert_int_equal(w.fake.effects[2], 1);
+        submit(&w, 3);
+        expect_response(&w, 3);
+        assert_int_equal(w.fake.n, 3);
+        assert_int_equal(w.fake.refused, 0);
+        world_stop(&w);
+    }
+}
+
+static void test_relay__power_on_finds_store_full__is_asked_again(void **state VT_UNUSED)
+{
+    struct world w;
+
+    world_start(&w, 0);
+    w.fake.power_error = VT_EUNAVAILABLE;
+    submit(&w, 1);
+    expect_code(&w, 0x800);
+    submit(&w, 1);
+    expect_code(&w, 0x800);
+    assert_false(w.fake.on);
+    w.fake.power_error = 0;
+    submit(&w, 1);
+    expect_response(&w, 1);
+    assert_true(w.fake.on);
+    assert_int_equal(w.fake.effects[1], 1);
+    assert_int_equal(w.fake.n, 1);
+    world_stop(&w);
+}
+
+/* What does not pass: the guest hears it from a TPM that is off. */
+static void test_relay__power_on_refused__commands_go_through(void **state VT_UNUSED)
+{
+    struct world w;
+
+    world_start(&w, 0);
+    w.fake.power_error = VT_EPOWER;
+    submit(&w, 1);
+    expect_response(&w, 1);
+    assert_int_equal(w.fake.power_ons, 1);
+    world_stop(&w);
+}
+
 static void test_relay__silent_server__is_given_up(void **state VT_UNUSED)
 {
     struct world w;
@@ -761,6 +887,12 @@ int main(void)
         cmocka_unit_test(test_relay__number_refused__fails_the_command_and_goes_on),
         cmocka_unit_test(test_relay__command_refused__fails_it_and_keeps_the_number),
         cmocka_unit_test(test_relay__passing_error__resends_on_the_same_connection),
+        cmocka_unit_test(test_relay__store_takes_nothing__guest_is_told_to_retry),
+        cmocka_unit_test(test_relay__store_full_for_a_second__guest_sees_a_pause),
+        cmocka_unit_test(test_relay__outcome_unknown_to_the_server__is_asked_for_without_limit),
+        cmocka_unit_test(test_relay__attach_finds_store_full__retry_and_the_number_is_kept),
+        cmocka_unit_test(test_relay__power_on_finds_store_full__is_asked_again),
+        cmocka_unit_test(test_relay__power_on_refused__commands_go_through),
         cmocka_unit_test(test_relay__silent_server__is_given_up),
         cmocka_unit_test(test_relay__garbage_from_server__closes_and_tries_again),
         cmocka_unit_test(test_relay__detach__is_said_and_ends),
