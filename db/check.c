@@ -9,6 +9,9 @@
 
 #include "server/base/secret.h"
 
+/* Virtual machine steps of SQLite between two looks at check_cancel. */
+#define CANCEL_STEPS 10000
+
 /* The first finding is kept whole; more are cut at the end of the text. */
 static void found(struct db_check *out, const char *what)
 {
@@ -76,7 +79,7 @@ static int check_mac(struct db *db, struct conn *conn, struct db_check *out)
     struct db_set set;
     int err;
 
-    if (!db->started) {
+    if (!db->has_mac) {
         found(out, "MAC not checked: the store is not unlocked");
         return VT_OK;
     }
@@ -105,13 +108,23 @@ static const char *chain_fault(const struct db_mac *mac, const struct db_event *
 static int check_chain(struct db *db, struct conn *conn, struct db_check *out)
 {
     struct db_event event, last = {.id = 0};
+    struct checkpoint checkpoint;
     const char *fault = NULL;
     char line[96];
     struct q q;
     int err;
 
-    if (!db->started)
+    if (!db->has_mac)
         return VT_OK;
+    err = checkpoint_read(conn, &db->mac, &checkpoint);
+    if (err == VT_EDAMAGED) {
+        found(out, "the checkpoint of the events was altered");
+        return VT_OK;
+    }
+    if (err)
+        return err;
+    out->pruned = last.id = checkpoint.last;
+    memcpy(last.hash, checkpoint.hash, sizeof last.hash);
     q_open(&q, conn, R_EVENTS);
     q_i64(&q, 0);
     q_i64(&q, INT64_MAX);
@@ -148,26 +161,63 @@ static int count_rows(struct conn *conn, struct db_check *out)
     return err == VT_EDAMAGED ? VT_OK : err;
 }
 
+static int is_cancelled(void *arg)
+{
+    struct db *db = arg;
+
+    return atomic_load(&db->check_cancel);
+}
+
+/* A connection of its own, in a read transaction. */
+static int begin(struct db *db, struct conn **conn)
+{
+    int err = conn_open(conn, db->path, SQLITE_OPEN_READONLY, NULL);
+
+    if (err)
+        return err;
+    sqlite3_progress_handler((*conn)->sq, CANCEL_STEPS, is_cancelled, db);
+    err = stmt_run(*conn, R_BEGIN);
+    if (err)
+        conn_close(*conn);
+    return err;
+}
+
+static int end(struct db *db, struct conn *conn, int err)
+{
+    conn_close(conn);
+    return atomic_load(&db->check_cancel) ? VT_ECLOSED : err;
+}
+
+void db_check_cancel(struct db *db)
+{
+    atomic_store(&db->check_cancel, true);
+}
+
+int db_check_structure(struct db *db, struct db_check *out)
+{
+    struct conn *conn;
+    int err = begin(db, &conn);
+
+    memset(out, 0, sizeof *out);
+    return err ? err : end(db, conn, check_structure(conn, out));
+}
+
 int db_check(struct db *db, struct db_check *out)
 {
-    struct vt_why why = {""};
     struct conn *conn;
-    int err = conn_open(&conn, db->path, SQLITE_OPEN_READONLY, &why);
+    int err = begin(db, &conn);
 
     memset(out, 0, sizeof *out);
     if (err)
         return err;
-    err = stmt_run(conn, R_BEGIN);
-    if (!err)
-        err = count_rows(conn, out);
+    err = count_rows(conn, out);
     if (!err)
         err = check_structure(conn, out);
     if (!err)
         err = check_mac(db, conn, out);
     if (!err)
         err = check_chain(db, conn, out);
-    conn_close(conn);
     if (!err && out->structure_ok && out->mac_ok && out->chain_ok)
         found(out, "rows, MAC and event chain are in order");
-    return err;
+    return end(db, conn, err);
 }

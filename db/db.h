@@ -40,6 +40,7 @@ struct db_config {
     const char *dir;                /* DIR/vtpm.db and DIR/lock */
     void (*wake)(void *ctx);        /* writer thread: completions are waiting */
     void *wake_ctx;
+    uint32_t events_keep;           /* so many of the newest events stay; 0: 100,000 */
 };
 
 /* ---- Life (synchronous, loop thread) ---- */
@@ -59,10 +60,17 @@ void db_store_uuid(const struct db *db, struct vt_uuid *uuid);
  * can). On success starts the writer thread. `fresh` (init only): there is no MAC yet, make it.
  */
 int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why) VT_USE_RESULT;
+/* Instead of db_start, for db_check alone: nothing is written. */
+void db_unlock(struct db *db, const struct db_mac *mac);
 /* Drains the queue, stops the thread, marks a clean stop, closes. Pending completions are run. db may be NULL. */
 void db_close(struct db *db);
 /* True if the last stop was not clean. */
 bool db_was_unclean(const struct db *db);
+/*
+ * True while nothing can be written (disk full, read-only, locked): why says what and what to do. The log says it when
+ * it begins, changes and ends. Any thread.
+ */
+bool db_trouble(struct db *db, struct vt_why *why) VT_USE_RESULT;
 /* Loop thread: runs completions that are ready. */
 void db_dispatch(struct db *db);
 /* Waits until everything asked for so far is done and runs the completions: for `init`, which has no loop. */
@@ -202,10 +210,15 @@ int db_counters(struct db *db, const struct db_counter *counters, size_t count) 
 /* ---- Check (synchronous; a thread of the caller's choice; own connection) ---- */
 struct db_check {
     uint64_t instances, deleted, credentials, keyslots, events;
+    int64_t pruned;         /* events up to this id are gone, as they should; 0: none */
     bool mac_ok, chain_ok, structure_ok;
     char text[512];         /* what was found */
 };
 /* VT_OK: the check could be made, `out` says what it found. */
 int db_check(struct db *db, struct db_check *out) VT_USE_RESULT;
+/* Only the file's pages and the relations between tables (structure_ok): what an unclean stop may have hurt. */
+int db_check_structure(struct db *db, struct db_check *out) VT_USE_RESULT;
+/* Checks under way and later ones end soon with VT_ECLOSED. Any thread. */
+void db_check_cancel(struct db *db);
 
 #endif

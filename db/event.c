@@ -2,6 +2,8 @@
 /* The event chain: each event's hash covers the one before; the last (id, hash) is in the set digest. */
 #include "db/sqlite_priv.h"
 
+#include "server/base/secret.h"
+
 void copy_printable(char *out, size_t size, const char *text)
 {
     size_t i = 0;
@@ -109,5 +111,108 @@ int event_append(struct txn *t, const struct audit *audit)
         err = flip_one(t, ROW_HEAD, ROW_OUT);
     if (!err)
         err = insert(t, &event, audit);
+    t->newest = event.id;
     return err ? err : flip_one(t, ROW_HEAD, ROW_IN);
+}
+
+/* ---- Pruning ---- */
+
+/* What no event can be: its first field is a blob. */
+static void checkpoint_mac(const struct db_mac *mac, const struct checkpoint *checkpoint, uint8_t out[DB_HASH])
+{
+    static const char label[] = "checkpoint";
+    struct enc enc;
+
+    enc.len = 0;
+    enc.full = false;
+    enc_bytes(&enc, 'T', label, sizeof label - 1);
+    enc_i64(&enc, checkpoint->last);
+    enc_bytes(&enc, 'B', checkpoint->hash, sizeof checkpoint->hash);
+    mac->event(mac->ctx, enc.bytes, enc.len, out);
+}
+
+int checkpoint_read(struct conn *conn, const struct db_mac *mac, struct checkpoint *out)
+{
+    uint8_t stored[DB_HASH], computed[DB_HASH];
+    struct q q;
+    bool there;
+    int err;
+
+    memset(out, 0, sizeof *out);
+    q_open(&q, conn, R_CHECKPOINT);
+    there = q_row(&q);
+    if (there) {
+        out->last = q_get_i64(&q, 0);
+        q_get_fixed(&q, 1, out->hash, sizeof out->hash);
+        q_get_fixed(&q, 2, stored, sizeof stored);
+    }
+    err = q_close(&q);
+    if (err || !there || !mac)
+        return err;
+    checkpoint_mac(mac, out, computed);
+    return vt_ct_equal(stored, computed, sizeof computed) ? VT_OK : VT_EDAMAGED;
+}
+
+static int event_hash_of(struct conn *conn, int64_t id, uint8_t hash[DB_HASH])
+{
+    struct q q;
+    bool there;
+    int err;
+
+    q_open(&q, conn, R_EVENT_HASH);
+    q_i64(&q, id);
+    there = q_row(&q);
+    if (there)
+        q_get_fixed(&q, 0, hash, DB_HASH);
+    err = q_close(&q);
+    return !err && !there ? VT_EDAMAGED : err;
+}
+
+static int write_checkpoint(struct txn *t, const struct checkpoint *checkpoint)
+{
+    uint8_t mac[DB_HASH];
+    struct q q;
+    int err = flip_one(t, ROW_CHECKPOINT, ROW_OUT);
+
+    if (err)
+        return err;
+    checkpoint_mac(&t->db->mac, checkpoint, mac);
+    q_open(&q, t->conn, W_CHECKPOINT);
+    q_i64(&q, checkpoint->last);
+    q_blob(&q, checkpoint->hash, sizeof checkpoint->hash);
+    q_blob(&q, mac, sizeof mac);
+    err = q_run(&q);
+    return err ? err : flip_one(t, ROW_CHECKPOINT, ROW_IN);
+}
+
+static int delete_events(struct txn *t, int64_t up_to)
+{
+    struct q q;
+
+    q_open(&q, t->conn, W_EVENTS_DELETE);
+    q_i64(&q, up_to);
+    return q_run(&q);
+}
+
+int event_prune(struct txn *t)
+{
+    const int64_t keep = (int64_t)t->db->config.events_keep;
+    struct checkpoint checkpoint;
+    int64_t excess;
+    int err;
+
+    if (!t->newest)
+        return VT_OK;
+    err = checkpoint_read(t->conn, &t->db->mac, &checkpoint);
+    if (err)
+        return err;
+    excess = t->newest - checkpoint.last - keep;
+    /* Some at a time: not a checkpoint for each event. */
+    if (excess <= VT_MIN(keep / 8, DB_PRUNE_MAX / 4))
+        return VT_OK;
+    checkpoint.last += VT_MIN(excess, DB_PRUNE_MAX);
+    err = event_hash_of(t->conn, checkpoint.last, checkpoint.hash);
+    if (!err)
+        err = delete_events(t, checkpoint.last);
+    return err ? err : write_checkpoint(t, &checkpoint);
 }

@@ -15,6 +15,13 @@
  */
 const struct db_step db_steps[] = {
     {1, db_schema_sql},
+    /* Where the event chain begins once old events were pruned: at most one row, absent before. */
+    {2, "CREATE TABLE checkpoint (\n"
+        "    id   INTEGER PRIMARY KEY CHECK (id = 1),\n"
+        "    last INTEGER NOT NULL CHECK (last > 0),\n"
+        "    hash BLOB    NOT NULL CHECK (length(hash) = 32),\n"
+        "    mac  BLOB    NOT NULL CHECK (length(mac) = 32)\n"
+        ") STRICT;"},
 };
 const size_t db_step_count = VT_COUNT(db_steps);
 

@@ -74,6 +74,7 @@ static const struct {
     {SCAN_BINDING, "credential_instance"},
     {SCAN_KEYSLOT, "keyslot"},
     {SCAN_HEAD, "event"},
+    {SCAN_CHECKPOINT, "checkpoint"},
 };
 
 static const char *table_of(enum stmt id)
@@ -92,6 +93,8 @@ static const char *table_of(enum stmt id)
         return "credential_instance";
     case ROW_KEYSLOT:
         return "keyslot";
+    case ROW_CHECKPOINT:
+        return "checkpoint";
     default:
         return "event";
     }
@@ -277,7 +280,10 @@ static int run_relation(struct conn *conn, size_t i, struct vt_why *named)
 static int events_complete(struct conn *conn, struct vt_why *named)
 {
     int64_t missing;
-    int err = conn_int(conn->sq, "SELECT coalesce(max(id), 0) - count(*) FROM event", &missing);
+    int err = conn_int(conn->sq,
+                       "SELECT coalesce(max(id), 0) - count(*) - (SELECT coalesce(max(last), 0) FROM checkpoint)"
+                       " FROM event",
+                       &missing);
 
     if (!err && missing)
         err = vt_fail(named, VT_EDAMAGED, "%lld events are missing", (long long)missing);

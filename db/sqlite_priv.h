@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "db/db.h"
 #include "server/base/list.h"
@@ -24,6 +25,8 @@
 #define DB_COUNTERS_MAX   1000000
 #define DB_POOL_MAX       4 /* idle read connections that are kept */
 #define DB_HASH           32
+#define DB_EVENTS_KEEP    100000 /* newest events that stay, unless configured */
+#define DB_PRUNE_MAX      1024   /* events that go in one transaction */
 
 /* ---- What the store MAC covers: exactly these columns, primary key included ---- */
 #define COLS_META "store, next_keyslot"
@@ -34,6 +37,7 @@
 #define COLS_BINDING    "identity, uuid"
 #define COLS_KEYSLOT    "id, kind, params, wrapped"
 #define COLS_HEAD       "id, hash"
+#define COLS_CHECKPOINT "last, hash, mac"
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
@@ -156,10 +160,19 @@ void copy_printable(char *out, size_t size, const char *text);
 /* By copy_printable. */
 void audit_copy(struct audit *out, const struct db_audit *in);
 int event_append(struct txn *t, const struct audit *audit) VT_USE_RESULT;
+/* If this transaction appended: removes the oldest events beyond those that are kept, behind a checkpoint. */
+int event_prune(struct txn *t) VT_USE_RESULT;
 /* The row as it should hash after `prev`. */
 void event_hash(const struct db_mac *mac, const struct db_event *event, uint8_t out[DB_HASH]);
 /* Of an opened statement that selects all eight columns. */
 void event_read(struct q *q, struct db_event *event);
+/* Where the chain begins: id and hash of the last event that was pruned; 0 and zeros if none was. `mac` may be NULL:
+ * then it is not checked; else VT_EDAMAGED if the row is not ours. */
+struct checkpoint {
+    int64_t last;
+    uint8_t hash[DB_HASH];
+};
+int checkpoint_read(struct conn *conn, const struct db_mac *mac, struct checkpoint *out) VT_USE_RESULT;
 
 /* ---- request.c, queue.c: what the loop asks of the writer ---- */
 enum verb {
@@ -204,6 +217,12 @@ struct request {
 };
 void request_free(struct request *req);
 
+/* ---- trouble.c ---- */
+enum trouble { TROUBLE_NONE, TROUBLE_FULL, TROUBLE_READONLY, TROUBLE_LOCKED, TROUBLE_OTHER };
+/* Writer thread. rc is SQLite's; system_errno of sqlite3_system_errno. */
+void trouble_begin(struct db *db, int rc, int system_errno);
+void trouble_end(struct db *db);
+
 /* ---- store.c ---- */
 struct db {
     char *path; /* absolute, links resolved */
@@ -211,7 +230,8 @@ struct db {
     int lock_fd;
     struct vt_uuid store;
     struct db_mac mac;
-    bool started, unclean;
+    bool has_mac, started, unclean;
+    atomic_bool check_cancel;
 
     /* The writer thread's, once it runs. */
     struct conn *writer; /* NULL after an unknown outcome, until reopened */
@@ -219,12 +239,14 @@ struct db {
     bool erase_pending;  /* deleted keys may still be in the log file */
     int64_t erase_after; /* when to try again */
     bool damaged;        /* found when reopening: nothing is written any more */
+    enum trouble trouble; /* changed by the writer thread, with the lock */
 
     pthread_mutex_t lock; /* guards what follows, up to the pool */
     pthread_cond_t work, idle;
     struct vt_list queue, done;
     size_t queued, queued_bytes;
     bool busy, stop;
+    struct vt_why trouble_why;
     pthread_t thread;
 #ifdef VTPM_TEST_HOOKS
     unsigned fail_commits;
@@ -259,7 +281,9 @@ struct txn {
     struct conn *conn;
     struct db_set set; /* staged */
     int64_t now;
-    bool erased; /* something was deleted that must not stay in the log file */
+    bool erased;      /* something was deleted that must not stay in the log file */
+    bool refused;     /* a request met a disk that takes nothing */
+    int64_t newest;   /* id of the last event appended here; 0: none */
 };
 /* Does the batch and sets each request's err. Writer thread. */
 void writer_batch(struct db *db, struct vt_list *batch);

@@ -273,6 +273,8 @@ static struct db *db_new(const struct db_config *config)
     if (!db)
         return NULL;
     db->config = *config;
+    if (!db->config.events_keep)
+        db->config.events_keep = DB_EVENTS_KEEP;
     db->lock_fd = -1;
     vt_list_init(&db->queue);
     vt_list_init(&db->done);
@@ -319,6 +321,8 @@ static int find_store(const char *dir, char **path, struct vt_why *why)
         return vt_fail(why, err, "%s: %s", dir, vt_err_text(err));
     if (!S_ISREG(st.st_mode))
         return vt_fail(why, VT_EDAMAGED, "%s: not a regular file", *path);
+    if (access(*path, R_OK | W_OK) && errno == EROFS)
+        return vt_fail(why, VT_EUNAVAILABLE, "%s is on a read-only file system: mount it read-write", *path);
     if (access(*path, R_OK | W_OK))
         return vt_fail(why, errno_err(errno), "%s: %s (run as the store's owner)", *path, strerror(errno));
     return VT_OK;
@@ -429,11 +433,17 @@ static int start_thread(struct db *db)
     return VT_OK;
 }
 
+void db_unlock(struct db *db, const struct db_mac *mac)
+{
+    db->mac = *mac;
+    db->has_mac = true;
+}
+
 int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why)
 {
     int err;
 
-    db->mac = *mac;
+    db_unlock(db, mac);
     err = fresh ? first_mac(db, why) : verify(db, why);
     if (err)
         return err;

@@ -51,10 +51,21 @@ static void fail_all(struct vt_list *batch, int err)
         VT_LIST_ENTRY(node, struct request, node)->err = err;
 }
 
+static void met_trouble(struct txn *t)
+{
+    sqlite3 *sq = t->conn->sq;
+
+    t->refused = true;
+    trouble_begin(t->db, sqlite3_extended_errcode(sq), sqlite3_system_errno(sq));
+}
+
 /* What the caller can act upon; the rest is said in the log and means "not now". */
-static int outcome(struct db *db, int err)
+static int outcome(struct txn *t, int err)
 {
     switch (err) {
+    case VT_EUNAVAILABLE:
+        met_trouble(t);
+        return err;
     case VT_OK:
     case VT_EFENCED:
     case VT_ECONFLICT:
@@ -63,12 +74,24 @@ static int outcome(struct db *db, int err)
     case VT_EUSAGE:
         return err;
     default:
-        vt_warning("store: a request failed: %s: %s", vt_err_text(err), sqlite3_errmsg(db->writer->sq));
+        vt_warning("store: a request failed: %s: %s", vt_err_text(err), sqlite3_errmsg(t->conn->sq));
         return VT_EUNAVAILABLE;
     }
 }
 
-/* False if SQLite gave up the whole transaction. */
+/* Keeps or, on err, takes back what was done in the savepoint. False if SQLite gave up the whole transaction. */
+static bool end_savepoint(struct txn *t, const struct db_set *before, int err)
+{
+    if (sqlite3_get_autocommit(t->conn->sq))
+        return false;
+    if (err) {
+        t->set = *before;
+        err = stmt_run(t->conn, W_SAVE_UNDO);
+    }
+    return !err && stmt_run(t->conn, W_SAVE_DROP) == VT_OK;
+}
+
+/* False as end_savepoint. */
 static bool run_request(struct txn *t, struct request *req)
 {
     const struct db_set before = t->set;
@@ -78,14 +101,23 @@ static bool run_request(struct txn *t, struct request *req)
         err = db_verbs[req->verb](t, req);
     if (!err && req->has_audit)
         err = event_append(t, &req->audit);
-    req->err = outcome(t->db, err);
-    if (sqlite3_get_autocommit(t->conn->sq))
-        return false;
-    if (err) {
-        t->set = before;
-        err = stmt_run(t->conn, W_SAVE_UNDO);
-    }
-    return !err && stmt_run(t->conn, W_SAVE_DROP) == VT_OK;
+    req->err = outcome(t, err);
+    return end_savepoint(t, &before, err);
+}
+
+/* Old events go in the same transaction; if they cannot, the next one tries again. False as run_request. */
+static bool prune(struct txn *t)
+{
+    const struct db_set before = t->set;
+    int err = stmt_run(t->conn, W_SAVE);
+
+    if (!err)
+        err = event_prune(t);
+    if (err == VT_EUNAVAILABLE)
+        met_trouble(t);
+    else if (err)
+        vt_warning("store: old events could not be pruned: %s", vt_err_text(err));
+    return end_savepoint(t, &before, err);
 }
 
 /* The MAC over what the transaction leaves; fails if someone else wrote meta since our last COMMIT. */
@@ -190,13 +222,16 @@ static int reopen(struct db *db)
         err = vt_fail(&why, VT_EDAMAGED, "it is at generation %llu, not %llu",
                       (unsigned long long)set.generation, (unsigned long long)db->set.generation);
     if (!err) {
-        vt_notice("store: opened again at generation %llu", (unsigned long long)set.generation);
+        vt_debug("store: opened again at generation %llu", (unsigned long long)set.generation);
         db->set = set;
         return VT_OK;
     }
-    vt_error("store: %s cannot be opened again: %s%s%s", db->path, vt_err_text(err), why.text[0] ? ": " : "",
-             why.text);
     db->damaged = err == VT_EDAMAGED;
+    if (db->damaged)
+        vt_error("store: %s cannot be opened again: %s%s%s", db->path, vt_err_text(err), why.text[0] ? ": " : "",
+                 why.text);
+    else
+        vt_debug("store: %s cannot be opened again yet: %s", db->path, why.text);
     conn_close(db->writer);
     db->writer = NULL;
     return err;
@@ -208,6 +243,8 @@ static void finish(struct txn *t, struct vt_list *batch)
     int rc = SQLITE_OK;
 
     if (t->set.changed && seal_meta(t)) {
+        if (!db->damaged)
+            met_trouble(t);
         fail_all(batch, VT_EUNAVAILABLE);
         return;
     }
@@ -216,9 +253,12 @@ static void finish(struct txn *t, struct vt_list *batch)
         if (t->set.changed)
             db->set = t->set;
         db->erase_pending |= t->erased;
+        /* An empty COMMIT succeeds on a full disk too. */
+        if (t->set.changed && !t->refused)
+            trouble_end(db);
         return;
     }
-    vt_error("store: COMMIT failed: %s", sqlite3_errstr(rc));
+    trouble_begin(db, rc, sqlite3_system_errno(t->conn->sq));
     if (certainly_not_written(rc)) {
         fail_all(batch, VT_EUNAVAILABLE);
         return;
@@ -264,7 +304,7 @@ void writer_batch(struct db *db, struct vt_list *batch)
     t.set.changed = false;
     err = stmt_run(t.conn, W_BEGIN);
     if (err) {
-        vt_warning("store: unavailable: %s", sqlite3_errmsg(t.conn->sq));
+        met_trouble(&t);
         fail_all(batch, VT_EUNAVAILABLE);
         return;
     }
@@ -272,6 +312,8 @@ void writer_batch(struct db *db, struct vt_list *batch)
         if (alive)
             alive = run_request(&t, VT_LIST_ENTRY(node, struct request, node));
     }
+    if (alive)
+        alive = prune(&t);
     if (alive)
         finish(&t, batch);
     else

@@ -62,7 +62,7 @@ void fx_dir(struct fixture *fx)
     assert_non_null(mkdtemp(fx->dir));
     fx->key = 0x1122334455667788ull;
     fx->mac = (struct db_mac){&fx->key, toy_row, toy_seal, toy_event};
-    fx->config = (struct db_config){fx->dir, on_wake, fx};
+    fx->config = (struct db_config){.dir = fx->dir, .wake = on_wake, .wake_ctx = fx};
 }
 
 void fx_make(struct fixture *fx)
