@@ -28,7 +28,7 @@ DEEDS = {
     "signals another process": (14, r"stopped at the forbidden system call \d+ kill", True),
     "allocates without end": (5, r"limit was met|killed by signal", False),
     "spins": (6, r"no answer within %d ms, killed" % (REQUEST_S * 1000), True),
-    "crashes": (8, r"killed by signal 11|exit status", True),
+    "crashes": (8, r"killed by signal|exit status", True),
     "aborts": (9, r"it aborted|exit status|killed by signal", True),
     "leaves": (10, r"exit status 7", True),
     "announces a reply without end": (11, r"its reply is not one frame", True),
