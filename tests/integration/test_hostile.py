@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input from guests, peers and administrators: each gets its answer, and nothing is lost by it."""
 import os
+import re
 import socket
 import statistics
 import struct
@@ -12,6 +13,7 @@ from rig import Rig, check, free_port, program
 from tpm12 import ORD, Socket, Tpm, sha1
 
 HANDSHAKE_S = 2
+WIDE = any(mark in open(program("vtpm-engine"), "rb").read() for mark in (b"__asan_init", b"__tsan_init"))
 BAD_PARAM_SIZE, BADTAG, BAD_PARAMETER, BAD_ORDINAL = 0x19, 0x1E, 0x03, 0x0A
 VT_EPERM, VT_EPROTO, VT_ETOOBIG = 7, 12, 13
 
@@ -291,6 +293,30 @@ def live(rig):
             os.remove(rig.path("live.cred"))
 
 
+# ---- The process that reads a guest's bytes ----
+
+def sandbox(rig, guest):
+    """What the kernel says of it; test_sandbox_filter tries its filter call by call."""
+    guest.tpm.pcr(0)
+    pid = rig.ctl_json("instance", "show", guest.name)["instances"][0]["engine_pid"]
+    status = dict(line.split(":", 1) for line in open("/proc/%d/status" % pid))
+    value = {k: v.split()[0] for k, v in status.items() if v.split()}
+    check(value["Seccomp"] == "2" and value["NoNewPrivs"] == "1", "%s's sandbox: filtered, no new privileges" % guest.name)
+    check(all(int(value[k], 16) == 0 for k in ("CapInh", "CapPrm", "CapEff", "CapAmb")), "and without a capability")
+    limits = open("/proc/%d/limits" % pid).read()
+    for line in ("Max cpu time +900 +900", "Max core file size +0 +0", "Max file size +0 +0", "Max processes +0 +0"):
+        check(re.search(line, limits), "and limited: %s" % line.replace(" +", " "))
+    if os.getuid() == 0:
+        files = {os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid)
+                 if not WIDE or int(fd) > 2}
+        check(len(files) == 1 and files.pop().startswith("socket:"), "and with one descriptor: its socket")
+    try:
+        environment = open("/proc/%d/environ" % pid, "rb").read()
+    except PermissionError:
+        environment = b""
+    check(WIDE or not environment.strip(b"\0"), "and without the server's environment")
+
+
 # ---- Administration ----
 
 def admin_garbage(rig):
@@ -356,6 +382,7 @@ with Rig() as rig:
     strangers(rig, one)
     silence(rig, one, port)
     live(rig)
+    sandbox(rig, one)
     admin_garbage(rig)
     roles(rig)
     one.holds("at the end")
