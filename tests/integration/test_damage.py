@@ -57,7 +57,9 @@ class Copy:
     def start(self):
         """The running server, or its exit code."""
         try:
-            return Process(self.argv(), self.rig.path("copy.log"), ready="vtpm-server: ready")
+            server = Process(self.argv(), self.rig.path("copy.log"), ready="vtpm-server: ready")
+            self.rig.others.append(server)
+            return server
         except AssertionError as e:
             return int(re.search(r"\(exit (-?\d+)\)", str(e)).group(1))
 
@@ -238,6 +240,7 @@ def keys(rig):
     copy.refused("the key slot removed from the file", 8)
     server = Process(Copy(rig).argv("--keyslot", "keyfile:" + rig.keyfile, key=rig.path("other.key")), rig.path("copy.log"),
                      ready="vtpm-server: ready")
+    rig.others.append(server)
     check(re.search(r"opened by key slot 0 keyfile", server.text()), "a wrong slot, then the right one: it says which opened")
     server.stop()
 
