@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/base/alloc.h"
@@ -17,6 +18,8 @@
 
 /* While it is made; a half-made one is never taken for a store. */
 #define NEW_FILE "vtpm.db.new"
+#define LOCK_WAIT_MS 1000
+#define LOCK_NAP_MS  10
 
 static int errno_err(int number)
 {
@@ -70,6 +73,22 @@ static int locked_by_other(const char *path, int fd, struct vt_why *why)
                    pid[0] ? pid : "(unknown)");
 }
 
+/*
+ * A server that was killed while it started its engine leaves a child that holds a copy of every descriptor until it
+ * has executed that program: a moment later the lock is free.
+ */
+static int wait_for_lock(int fd)
+{
+    const struct timespec nap = {.tv_nsec = LOCK_NAP_MS * 1000000};
+
+    for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB); waited += LOCK_NAP_MS) {
+        if (errno != EWOULDBLOCK || waited >= LOCK_WAIT_MS)
+            return -1;
+        nanosleep(&nap, NULL);
+    }
+    return 0;
+}
+
 /* The lock lives as long as the descriptor; the file stays, its text is the last holder's pid. */
 static int take_lock(const char *dir, int *lock_fd, struct vt_why *why)
 {
@@ -82,7 +101,7 @@ static int take_lock(const char *dir, int *lock_fd, struct vt_why *why)
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return vt_fail(why, errno_err(errno), "%s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB)) {
+    if (wait_for_lock(fd)) {
         err = errno == EWOULDBLOCK ? locked_by_other(path, fd, why)
                                    : vt_fail(why, VT_EIO, "%s: %s", path, strerror(errno));
         close(fd);

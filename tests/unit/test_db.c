@@ -114,6 +114,25 @@ static void test_open__held_by_another__conflict_with_pid(void **state)
     fx_open(&fx);
 }
 
+/* As a server that was killed between fork and exec of its engine leaves it. */
+static void test_open__a_dying_child_has_a_copy_of_the_lock__waits(void **state)
+{
+    pid_t child;
+    int status;
+
+    (void)state;
+    fx_make(&fx);
+    child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        usleep(200 * 1000);
+        _exit(0);
+    }
+    fx_close(&fx);
+    fx_open(&fx);
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
 static void test_open__not_sqlite__damaged(void **state)
 {
     char path[128];
@@ -376,6 +395,7 @@ int main(void)
         cmocka_unit_test_teardown(test_create__half_made_one_left__starts_over, teardown),
         cmocka_unit_test_teardown(test_open__no_store__says_how_to_make_one, teardown),
         cmocka_unit_test_teardown(test_open__held_by_another__conflict_with_pid, teardown),
+        cmocka_unit_test_teardown(test_open__a_dying_child_has_a_copy_of_the_lock__waits, teardown),
         cmocka_unit_test_teardown(test_open__not_sqlite__damaged, teardown),
         cmocka_unit_test_teardown(test_open__another_application_id__damaged, teardown),
         cmocka_unit_test_teardown(test_open__newer_version__damaged_and_says_so, teardown),
