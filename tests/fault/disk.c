@@ -28,7 +28,7 @@ struct op {
 struct image {
     bool there;
     uint8_t *bytes;
-    size_t len;
+    size_t len, room;
 };
 
 struct disk {
@@ -367,8 +367,11 @@ static uint32_t dice(struct cutting *c, uint32_t bound)
 /* Growth without data: zeros, or whatever was on the disk there. */
 static void resize(struct image *image, size_t len, struct cutting *c)
 {
+    if (len > image->room) {
+        image->room = 2 * len;
+        image->bytes = must(realloc(image->bytes, image->room));
+    }
     if (len > image->len) {
-        image->bytes = must(realloc(image->bytes, len));
         for (size_t i = image->len; i < len; i++)
             image->bytes[i] = c && c->cut == CUT_SOME_AND_GARBAGE ? (uint8_t)dice(c, 256) : 0;
     }
@@ -462,15 +465,22 @@ static void store(const struct image *image, const char *to, const char *name)
     (void)chmod(path, 0600);
 }
 
+static void put_start(struct image *image, const struct image *start)
+{
+    resize(image, start->len, NULL);
+    if (start->len)
+        memcpy(image->bytes, start->bytes, start->len);
+}
+
 void disk_cut(struct disk *disk, size_t ops, enum disk_cut cut, uint32_t seed, const char *to)
 {
     struct cutting c = {cut, seed};
 
     for (unsigned f = 0; f < disk->files; f++) {
         const size_t synced = last_sync(disk, ops, f);
-        struct image image = disk->start[f];
+        struct image image = {.there = disk->start[f].there};
 
-        image.bytes = memcpy(must(malloc(image.len + 1)), image.bytes ? (void *)image.bytes : "", image.len);
+        put_start(&image, &disk->start[f]);
         for (size_t i = 0; i < (cut == CUT_ALL_UNSYNCED ? ops : synced); i++) {
             if (disk->ops[i].file == f)
                 apply(&image, &disk->ops[i], NULL, false);

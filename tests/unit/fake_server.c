@@ -7,6 +7,7 @@
 struct fake_conn {
     struct fake *fake;
     struct channel *ch;
+    bool is_lost; /* something could not be said */
 };
 
 int fake_random(void *ctx VT_UNUSED, unsigned char *out, size_t len)
@@ -68,8 +69,10 @@ struct fake_conn *fake_open(struct fake *fake)
     struct tls_config config = {.server = true, .random = fake_random, .psk = on_psk, .psk_ctx = fake};
     struct fake_conn *conn = calloc(1, sizeof *conn);
 
-    if (!conn || channel_new(&conn->ch, &config))
-        abort();
+    if (!conn || channel_new(&conn->ch, &config)) {
+        free(conn);
+        return NULL;
+    }
     conn->fake = fake;
     return conn;
 }
@@ -96,6 +99,9 @@ static void say(struct fake_conn *conn, const Vtpm__Message *msg)
     int err = channel_send(conn->ch, msg);
 
     if (!err)
+        return;
+    conn->is_lost = true;
+    if (err == VT_ENOMEM)
         return;
     fprintf(stderr, "fake server: cannot send %s: %d\n", message_name(msg), err);
     abort();
@@ -272,5 +278,5 @@ bool fake_bytes(struct fake_conn *conn, const void *bytes, size_t len)
         channel_message_free(msg);
         msg = NULL;
     }
-    return err == VT_EAGAIN;
+    return err == VT_EAGAIN && !conn->is_lost;
 }

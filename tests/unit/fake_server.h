@@ -44,6 +44,7 @@ struct fake_conn;
 
 int fake_random(void *ctx, unsigned char *out, size_t len);
 void fake_init(struct fake *fake);
+/* NULL: out of memory. */
 struct fake_conn *fake_open(struct fake *fake);
 void fake_close(struct fake_conn *conn);
 /* False: close the connection (after sending the output). */
