@@ -460,7 +460,7 @@ static void store(const struct image *image, const char *to, const char *name)
         return;
     snprintf(path, sizeof path, "%s/%s", to, name);
     file = must(fopen(path, "wb"));
-    if (fwrite(image->bytes, 1, image->len, file) != image->len || fclose(file))
+    if ((image->len && fwrite(image->bytes, 1, image->len, file) != image->len) || fclose(file))
         abort();
     (void)chmod(path, 0600);
 }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker on a real store, from a shim's attach to its commands: each allocation of SQLite, libcrypto, mbedTLS and
+ * libuv, each operation on the store's and the runtime store's files, each call for entropy fails once. Whoever then
+ * does what a shim does, that is come back and send the same number again, gets the right answer once; no instance is
+ * taken for broken, no volatile state for lost. (Our own allocator: tests/unit/test_core_memory.c.)
+ */
+#include "tests/fault/countdown.h"
+#include "tests/unit/core_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define COMMANDS 3
+
+static const struct guest guest = {1, 1};
+static const uint32_t ordinals[COMMANDS] = {FAKE_BUMP_BOTH, FAKE_BUMP_VOLATILE, FAKE_READ};
+static const uint64_t volatile_counts[COMMANDS] = {1, 2, 2}, permanent_counts[COMMANDS] = {1, 1, 1};
+
+struct world {
+    struct rig rig;
+    struct peer peer;
+    struct vt_uuid uuid;
+    char identity[VT_UUID_TEXT];
+    unsigned number;
+    uint64_t n; /* of the last command that was answered */
+};
+
+static void fresh_instance(struct world *w)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "i%u", ++w->number);
+    rig_create(&w->rig, name, &w->uuid);
+    vt_uuid_text(w->identity, &w->uuid);
+}
+
+static void not_broken(struct world *w)
+{
+    char state[24];
+
+    rig_state(&w->rig, &w->uuid, state);
+    if (strcmp(state, "broken") == 0 || strcmp(state, "needs-power-on") == 0)
+        fail_msg("call %ld failed: the instance is %s", count_nth(), state);
+}
+
+/* As the shim: a new connection with the same stream. */
+static void come_back(struct world *w)
+{
+    uint8_t stream[16];
+    bool acted;
+
+    memcpy(stream, w->peer.stream, sizeof stream);
+    peer_close(&w->peer);
+    peer_open(&w->rig, &w->peer, w->identity);
+    memcpy(w->peer.stream, stream, sizeof stream);
+    if (peer_attach(&w->peer, NULL))
+        fail_msg("call %ld failed: attach: %s", count_nth(), w->peer.close_text);
+    if (peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted))
+        fail_msg("call %ld failed: power on: %s", count_nth(), w->peer.close_text);
+}
+
+static void expect(uint64_t n, const struct seen *seen)
+{
+    if (seen->rc || seen->volatile_count != volatile_counts[n - 1] ||
+        seen->permanent_count != permanent_counts[n - 1])
+        fail_msg("call %ld failed: command %u: rc %x, counters %u and %u", count_nth(), (unsigned)n, seen->rc,
+                 (unsigned)seen->volatile_count, (unsigned)seen->permanent_count);
+}
+
+/* Until something does not work. */
+static bool commands(struct world *w)
+{
+    struct seen seen;
+
+    while (w->n < COMMANDS) {
+        if (peer_execute(&w->peer, w->n + 1, ordinals[w->n], &seen))
+            return false;
+        expect(++w->n, &seen);
+        if (w->n == 1)
+            fake_kill_idle(); /* the next one must thaw */
+    }
+    return true;
+}
+
+static void finish(struct world *w)
+{
+    not_broken(w);
+    come_back(w);
+    if (!commands(w))
+        fail_msg("call %ld failed: command %u is still refused", count_nth(), (unsigned)w->n + 1);
+    peer_close(&w->peer);
+    not_broken(w);
+}
+
+static void scenario_life(void *arg)
+{
+    struct world *w = arg;
+    bool acted;
+
+    fresh_instance(w);
+    w->n = 0;
+    peer_open(&w->rig, &w->peer, w->identity);
+    count_begin();
+    if (!peer_attach(&w->peer, NULL) && !peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted))
+        (void)commands(w);
+    (void)count_end();
+    finish(w);
+}
+
+/* The broker was started again; the volatile state is in the runtime store only. */
+static void scenario_adopt(void *arg)
+{
+    struct world *w = arg;
+    struct seen seen;
+    uint8_t stream[16];
+    bool acted;
+
+    memcpy(stream, w->peer.stream, sizeof stream);
+    rig_restart(&w->rig);
+    peer_open(&w->rig, &w->peer, w->identity);
+    memcpy(w->peer.stream, stream, sizeof stream);
+    count_begin();
+    if (!peer_attach(&w->peer, NULL) && !peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted))
+        (void)peer_execute(&w->peer, w->n + 1, FAKE_BUMP_VOLATILE, &seen);
+    (void)count_end();
+    not_broken(w);
+    come_back(w);
+    /* Each round adds one, whatever failed. */
+    w->n++;
+    peer_expect(&w->peer, w->n, FAKE_BUMP_VOLATILE, w->n, 0);
+    peer_close(&w->peer);
+}
+
+static void scenario_create(void *arg)
+{
+    struct world *w = arg;
+    struct vt_uuid uuid;
+    char name[32];
+    int64_t rows;
+    int err;
+
+    snprintf(name, sizeof name, "c%u", ++w->number);
+    count_begin();
+    err = admin_make(&w->rig, name, "", "", "", &uuid);
+    (void)count_end();
+    rows = rig_sql(&w->rig, "SELECT count(*) FROM instance WHERE name = '%s'", name);
+    if (!err)
+        assert_int_equal(rows, 1);
+    else if (rows && err != VT_EUNKNOWN)
+        fail_msg("call %ld failed: create says %d, and the instance is there", count_nth(), err);
+}
+
+static void each_kind(const char *name, void (*scenario)(void *), void *arg)
+{
+    static const struct {
+        enum fault fault;
+        const char *name;
+        long stride; /* of a run in the gate */
+    } kinds[] = {{FAULT_ENTROPY, "entropy", 1}, {FAULT_FILE, "file", 1},           {FAULT_STORE, "store file", 1},
+                 {FAULT_UV, "uv", 1},           {FAULT_LIBCRYPTO, "libcrypto", 1}, {FAULT_MBEDTLS, "mbedtls", 1},
+                 {FAULT_SQLITE, "sqlite memory", 7}};
+
+    for (size_t i = 0; i < VT_COUNT(kinds); i++) {
+        char text[64];
+
+        snprintf(text, sizeof text, "%s, %s", name, kinds[i].name);
+        (void)count_down_by(text, kinds[i].fault, getenv("VTPM_LONG") ? 1 : kinds[i].stride, scenario, arg);
+    }
+}
+
+static void test_core__each_fault_in_a_life__exactly_once(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    each_kind("life", scenario_life, &w);
+    rig_free(&w.rig);
+}
+
+static void test_core__each_fault_after_a_restart__nothing_lost(void **state)
+{
+    static struct world w;
+    bool acted;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    fresh_instance(&w);
+    peer_on(&w.rig, &w.peer, &w.uuid);
+    assert_int_equal(peer_power_on(&w.peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted), 0);
+    peer_close(&w.peer);
+    each_kind("adopt", scenario_adopt, &w);
+    rig_free(&w.rig);
+}
+
+static void test_core__each_fault_in_create__all_or_nothing(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    each_kind("create", scenario_create, &w);
+    rig_free(&w.rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core__each_fault_in_a_life__exactly_once),
+        cmocka_unit_test(test_core__each_fault_after_a_restart__nothing_lost),
+        cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
+    };
+
+    count_hook_libcrypto();
+    count_hook_uv();
+    count_hook_sqlite();
+    count_hook_store();
+    if (cr_init())
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
