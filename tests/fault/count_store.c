@@ -178,7 +178,8 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 static int v_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
 {
     (void)vfs;
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_DELETE : below->xDelete(below, path, sync_dir);
+    (void)sync_dir;
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_DELETE : below->xDelete(below, path, 0);
 }
 
 static int v_access(sqlite3_vfs *vfs, const char *path, int flags, int *out)

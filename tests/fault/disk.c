@@ -258,7 +258,7 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 
 static int v_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
 {
-    int rc = below->xDelete(below, path, sync_dir);
+    int rc = below->xDelete(below, path, 0);
 
     (void)vfs;
     if (!rc) {

@@ -274,6 +274,12 @@ static void scenario(void *arg)
     state_free(&left);
 }
 
+/* The self-test alone allocates three thousand times: all of them only in a long run. */
+static long stride(const struct command *c)
+{
+    return c->cmd[9] == TPM_ORD_SelfTestFull && !getenv("VTPM_LONG") ? 41 : 1;
+}
+
 static void test_engine__each_allocation_of_each_command__error_or_the_same(void **state)
 {
     static const struct {
@@ -294,7 +300,7 @@ static void test_engine__each_allocation_of_each_command__error_or_the_same(void
 
             snprintf(name, sizeof name, "ordinal %02x%02x, %s", commands[i].cmd[8], commands[i].cmd[9],
                      kinds[k].name);
-            faults += count_down(name, kinds[k].fault, scenario, &replay);
+            faults += count_down_by(name, kinds[k].fault, stride(&commands[i]), scenario, &replay);
         }
         state_free(&commands[i].before);
         state_free(&commands[i].after);
