@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fuzz/fuzz_tpm.h"
+
+#include "tests/lib/fixture_keys.h"
+
+const struct vt_auth fuzz_tpm_secret = {{'f', 'u', 'z', 'z'}};
+
+static struct frozen states[START_COUNT];
+static unsigned keys_taken;
+static uint8_t wrapped_secret[CR_RSA_MAX];
+
+/* ---- Keys ---- */
+
+static int fixture(void *ctx VT_UNUSED, struct cr_rsa_key *key, unsigned bits, uint32_t e,
+                   struct cr_drbg *drbg VT_UNUSED)
+{
+    unsigned count = bits == 2048 ? FIXTURE_KEYS_2048 : bits == 1024 ? FIXTURE_KEYS_1024 : FIXTURE_KEYS_512;
+    const struct cr_rsa_key *from = fixture_rsa_key(bits, keys_taken % count);
+
+    /* Others would take seconds to make. */
+    if (!from || e != from->pub.e)
+        return VT_ENOMEM;
+    keys_taken++;
+    *key = *from;
+    return VT_OK;
+}
+
+const struct tpm_ops *fuzz_tpm_ops(void)
+{
+    static const struct tpm_ops ops = {.rsa_generate = fixture};
+
+    return &ops;
+}
+
+static struct tpm_key_obj make_key(unsigned bits, unsigned index, uint16_t usage)
+{
+    bool stores = usage == TPM_KEY_STORAGE;
+    struct tpm_key_obj key = {
+        .auth_data_usage = TPM_AUTH_ALWAYS,
+        .payload = TPM_PT_ASYM,
+        .usage = usage,
+        .enc_scheme = stores ? TPM_ES_RSAESOAEP_SHA1_MGF1 : TPM_ES_NONE,
+        .sig_scheme = stores ? TPM_SS_NONE : TPM_SS_RSASSAPKCS1v15_SHA1,
+        .usage_auth = fuzz_tpm_secret,
+        .migration_auth = fuzz_tpm_secret,
+        .rsa = *fixture_rsa_key(bits, index),
+    };
+
+    key_pub_digest(&key, key.pub_digest);
+    return key;
+}
+
+struct tpm_blob fuzz_tpm_secret_for_ek(void)
+{
+    return (struct tpm_blob){.len = sizeof wrapped_secret, .data = wrapped_secret};
+}
+
+/* ---- The states ---- */
+
+static void startup(struct tpm *tpm)
+{
+    static const uint8_t clear[] = {0, 0xc1, 0, 0, 0, 12, 0, 0, 0, 0x99, 0, 1};
+    struct response rsp;
+
+    FUZZ_CHECK(tpm_init(tpm) == VT_OK);
+    fuzz_tpm_execute(tpm, 0, FUZZ_NOW, clear, sizeof clear, &rsp);
+    FUZZ_CHECK(rsp.rc == TPM_SUCCESS);
+}
+
+static void add_area(struct tpm *tpm, uint32_t index, uint32_t permission)
+{
+    struct nv_area area = {.auth = fuzz_tpm_secret};
+
+    area.pub.nv_index = index;
+    area.pub.permission.attributes = permission;
+    area.pub.data_size = 32;
+    area.pub.pcr_info_read.locality_at_release = area.pub.pcr_info_write.locality_at_release = TPM_LOC_ALL;
+    area.pub.pcr_info_read.pcr_selection.size_of_select = TPM_PCR_BYTES;
+    area.pub.pcr_info_write.pcr_selection.size_of_select = TPM_PCR_BYTES;
+    FUZZ_CHECK(nv_define(tpm, &area));
+}
+
+static void add_owner(struct tpm *tpm)
+{
+    struct tpm_key_obj signing = make_key(1024, 0, TPM_KEY_SIGNING), storage = make_key(2048, 7, TPM_KEY_STORAGE);
+
+    tpm->perm.owned = true;
+    tpm->perm.owner_auth = fuzz_tpm_secret;
+    tpm->perm.flags.nv_locked = true;
+    tpm->perm.srk.handle = TPM_KH_SRK;
+    tpm->perm.srk.key = make_key(2048, 6, TPM_KEY_STORAGE);
+    tpm->stclear.flags.physical_presence = true;
+    FUZZ_CHECK(key_insert(tpm, &signing, false) && key_insert(tpm, &storage, false));
+    add_area(tpm, FUZZ_NV_OPEN, 0);
+    add_area(tpm, FUZZ_NV_AUTH, TPM_NV_PER_AUTHREAD | TPM_NV_PER_AUTHWRITE);
+    add_area(tpm, FUZZ_NV_OWNER, TPM_NV_PER_OWNERREAD | TPM_NV_PER_OWNERWRITE);
+}
+
+static void wrap_secret(const struct tpm *tpm)
+{
+    static const uint8_t seed[CR_DRBG_SEED] = {9};
+    struct cr_drbg drbg;
+
+    cr_drbg_init(&drbg, seed, "fuzz", 4);
+    FUZZ_CHECK(cr_rsa_oaep_encrypt(&tpm->perm.ek.key.rsa.pub, "TCPA", 4, fuzz_tpm_secret.bytes,
+                                   sizeof fuzz_tpm_secret.bytes, &drbg, wrapped_secret) == VT_OK);
+}
+
+void fuzz_tpm_start(void)
+{
+    static const uint8_t save[] = {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x98};
+    static const uint8_t seed[CR_DRBG_SEED] = {1};
+    struct tpm_profile profile;
+    struct response rsp;
+    struct tpm *tpm;
+
+    FUZZ_CHECK(cr_init() == VT_OK);
+    tpm_profile_pc_client(&profile);
+    FUZZ_CHECK(tpm_manufacture(&tpm, &profile, seed, true, fuzz_tpm_ops()) == VT_OK);
+    wrap_secret(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_OFF]);
+    startup(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_ON]);
+    add_owner(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_OWNED]);
+    fuzz_tpm_execute(tpm, 0, FUZZ_NOW, save, sizeof save, &rsp);
+    FUZZ_CHECK(rsp.rc == TPM_SUCCESS && tpm_init(tpm) == VT_OK);
+    fuzz_tpm_freeze(tpm, &states[START_SAVED]);
+    tpm_free(tpm);
+}
+
+const struct frozen *fuzz_tpm_state(enum fuzz_start start)
+{
+    return &states[start];
+}
+
+struct tpm *fuzz_tpm_new(enum fuzz_start start)
+{
+    const struct frozen *from = &states[start];
+    struct tpm *tpm;
+
+    keys_taken = 0;
+    FUZZ_CHECK(tpm_thaw(&tpm, from->permanent, from->permanent_len, from->state, from->state_len,
+                        fuzz_tpm_ops(), NULL) == VT_OK);
+    return tpm;
+}
+
+/* ---- What holds ---- */
+
+void fuzz_tpm_freeze(const struct tpm *tpm, struct frozen *out)
+{
+    out->permanent_len = sizeof out->permanent;
+    out->state_len = sizeof out->state;
+    FUZZ_CHECK(tpm_freeze_permanent(tpm, out->permanent, &out->permanent_len) == VT_OK);
+    FUZZ_CHECK(tpm_freeze_volatile(tpm, out->state, &out->state_len) == VT_OK);
+}
+
+static bool same_permanent(const struct frozen *a, const struct frozen *b)
+{
+    return a->permanent_len == b->permanent_len && !memcmp(a->permanent, b->permanent, a->permanent_len);
+}
+
+static bool same_state(const struct frozen *a, const struct frozen *b)
+{
+    return a->state_len == b->state_len && !memcmp(a->state, b->state, a->state_len);
+}
+
+bool fuzz_tpm_same(const struct frozen *a, const struct frozen *b)
+{
+    return same_permanent(a, b) && same_state(a, b);
+}
+
+void fuzz_tpm_thaw_again(struct tpm **tpm)
+{
+    static struct frozen before, after;
+    struct vt_why why = {{0}};
+    struct tpm *thawed;
+
+    fuzz_tpm_freeze(*tpm, &before);
+    if (tpm_thaw(&thawed, before.permanent, before.permanent_len, before.state, before.state_len,
+                 fuzz_tpm_ops(), &why)) {
+        fprintf(stderr, "thaw: %s\n", why.text);
+        abort();
+    }
+    fuzz_tpm_freeze(thawed, &after);
+    FUZZ_CHECK(fuzz_tpm_same(&before, &after));
+    tpm_free(*tpm);
+    *tpm = thawed;
+}
+
+/* Part 3, 2: tag, paramSize, returnCode. */
+static void check_response(const uint8_t *cmd, size_t len, struct response *rsp)
+{
+    struct rd r = rd_from(rsp->bytes, rsp->len);
+    uint16_t tag = rd_get16(&r);
+    uint32_t size = rd_get32(&r);
+
+    rsp->rc = rd_get32(&r);
+    FUZZ_CHECK(!r.bad && rsp->len <= TPM_BUFFER && size == rsp->len);
+    if (rsp->rc)
+        FUZZ_CHECK(tag == TPM_TAG_RSP_COMMAND && rsp->len == TPM_HEADER_LEN);
+    else
+        FUZZ_CHECK(len >= TPM_HEADER_LEN && tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
+}
+
+void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
+                      struct response *rsp)
+{
+    static struct frozen before, after;
+
+    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
+    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
+    fuzz_tpm_freeze(tpm, &before);
+    memset(rsp->bytes, 0xEE, sizeof rsp->bytes);
+    rsp->len = 0;
+    rsp->dirty = 0;
+    tpm_execute(tpm, locality, now_us, cmd, len, rsp->bytes, &rsp->len, &rsp->dirty);
+    check_response(cmd, len, rsp);
+    fuzz_tpm_freeze(tpm, &after);
+    /* What is not said to have changed is not written down: it would be lost with the process. */
+    if (!(rsp->dirty & TPM_DIRTY_PERMANENT))
+        FUZZ_CHECK(same_permanent(&before, &after));
+    if (!(rsp->dirty & TPM_DIRTY_VOLATILE))
+        FUZZ_CHECK(same_state(&before, &after));
+}
