@@ -161,7 +161,7 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
     if (relay->was_ready)
         relay->away_since = now_ms;
     relay->was_ready = false;
-    if (relay->close_wanted && relay_advice(relay->last_err)->command == RELAY_NOT_NOW)
+    if (relay->close_wanted && relay_no_store(relay->last_err))
         relay->no_store_since = relay->no_store_since ? relay->no_store_since : now_ms;
     relay->state = DOWN;
     schedule(relay, now_ms);
@@ -220,8 +220,7 @@ bool relay_busy(const struct relay *relay)
 
 /* ---- Time ---- */
 
-/* The guest may try again by itself; what was sent keeps its number until its outcome is known. */
-static void stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay)
 {
     if (relay->command.n) {
         relay->doubt = relay->command;
@@ -243,7 +242,7 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
     if (now_ms < until)
         return until;
     vt_warning("relay: the server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->config.hold_ms);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     return UINT64_MAX;
 }
 
@@ -257,7 +256,7 @@ static uint64_t drive_no_store(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(relay->command.since_ms, relay->no_store_since) + NO_STORE_MS;
     if (now_ms < until)
         return until;
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     return UINT64_MAX;
 }
 

@@ -22,6 +22,7 @@ static const struct relay_advice table[] = {
     {VT_ETOOBIG, RELAY_SOON, RELAY_REFUSED, "the command is longer than the server takes"},
     {VT_EUNAVAILABLE, RELAY_SOON, RELAY_NOT_NOW, "it is tried again; meanwhile the guest is told to retry"},
     {VT_ENOSPC, RELAY_SOON, RELAY_NOT_NOW, "it is tried again; meanwhile the guest is told to retry"},
+    {VT_EUNKNOWN, RELAY_SOON, RELAY_IN_DOUBT, "it is tried again; meanwhile the guest is told to retry"},
     {VT_EPROTO, RELAY_SOON, RELAY_REFUSED, "what answers there may not be a vtpm-server of this version"},
 };
 
@@ -33,4 +34,11 @@ const struct relay_advice *relay_advice(int err)
         if (table[i].err == err)
             return &table[i];
     return &otherwise;
+}
+
+bool relay_no_store(int err)
+{
+    const enum relay_outcome outcome = relay_advice(err)->command;
+
+    return outcome == RELAY_NOT_NOW || outcome == RELAY_IN_DOUBT;
 }

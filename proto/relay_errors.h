@@ -15,7 +15,8 @@ enum relay_class {
 enum relay_outcome {
     RELAY_RESEND,   /* the same number again, until there is an outcome */
     RELAY_REFUSED,  /* not executed, for good: TPM_FAIL */
-    RELAY_NOT_NOW   /* not executed: resent for a short while, then the guest is told to try again (TPM_RETRY) */
+    RELAY_NOT_NOW,  /* not executed: resent for a short while, then the guest is told to try again: TPM_RETRY */
+    RELAY_IN_DOUBT  /* as RELAY_NOT_NOW, but it may have been executed: the number stays the command's */
 };
 
 struct relay_advice {
@@ -27,5 +28,7 @@ struct relay_advice {
 
 /* Never NULL; err is negative. */
 const struct relay_advice *relay_advice(int err);
+/* The server is there, but its store takes nothing now. */
+bool relay_no_store(int err);
 
 #endif

@@ -76,6 +76,8 @@ void relay_complain(struct relay *relay, const struct vt_why *why, const char *t
 void relay_give_up(struct relay *relay, int err, const struct vt_why *why);
 /* The same, with a text made of what failed and err. */
 void relay_fail(struct relay *relay, int err, const char *what);
+/* The guest is told to try again by itself; what was sent keeps its number until its outcome is known. */
+void relay_stop_waiting(struct relay *relay);
 /* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */
 void relay_answer_code(struct relay *relay, uint32_t code);
 

@@ -199,7 +199,9 @@ static void on_attached(struct relay *relay, const Vtpm__Attached *attached)
     relay->seen = seen;
     if (!reconcile(relay))
         return;
-    vt_info("relay: attached to instance %s at %s (%s)", text, relay->config.server, attached->state);
+    /* While the server's disk is full this is repeated every two seconds. */
+    if (!relay->no_store_since)
+        vt_info("relay: attached to instance %s at %s (%s)", text, relay->config.server, attached->state);
     send_power_on(relay);
 }
 
@@ -262,14 +264,19 @@ static void on_command_error(struct relay *relay, uint64_t now_ms, int err, cons
     const struct relay_advice *advice = relay_advice(err);
 
     relay_complain(relay, why, advice->todo);
-    if (err == VT_ECONFLICT)
+    if (err == VT_ECONFLICT) {
         outcome_lost(relay);
-    else if (advice->command == RELAY_REFUSED)
+    } else if (advice->command == RELAY_REFUSED) {
         answer_instead(relay, TPM_FAIL);
-    else if (advice->command == RELAY_NOT_NOW && is_not_now_for_long(relay, now_ms))
-        answer_instead(relay, TPM_RETRY);
-    else
+    } else if (!relay_no_store(err) || !is_not_now_for_long(relay, now_ms)) {
         relay->resend_at = now_ms + RESEND_MS;
+    } else if (advice->command == RELAY_NOT_NOW) {
+        answer_instead(relay, TPM_RETRY);
+    } else {
+        relay_stop_waiting(relay);
+        /* The next Attached tells whether the number was used. */
+        relay_give_up(relay, err, why);
+    }
 }
 
 /*
@@ -278,7 +285,7 @@ static void on_command_error(struct relay *relay, uint64_t now_ms, int err, cons
  */
 static void on_power_error(struct relay *relay, int err, const struct vt_why *why)
 {
-    if (relay_advice(err)->command == RELAY_NOT_NOW || err == VT_EUNKNOWN || err == VT_EAGAIN || err == VT_ENOMEM) {
+    if (relay_no_store(err) || err == VT_EAGAIN || err == VT_ENOMEM) {
         relay_give_up(relay, err, why);
         return;
     }

@@ -686,19 +686,59 @@ static void test_relay__store_full_for_a_second__guest_sees_a_pause(void **state
     world_stop(&w);
 }
 
-/* Other passing errors say nothing about the outcome: the number is resent until there is one. */
-static void test_relay__outcome_unknown_to_the_server__is_asked_for_without_limit(void **state VT_UNUSED)
+/* The server does not know whether it has happened: the guest may try again, the number stays the command's. */
+static void test_relay__outcome_unknown_to_the_server__retry_and_the_number_is_kept(void **state VT_UNUSED)
+{
+    struct world w;
+
+    for (int executed = 0; executed < 2; executed++) {
+        for (int other = 0; other < 2; other++) {
+            world_start(&w, 0);
+            submit(&w, 1);
+            expect_response(&w, 1);
+            w.fake.execute_error = VT_EUNKNOWN;
+            submit(&w, 2);
+            for (int k = 0; k < 3; k++) {
+                expect_code(&w, 0x800);
+                submit(&w, 2);
+            }
+            expect_code(&w, 0x800);
+            if (executed) {
+                w.fake.n++;
+                w.fake.command_len = FAKE_COMMAND;
+                fake_command(w.fake.command, 2);
+                fake_command(w.fake.response, 2);
+            }
+            w.fake.execute_error = 0;
+            if (!other) {
+                submit(&w, 2);
+                assert_true(run_until(&w, w.now + 10000));
+                relay_answered(w.relay);
+                assert_int_equal(w.fake.effects[2], !executed);
+            }
+            submit(&w, 3);
+            expect_response(&w, 3);
+            assert_int_equal(w.fake.effects[3], 1);
+            assert_int_equal(w.fake.n, 2 + (executed || !other));
+            assert_int_equal(w.fake.refused, 0);
+            world_stop(&w);
+        }
+    }
+}
+
+/* Everything else says nothing about time: the number is resent until there is an outcome. */
+static void test_relay__server_busy__is_asked_without_limit(void **state VT_UNUSED)
 {
     struct world w;
 
     world_start(&w, 0);
-    w.fake.execute_error = VT_EUNKNOWN;
+    w.fake.execute_error = VT_EAGAIN;
     submit(&w, 1);
     assert_false(run_until(&w, w.now + 60000));
     w.fake.execute_error = 0;
     expect_response(&w, 1);
     assert_int_equal(w.fake.effects[1], 1);
-    assert_int_equal(w.fake.n, 1);
+    assert_int_equal(w.connects, 1);
     world_stop(&w);
 }
 
@@ -889,7 +929,8 @@ int main(void)
         cmocka_unit_test(test_relay__passing_error__resends_on_the_same_connection),
         cmocka_unit_test(test_relay__store_takes_nothing__guest_is_told_to_retry),
         cmocka_unit_test(test_relay__store_full_for_a_second__guest_sees_a_pause),
-        cmocka_unit_test(test_relay__outcome_unknown_to_the_server__is_asked_for_without_limit),
+        cmocka_unit_test(test_relay__outcome_unknown_to_the_server__retry_and_the_number_is_kept),
+        cmocka_unit_test(test_relay__server_busy__is_asked_without_limit),
         cmocka_unit_test(test_relay__attach_finds_store_full__retry_and_the_number_is_kept),
         cmocka_unit_test(test_relay__power_on_finds_store_full__is_asked_again),
         cmocka_unit_test(test_relay__power_on_refused__commands_go_through),
