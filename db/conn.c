@@ -112,6 +112,10 @@ int conn_open(struct conn **out, const char *path, int flags, struct vt_why *why
     if (!conn)
         return vt_fail(why, VT_ENOMEM, "%s: %s", path, vt_err_text(VT_ENOMEM));
     err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always, NULL));
+    /* SQLite opens read-only by itself where it may not write. */
+    if (!err && flags & SQLITE_OPEN_READWRITE && sqlite3_db_readonly(conn->sq, "main"))
+        err = vt_fail(why, VT_EUNAVAILABLE, "%s: cannot be opened for writing: is its file system read-only?",
+                      path);
     if (!err)
         err = set_up(conn, flags);
     if (err) {

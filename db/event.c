@@ -147,7 +147,7 @@ int checkpoint_read(struct conn *conn, const struct db_mac *mac, struct checkpoi
         q_get_fixed(&q, 2, stored, sizeof stored);
     }
     err = q_close(&q);
-    if (err || !there || !mac)
+    if (err || !there)
         return err;
     checkpoint_mac(mac, out, computed);
     return vt_ct_equal(stored, computed, sizeof computed) ? VT_OK : VT_EDAMAGED;

@@ -166,8 +166,8 @@ int event_prune(struct txn *t) VT_USE_RESULT;
 void event_hash(const struct db_mac *mac, const struct db_event *event, uint8_t out[DB_HASH]);
 /* Of an opened statement that selects all eight columns. */
 void event_read(struct q *q, struct db_event *event);
-/* Where the chain begins: id and hash of the last event that was pruned; 0 and zeros if none was. `mac` may be NULL:
- * then it is not checked; else VT_EDAMAGED if the row is not ours. */
+/* Where the chain begins: id and hash of the last event that was pruned; 0 and zeros if none was.
+ * VT_EDAMAGED if the row is not ours. */
 struct checkpoint {
     int64_t last;
     uint8_t hash[DB_HASH];
@@ -230,7 +230,7 @@ struct db {
     int lock_fd;
     struct vt_uuid store;
     struct db_mac mac;
-    bool has_mac, started, unclean;
+    bool has_mac, started, unclean, leave_unclean;
     atomic_bool check_cancel;
 
     /* The writer thread's, once it runs. */

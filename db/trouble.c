@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What keeps the store from being written: said when it begins, when it changes and when it is over; not per request. */
+/* What keeps the store from being written: said when it begins, changes and is over; not per request. */
 #include "db/sqlite_priv.h"
 
 #include <errno.h>
@@ -49,7 +49,8 @@ static void describe(const struct db *db, enum trouble trouble, int rc, struct v
         vt_fail(why, 0, "the file system of %s is full: make room there", path);
         return;
     case TROUBLE_READONLY:
-        vt_fail(why, 0, "the file system of %s is read-only: see the kernel's log, then mount it read-write", path);
+        vt_fail(why, 0, "the file system of %s is read-only: see the kernel's log, then mount it read-write",
+                path);
         return;
     case TROUBLE_LOCKED:
         vt_fail(why, 0, "another program holds a lock on %s: end it", db->path);

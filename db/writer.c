@@ -79,7 +79,7 @@ static int outcome(struct txn *t, int err)
     }
 }
 
-/* Keeps or, on err, takes back what was done in the savepoint. False if SQLite gave up the whole transaction. */
+/* Keeps or, on err, takes back what was done in the savepoint. False if SQLite gave up the transaction. */
 static bool end_savepoint(struct txn *t, const struct db_set *before, int err)
 {
     if (sqlite3_get_autocommit(t->conn->sq))

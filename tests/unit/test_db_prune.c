@@ -8,6 +8,10 @@
 #include "db/sqlite_priv.h"
 
 #define KEEP 16
+/* What somebody without the key would do. */
+#define PRUNE_MORE                                                                                   \
+    "UPDATE checkpoint SET last = last + 3, hash = (SELECT hash FROM event WHERE id = last + 3);" \
+    "DELETE FROM event WHERE id <= (SELECT last FROM checkpoint)"
 
 static struct fixture fx;
 
@@ -133,8 +137,7 @@ static void test_checkpoint__altered__store_is_damaged(void **state)
         "UPDATE checkpoint SET mac = zeroblob(32)",
         "DELETE FROM checkpoint",
         /* Prune some more, with the right id and hash. */
-        "UPDATE checkpoint SET last = last + 3, hash = (SELECT hash FROM event WHERE id = last + 3);"
-        "DELETE FROM event WHERE id <= (SELECT last FROM checkpoint)",
+        PRUNE_MORE,
         "INSERT OR REPLACE INTO checkpoint SELECT 1, id, hash, hash FROM event ORDER BY id DESC LIMIT 1",
     };
 
@@ -158,8 +161,7 @@ static void test_checkpoint__altered_while_running__check_says_so(void **state)
 
     (void)state;
     add(40);
-    fx_sql(&fx, "UPDATE checkpoint SET last = last + 3, hash = (SELECT hash FROM event WHERE id = last + 3);"
-                "DELETE FROM event WHERE id <= (SELECT last FROM checkpoint)");
+    fx_sql(&fx, PRUNE_MORE);
     assert_int_equal(db_check(fx.db, &check), VT_OK);
     assert_false(check.chain_ok);
     assert_false(check.mac_ok);
