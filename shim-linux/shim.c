@@ -282,8 +282,12 @@ static int make_relay(struct shim *shim, const struct options *options, const st
         .hold_ms = options->hold_ms,
         .has_uuid = options->has_instance || credential->has_uuid,
     };
-    int err = read_boot_id(config.boot_id, why);
+    int err;
 
+    if (!config.has_uuid)
+        return vt_fail(why, VT_EUSAGE, "%s: a credential of %s: which instance is meant must be said by --instance UUID",
+                       options->credential, credential->identity);
+    err = read_boot_id(config.boot_id, why);
     if (err)
         return err;
     memcpy(config.uuid, options->has_instance ? options->instance.bytes : credential->uuid.bytes, sizeof config.uuid);

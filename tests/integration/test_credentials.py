@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Credentials of hosts (host:NAME, a list of instances) and their rotation under a running shim."""
 import os
+import subprocess
 import threading
 
-from rig import Rig, check
+from rig import Rig, check, program
 from tpm12 import Socket, Tpm, sha1
 
 
@@ -32,7 +33,9 @@ def host_credential(rig, uuids):
           "one host credential serves two instances, each with its own PCRs")
     check(all(rig.ctl_json("instance", "show", n)["instances"][0]["connected"] for n in "ab"), "both are connected")
     refused(rig, "c", cred, uuids["c"], "may not attach that instance")
-    refused(rig, "none", cred, None, "must name the instance")
+    r = subprocess.run([program("vtpm-shim"), "--upstream", rig.listen, "--credential", cred, "--frontend",
+                        "socket:unix:" + rig.path("none.tpm")], capture_output=True, text=True, timeout=20)
+    check(r.returncode == 2 and "--instance" in r.stderr, "a host credential without --instance: exit 2")
     refused(rig, "foreign", rig.path("c.cred"), uuids["a"], "may not attach that instance")
     check(not rig.ctl_json("instance", "show", "c")["instances"][0].get("connected"), "c is attached by nobody")
     r = rig.ctl("credential", "create-host", "h", "--instance", "a", "--credential-out", rig.path("h2.cred"), ok=False)
