@@ -20,6 +20,8 @@
 /* A zygote that lived so long is not one that cannot live. */
 #define GOOD_LIFE_US (10 * 1000000ull)
 #define RESTART_MAX_MS 10000
+/* A zygote that leaves so many unread is worth no more. */
+#define KILLS_MAX 4096
 
 /* ---- Starting the process ---- */
 
@@ -107,6 +109,7 @@ static int stop(struct zygote *z)
     if (z->control >= 0)
         close(z->control);
     z->control = -1;
+    vt_buf_free(&z->kills);
     if (z->pid > 0) {
         kill(z->pid, SIGKILL);
         while (waitpid(z->pid, &status, 0) < 0 && errno == EINTR)
@@ -197,12 +200,35 @@ static int send_msg(struct zygote *z, const struct sandbox_control_msg *msg, int
     return VT_OK;
 }
 
+static int send_kill(struct zygote *z, uint32_t id)
+{
+    struct sandbox_control_msg msg = {.type = SANDBOX_KILL, .id = id, .syscall = -1};
+
+    return send_msg(z, &msg, -1);
+}
+
+/* False: the socket is full. */
+static bool send_kills(struct zygote *z)
+{
+    uint32_t id;
+
+    while (vt_buf_size(&z->kills)) {
+        memcpy(&id, vt_buf_bytes(&z->kills), sizeof id);
+        if (send_kill(z, id) == VT_EAGAIN)
+            return false;
+        vt_buf_drop(&z->kills, sizeof id);
+    }
+    return true;
+}
+
 /* In order, as far as the socket takes them; a broken socket is seen by reading. */
 static void send_waiting(struct zygote *z)
 {
-    bool full = false;
+    bool full = !send_kills(z);
 
     VT_LIST_EACH(&z->waiting, node) {
+        if (full)
+            break;
         struct engine *e = VT_LIST_ENTRY(node, struct engine, waiting);
         struct sandbox_control_msg msg = {.type = SANDBOX_SPAWN, .id = e->id, .syscall = -1};
         int err = send_msg(z, &msg, e->child_fd);
@@ -226,11 +252,13 @@ void zygote_ask_spawn(struct zygote *z, struct engine *e)
 
 void zygote_ask_kill(struct zygote *z, uint32_t id)
 {
-    struct sandbox_control_msg msg = {.type = SANDBOX_KILL, .id = id, .syscall = -1};
-
-    /* A zygote that does not even read is worth no more: all its sandboxes end with it. */
-    if (z->state == ZYGOTE_READY && send_msg(z, &msg, -1) == VT_EAGAIN)
+    if (z->state != ZYGOTE_READY || (!vt_buf_size(&z->kills) && send_kill(z, id) != VT_EAGAIN))
+        return;
+    /* Many may leave at once while it is busy. But all its sandboxes end with one that does not read at all. */
+    if (vt_buf_put(&z->kills, &id, sizeof id))
         lost(z, "it does not read its socket");
+    else
+        loop_fd_events(z->watch, LOOP_READ | LOOP_WRITE);
 }
 
 /* ---- Listening to it ---- */
@@ -314,6 +342,7 @@ int zygote_start(struct zygote **zygote, struct loop *loop, const struct zygote_
     z->on_ready = config->on_ready;
     z->arg = config->arg;
     vt_list_init(&z->waiting);
+    vt_buf_init(&z->kills, KILLS_MAX * sizeof(uint32_t));
     for (size_t i = 0; i < ZYGOTE_BUCKETS; i++)
         vt_list_init(&z->engines[i]);
     z->path = vt_strdup(config->engine_path);

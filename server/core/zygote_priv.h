@@ -37,6 +37,7 @@ struct zygote {
     uint32_t last_id;
     struct vt_list engines[ZYGOTE_BUCKETS]; /* struct engine by id, until it is gone or freed */
     struct vt_list waiting;                 /* engines whose SPAWN is not sent yet */
+    struct vt_buf kills;                    /* ids whose KILL is not sent yet */
 
     /* One read of any engine: a frame that is there as a whole is handed on from here without a copy. */
     uint8_t scratch[64 * 1024];

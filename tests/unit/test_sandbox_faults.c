@@ -271,6 +271,50 @@ static void test_zygote__stopped__engine_is_given_up_in_time(void **state)
     kill(zygote, SIGCONT);
 }
 
+static void no_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len)
+{
+    (void)arg, (void)type, (void)payload, (void)len;
+}
+
+static void no_gone(void *arg, const char *why)
+{
+    (void)arg, (void)why;
+}
+
+/* More engines are freed at once than its socket holds: it is not given up, and each of them ends. */
+static void test_zygote__busy_while_many_engines_are_freed__stays(void **state)
+{
+    enum { MANY = 500 };
+    static const struct engine_ops quiet = {no_reply, no_gone};
+    static struct engine *engines[MANY];
+    static pid_t pids[MANY];
+    struct sb *sb = *state;
+    struct box *box;
+    pid_t zygote;
+
+    sb_start(sb, 0);
+    zygote = zygote_pid(sb->zygote);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(engine_spawn(sb->zygote, &quiet, NULL, &engines[i]), VT_OK);
+    for (int i = 0; i < MANY; i++) {
+        for (int k = 0; k < 1000 && !engine_pid(engines[i]); k++)
+            sb_run_for(sb, 10);
+        pids[i] = engine_pid(engines[i]);
+        assert_true(pids[i] > 0);
+    }
+    kill(zygote, SIGSTOP);
+    for (int i = 0; i < MANY; i++)
+        engine_free(engines[i]);
+    assert_int_equal(zygote_pid(sb->zygote), zygote);
+    kill(zygote, SIGCONT);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    assert_int_equal(zygote_pid(sb->zygote), zygote);
+    for (int i = 0; i < MANY; i++)
+        assert_true(process_ends(pids[i]));
+    box_free(box);
+}
+
 static void test_zygote__program_missing__names_it(void **state)
 {
     const struct zygote_config config = {.engine_path = "/nonexistent/vtpm-engine"};
@@ -361,6 +405,7 @@ int main(void)
         TEST(test_engine__no_memory__refused_without_leak),
         TEST(test_zygote__no_memory__refused_without_process),
 #endif
+        TEST(test_zygote__busy_while_many_engines_are_freed__stays),
         TEST(test_zygote__program_missing__names_it),
         TEST(test_zygote__program_is_another__told_and_tried_again),
     };
