@@ -171,13 +171,31 @@ static int choose_runtime(struct broker *broker, const struct broker_config *con
     return broker->runtime_path ? VT_OK : VT_ENOMEM;
 }
 
+/*
+ * The volatile state of a record is void unless the runtime store is that of the boot *and* of the directory it was
+ * made with: else a directory used earlier in this boot would bring back PCRs of the past.
+ */
+static int mix_runtime_id(struct broker *broker, struct vt_why *why)
+{
+    uint8_t id[RUNTIME_ID], hash[CR_SHA256_LEN];
+    struct cr_slice slices[] = {CR_SLICE(broker->boot_id, sizeof broker->boot_id), CR_SLICE(id, sizeof id)};
+    int err = runtime_id(broker->runtime, id);
+
+    if (err)
+        return vt_fail(why, err, "%s/id: cannot be read or made: %s", broker->runtime_path, vt_err_text(err));
+    cr_sha256v(hash, slices, VT_COUNT(slices));
+    memcpy(broker->boot_id, hash, sizeof broker->boot_id);
+    return VT_OK;
+}
+
 static int open_runtime(struct broker *broker, const struct broker_config *config, struct vt_why *why)
 {
     int err = choose_runtime(broker, config);
 
     if (err)
         return vt_fail(why, err, "out of memory");
-    return runtime_open(&broker->runtime, broker->runtime_path, why);
+    err = runtime_open(&broker->runtime, broker->runtime_path, why);
+    return err ? err : mix_runtime_id(broker, why);
 }
 
 /*

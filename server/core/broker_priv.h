@@ -26,7 +26,7 @@ struct broker {
     struct vt_list sessions;        /* struct session */
     size_t session_count;
     struct vt_uuid store;
-    uint8_t boot_id[16];
+    uint8_t boot_id[16];            /* of this host's boot and this runtime directory, mixed */
     uint64_t idle_ms;
     uint64_t started_us;
     uint64_t commands;              /* since start, all instances */

@@ -122,6 +122,47 @@ void runtime_close(struct runtime_dir *dir)
     vt_free(dir);
 }
 
+/* VT_ENOTFOUND: none, or none that we made whole. */
+static int read_id(const struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
+{
+    uint8_t bytes[RUNTIME_ID + 1];
+    ssize_t n;
+    int fd = openat(dir->fd, "id", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? VT_ENOTFOUND : VT_EIO;
+    n = read(fd, bytes, sizeof bytes);
+    close(fd);
+    if (n < 0)
+        return VT_EIO;
+    if (n != RUNTIME_ID)
+        return VT_ENOTFOUND;
+    memcpy(id, bytes, RUNTIME_ID);
+    return VT_OK;
+}
+
+static int make_id(const struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
+{
+    int fd, err = cr_os_random(id, RUNTIME_ID);
+
+    if (err)
+        return err;
+    fd = openat(dir->fd, "id.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return VT_EIO;
+    if (write(fd, id, RUNTIME_ID) != RUNTIME_ID)
+        err = VT_EIO;
+    close(fd);
+    return err || renameat(dir->fd, "id.new", dir->fd, "id") ? VT_EIO : VT_OK;
+}
+
+int runtime_id(struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
+{
+    int err = read_id(dir, id);
+
+    return err == VT_ENOTFOUND ? make_id(dir, id) : err;
+}
+
 /* ---- Files ---- */
 
 static void file_name(char out[VT_UUID_TEXT + 4], const struct vt_uuid *uuid)

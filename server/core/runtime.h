@@ -17,6 +17,12 @@ struct runtime_file; /* one mapped file */
 /* Makes the directory 0700 if absent; refuses one that others can write. Returns owned. */
 int runtime_open(struct runtime_dir **dir, const char *path, struct vt_why *why) VT_USE_RESULT;
 void runtime_close(struct runtime_dir *dir);
+/*
+ * A random number that belongs to this directory (its file `id`, made when absent or not one): what lies in another
+ * runtime directory, or in one that was emptied, is not the present.
+ */
+#define RUNTIME_ID 16
+int runtime_id(struct runtime_dir *dir, uint8_t id[RUNTIME_ID]) VT_USE_RESULT;
 
 /* Opens, or makes when `create`; VT_ENOTFOUND. Returns owned. */
 int runtime_file_open(struct runtime_file **file, struct runtime_dir *dir, const struct vt_uuid *uuid, bool create) VT_USE_RESULT;
