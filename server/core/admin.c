@@ -104,6 +104,61 @@ int admin_find(struct admin_call *call, const char *instance, struct db_instance
     return VT_OK;
 }
 
+/* ---- Slow work ---- */
+
+struct slow {
+    struct vt_list node;
+    struct broker *broker;
+    void (*work)(void *arg);
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void slow_work(void *arg)
+{
+    struct slow *slow = arg;
+
+    slow->work(slow->arg);
+}
+
+static void start_slow(struct broker *broker);
+
+static void slow_done(void *arg)
+{
+    struct slow *slow = arg;
+    struct slow ended = *slow;
+
+    vt_free(slow);
+    ended.broker->admin_works = false;
+    start_slow(ended.broker);
+    ended.done(ended.arg);
+}
+
+static void start_slow(struct broker *broker)
+{
+    struct slow *slow;
+
+    if (broker->admin_works || vt_list_empty(&broker->admin_work))
+        return;
+    slow = VT_LIST_ENTRY(broker->admin_work.next, struct slow, node);
+    vt_list_remove(&slow->node);
+    broker->admin_works = true;
+    if (loop_work(broker->loop, slow_work, slow_done, slow))
+        slow_done(slow);
+}
+
+int admin_work(struct broker *broker, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+    struct slow *slow = VT_NEW(struct slow);
+
+    if (!slow)
+        return VT_ENOMEM;
+    *slow = (struct slow){.broker = broker, .work = work, .done = done, .arg = arg};
+    vt_list_add(&broker->admin_work, &slow->node);
+    start_slow(broker);
+    return VT_OK;
+}
+
 struct db_audit admin_audit(const struct admin_call *call, const char *kind, const char *text)
 {
     return (struct db_audit){.kind = kind, .uuid = &call->uuid, .peer = call->peer, .text = text};

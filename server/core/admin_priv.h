@@ -33,6 +33,12 @@ void admin_on_db(void *call, int err);
 /* Ends the call if err; else the completion will. */
 void admin_started(struct admin_call *call, int err);
 
+/*
+ * loop_work for what takes long, one after the other for all administrators: handshakes and guests need the workers
+ * more. Once begun, done is called; without work before it when memory is short, so arg must say VT_ENOMEM until then.
+ */
+int admin_work(struct broker *broker, void (*work)(void *arg), void (*done)(void *arg), void *arg) VT_USE_RESULT;
+
 /* Fills call->uuid and name from a name or uuid; VT_ENOTFOUND (ends the call). deleted ones are not found. */
 int admin_find(struct admin_call *call, const char *instance, struct db_instance *row) VT_USE_RESULT;
 struct db_audit admin_audit(const struct admin_call *call, const char *kind, const char *text);

@@ -88,6 +88,7 @@ static struct slot_work *slot_work_new(struct admin_call *call, const ProtobufCB
     work = VT_NEW(struct slot_work);
     if (work) {
         work->call = call;
+        work->err = VT_ENOMEM;
         work->secret = vt_memdup(secret->data, secret->len);
         work->secret_len = secret->len;
     }
@@ -107,7 +108,7 @@ static void slot_work_free(struct slot_work *work)
 static void start_work(struct slot_work *work, void (*fn)(void *arg), void (*done)(void *arg))
 {
     struct admin_call *call = work->call;
-    int err = loop_work(call->broker->loop, fn, done, work);
+    int err = admin_work(call->broker, fn, done, work);
 
     if (!err)
         return;
@@ -326,7 +327,8 @@ void admin_check(struct admin_call *call)
 
     if (work) {
         work->call = call;
-        err = loop_work(call->broker->loop, work_check, checked, work);
+        work->err = VT_ENOMEM;
+        err = admin_work(call->broker, work_check, checked, work);
     }
     if (err) {
         vt_free(work);
@@ -416,9 +418,10 @@ void admin_events(struct admin_call *call)
         work->after = events->after;
         work->limit = events->limit > 0 && events->limit < EVENTS_MAX ? events->limit : EVENTS_MAX;
         work->verify = events->verify;
+        work->err = VT_ENOMEM;
         work->rows = vt_calloc((size_t)work->limit, sizeof *work->rows);
         if (work->rows)
-            err = loop_work(call->broker->loop, work_events, listed, work);
+            err = admin_work(call->broker, work_events, listed, work);
     }
     if (!err)
         return;

@@ -259,6 +259,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
         return vt_fail(why, VT_ENOMEM, "out of memory");
     broker->loop = loop;
     vt_list_init(&broker->sessions);
+    vt_list_init(&broker->admin_work);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
     broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;
     broker->started_us = loop_now_us();

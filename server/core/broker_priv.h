@@ -36,6 +36,8 @@ struct broker {
     char *const *listeners;
     size_t listener_count;
 
+    struct vt_list admin_work;      /* slow work of administrators that waits for its turn */
+    bool admin_works;               /* one of them is on a worker */
     size_t admin_calls;             /* under way: in an engine, in the store, on a worker */
 
     /* Draining: no new work; done is called when nothing is under way. */
