@@ -296,10 +296,9 @@ static uint32_t free_counters(const struct tpm *tpm)
     return count;
 }
 
-/* Microseconds. A command may have to wake an idle instance and wait for its record to be on disk. */
+/* Part 2, 21.2: arrays without a count, in microseconds. A command may have to wake an idle instance and wait for its record to be on disk. */
 static tpm_rc put_times(struct wr *w, const uint32_t *times, size_t count)
 {
-    wr_put32(w, (uint32_t)(count * 4));
     for (size_t i = 0; i < count; i++)
         wr_put32(w, times[i]);
     return TPM_SUCCESS;
