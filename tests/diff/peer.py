@@ -2,6 +2,7 @@
 """Debian's swtpm (libtpms) in TPM 1.2 mode, made ready as this server's instances are when they are created."""
 import os
 import shutil
+import socket
 import struct
 import tempfile
 import time
@@ -45,6 +46,40 @@ class Peer:
         t.send.close()
         self.p.stop()
         return self.start()
+
+    # ---- the platform's side: swtpm's control channel ----
+    def control(self, command, data=b"", answer=4):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(30)
+            s.connect(self.dir + "/ctrl")
+            s.sendall(struct.pack(">I", command) + data)
+            out = b""
+            while len(out) < answer:
+                part = s.recv(answer - len(out))
+                if not part:
+                    raise AssertionError("swtpm's control channel closed after %r" % out)
+                out += part
+        return struct.unpack(">I", out[:4])[0], out[4:]
+
+    def power_on(self):
+        """TPM_Init, and nothing more."""
+        assert self.control(2, bytes(4))[0] == 0
+
+    def locality(self, n):
+        assert self.control(5, bytes([n]))[0] == 0
+
+    def hash(self, data):
+        """HASH_START, _DATA, _END; the return code."""
+        rc = self.control(6)[0]
+        if not rc:
+            rc = self.control(7, struct.pack(">I", len(data)) + data)[0]
+        return rc or self.control(8)[0]
+
+    def established(self):
+        return self.control(4, answer=8)[1][0]
+
+    def reset_established(self, locality):
+        return self.control(11, bytes([locality]))[0]
 
     def stop(self):
         if self.p:

@@ -304,13 +304,18 @@ def forgive(x):
     x.raw("ResetLockValue", "ResetLockValue", auths=[Auth(x.t.oiap(), OWNER)])
 
 
-def close_sessions(x, scene):
-    """A command that fails ends its sessions: what is still open is compared too."""
+def flush_sessions(x):
+    """How many were open."""
     out = x.t.capability(0x14, struct.pack(">I", 2))[2][4:]
     count = struct.unpack(">H", out[:2])[0]
-    x.step("sessions left by %s" % scene, 0, "%d" % count)
     for k in range(count):
         x.t.flush(struct.unpack(">I", out[2 + 4 * k:6 + 4 * k])[0], 2)
+    return count
+
+
+def close_sessions(x, scene):
+    """A command that fails ends its sessions: what is still open is compared too."""
+    x.step("sessions left by %s" % scene, 0, "%d" % flush_sessions(x))
 
 
 SCENES = (malformed, startup, pcrs, capabilities, randoms, sessions, ownership, keys, sealing, nv, presence, lockout, clearing, end)

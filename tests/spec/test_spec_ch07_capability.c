@@ -148,6 +148,11 @@ static void test_small_areas__asked__truth(void **state)
     assert_int_equal(resp.data[0], 1);
     assert_int_equal(spec_cap(*state, TPM_CAP_SELECT_SIZE, "\1\1\0\4", 4, &resp), TPM_SUCCESS);
     assert_int_equal(resp.data[0], 0);
+    assert_int_equal(spec_cap(*state, TPM_CAP_SELECT_SIZE, "\1\2\0\3", 4, &resp), TPM_SUCCESS);
+    assert_int_equal(resp.data[0], 1);
+    assert_int_equal(spec_cap(*state, TPM_CAP_SELECT_SIZE, "\1\1\0\0", 4, &resp), TPM_SUCCESS);
+    assert_int_equal(resp.data[0], 0);
+    assert_int_equal(spec_cap(*state, TPM_CAP_SELECT_SIZE, "\0\0\0\3", 4, &resp), TPM_BAD_PARAMETER);
     assert_int_equal(spec_cap(*state, TPM_CAP_CHECK_LOADED, rsa, sizeof rsa, &resp), TPM_SUCCESS);
     assert_int_equal(resp.data[0], 1);
     assert_int_equal(spec_cap(*state, TPM_CAP_CHECK_LOADED, rsa, 5, &resp), TPM_BAD_PARAM_SIZE);

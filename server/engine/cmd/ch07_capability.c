@@ -176,7 +176,10 @@ static tpm_rc cap_select_size(struct cmd *c, struct sub_cap *sub, struct wr *w)
     rc = rd_result(&sub->bytes);
     if (rc)
         return rc;
-    return put_bool(w, size.major == 1 && size.minor == 1 && size.req_size <= TPM_PCR_BYTES);
+    /* 1.1 and 1.2 differ in structures, not in their PCRs. A selection of no byte selects nothing. */
+    if (size.major != 1 || size.minor < 1 || size.minor > 2)
+        return TPM_BAD_PARAMETER;
+    return put_bool(w, size.req_size > 0 && size.req_size <= TPM_PCR_BYTES);
 }
 
 /* ---- Handles ---- */
