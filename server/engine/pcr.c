@@ -116,10 +116,9 @@ tpm_rc pcr_check_release(const struct cmd *c, const struct tpm_pcr_info_short *i
 {
     uint8_t now[TPM_DIGEST_LEN];
 
-    if (!(info->locality_at_release >> c->locality & 1))
-        return TPM_BAD_LOCALITY;
-    if (!tpm_pcr_any_selected(&info->pcr_selection))
-        return TPM_SUCCESS;
     pcr_composite_hash(c->tpm, &info->pcr_selection, now);
-    return memcmp(now, info->digest_at_release.bytes, sizeof now) ? TPM_WRONGPCRVAL : TPM_SUCCESS;
+    if (tpm_pcr_any_selected(&info->pcr_selection) &&
+        memcmp(now, info->digest_at_release.bytes, sizeof now) != 0)
+        return TPM_WRONGPCRVAL;
+    return info->locality_at_release >> c->locality & 1 ? TPM_SUCCESS : TPM_BAD_LOCALITY;
 }

@@ -233,6 +233,24 @@ static void test_seal__to_a_locality__opens_there_only(void **state)
     assert_int_equal(unseal(tc, &s, NULL), TPM_SUCCESS);
 }
 
+/*= p3:10.2#7 the PCRs are looked at first, as libtpms does */
+static void test_unseal__pcr_and_locality_wrong__wrongpcrval(void **state)
+{
+    struct tpm_pcr_info_long info = {.locality_at_creation = 0x1F,
+                                     .locality_at_release = 1u << 3,
+                                     .creation_pcr_selection = sk_pcr(3),
+                                     .release_pcr_selection = sk_pcr(3)};
+    uint8_t bytes[KEY_PCR_INFO_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct vt_auth srk = SPEC_SRK;
+    struct sk_sealed s;
+
+    wr_pcr_info_long(&w, &info);
+    assert_int_equal(sk_seal(*state, TPM_KH_SRK, &srk, &(struct tpm_blob){(uint32_t)w.len, bytes}, plain, 9, &s),
+                     TPM_SUCCESS);
+    assert_int_equal(unseal(*state, &s, NULL), TPM_WRONGPCRVAL);
+}
+
 /*= p3:10.1#11.a.i */
 static void test_seal__bad_pcr_info__badindex(void **state)
 {
@@ -331,6 +349,7 @@ int main(void)
         OWNED(test_unseal__wrong_parent_or_a_key_blob__not_a_sealed_blob),
         OWNED(test_seal__to_pcrs__opens_with_these_values_only),
         OWNED(test_seal__to_a_locality__opens_there_only),
+        OWNED(test_unseal__pcr_and_locality_wrong__wrongpcrval),
         OWNED(test_seal__bad_pcr_info__badindex),
         OWNED(test_unseal__parent_needs_no_secret__one_session_is_enough),
         OWNED(test_unseal__second_session_is_osap__bad_mode),
