@@ -88,7 +88,10 @@ tpm_rc key_check_pcrs(const struct cmd *c, const struct tpm_key_obj *key)
     struct pcr_binding binding;
     tpm_rc rc = pcr_binding_read(&binding, key->is_key12, &area);
 
-    return rc ? rc : pcr_binding_check(c, &binding);
+    if (!rc)
+        rc = pcr_binding_check(c, &binding);
+    /* Part 3 names one code for a key out of its place; libtpms agrees. */
+    return rc == TPM_BAD_LOCALITY ? TPM_WRONGPCRVAL : rc;
 }
 
 void key_stamp_pcrs(const struct cmd *c, struct tpm_key_obj *key)

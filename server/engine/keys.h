@@ -85,7 +85,7 @@ bool key_uses_pcrs(const struct tpm_key_obj *key);
 
 /*
  * May this command use this key now (its PCR binding, Part 3, rules for authDataUsage and digestAtRelease)?
- * TPM_WRONGPCRVAL, TPM_BAD_LOCALITY.
+ * TPM_WRONGPCRVAL, also for its localities.
  */
 tpm_rc key_check_pcrs(const struct cmd *c, const struct tpm_key_obj *key) VT_USE_RESULT;
 

@@ -247,7 +247,7 @@ static void test_key12__bound_to_a_locality__of_use_only_there(void **state)
     r = rd_from(key.key.pcr_info.data, key.key.pcr_info.len);
     rd_pcr_info_long(&r, &made);
     assert_int_equal(made.locality_at_creation, 1);
-    assert_int_equal(sk_sign(tc, handle, digest, 20, NULL), TPM_BAD_LOCALITY);
+    assert_int_equal(sk_sign(tc, handle, digest, 20, NULL), TPM_WRONGPCRVAL);
     tc->locality = 2;
     assert_int_equal(sk_sign(tc, handle, digest, 20, NULL), TPM_SUCCESS);
     assert_int_equal(spec_extend(tc, 11, 1), TPM_SUCCESS);
