@@ -660,11 +660,27 @@ static void test_load_key2__no_memory__refused_and_nothing_changed(void **state)
     assert_int_equal(sk_sign(tc, handle, digest, 20, NULL), TPM_SUCCESS);
 }
 
+/*= p3:10.5#5-7 */
+static void test_load_key2__no_modulus__private_part_decides(void **state)
+{
+    struct tpm_key info = sk_template(TPM_KEY_SIGNING);
+    struct vt_auth srk = SPEC_SRK;
+    struct sk_key key;
+    uint32_t handle;
+
+    (void)sk_loaded(*state, &info, &key);
+    key.key.pub_key = (struct tpm_blob){0};
+    assert_int_equal(sk_load(*state, TPM_KH_SRK, &srk, &key, &handle), TPM_BAD_PARAMETER);
+    key.key.enc_data = (struct tpm_blob){0};
+    assert_int_equal(sk_load(*state, TPM_KH_SRK, &srk, &key, &handle), TPM_DECRYPT_ERROR);
+}
+
 #define OWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        OWNED(test_load_key2__no_modulus__private_part_decides),
         OWNED(test_create_wrap_key__each_shape__made_and_loaded_or_refused),
         OWNED(test_create_wrap_key__exponents__kept_as_written_or_refused),
         OWNED(test_create_wrap_key__parent__proved_by_osap),
