@@ -149,11 +149,13 @@ static int make_id(const struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
         return err;
     fd = openat(dir->fd, "id.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
-        return VT_EIO;
+        return errno == ENOSPC || errno == EDQUOT ? VT_ENOSPC : VT_EIO;
     if (write(fd, id, RUNTIME_ID) != RUNTIME_ID)
-        err = VT_EIO;
+        err = VT_ENOSPC;
     close(fd);
-    return err || renameat(dir->fd, "id.new", dir->fd, "id") ? VT_EIO : VT_OK;
+    if (err)
+        return err;
+    return renameat(dir->fd, "id.new", dir->fd, "id") ? VT_EIO : VT_OK;
 }
 
 int runtime_id(struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
