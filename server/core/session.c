@@ -23,7 +23,6 @@ struct session {
     bool is_pending;
     char identity[80];
     char peer[96];
-    char front_end[16];
 };
 
 /* ---- Life ---- */
@@ -249,8 +248,6 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
         session_close(s, err, why.text);
         return;
     }
-    if (attach->front_end)
-        strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
     take_over(s);
     submit(s, &job);
 }
