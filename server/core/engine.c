@@ -117,7 +117,11 @@ static void on_timer(void *arg)
         return;
     }
     set_why(e, "no answer within %u ms, killed (pid %d)", (unsigned)e->zygote->request_limit_ms, (int)e->pid);
-    engine_kill(e);
+    e->killed = !e->pid; /* it was never there */
+    if (!e->pid && e->child_fd < 0)
+        zygote_hangs(e->zygote);
+    else
+        engine_kill(e);
 }
 
 /* ---- What the zygote says ---- */
@@ -147,8 +151,9 @@ static void describe(struct engine *e, const struct sandbox_control_msg *msg)
 void engine_exited(struct engine *e, const struct sandbox_control_msg *msg)
 {
     describe(e, msg);
-    e->killed = msg->type == SANDBOX_EXITED && !e->dropping && WIFSIGNALED(msg->status) &&
-                WTERMSIG(msg->status) == SIGKILL;
+    if (!e->dropping)
+        e->killed = msg->type == SANDBOX_SPAWN_FAILED ||
+                    (WIFSIGNALED(msg->status) && WTERMSIG(msg->status) == SIGKILL);
     e->exited = true;
     e->pid = 0;
     go_on_ending(e);
@@ -159,7 +164,7 @@ void engine_orphaned(struct engine *e)
     if (e->child_fd >= 0 || e->exited)
         return; /* the next zygote will fork it, or it is over anyway */
     set_why(e, "the zygote died and its sandboxes with it (pid %d)", (int)e->pid);
-    e->killed = !e->dropping;
+    e->killed |= !e->dropping;
     e->exited = true;
     e->pid = 0;
     begin_end(e);

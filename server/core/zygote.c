@@ -261,6 +261,12 @@ void zygote_ask_kill(struct zygote *z, uint32_t id)
         loop_fd_events(z->watch, LOOP_READ | LOOP_WRITE);
 }
 
+void zygote_hangs(struct zygote *z)
+{
+    if (z->state == ZYGOTE_READY)
+        lost(z, "it starts nothing");
+}
+
 /* ---- Listening to it ---- */
 
 static struct engine *find(struct zygote *z, uint32_t id)

@@ -77,7 +77,8 @@ bool engine_is_busy(const struct engine *engine);
 pid_t engine_pid(const struct engine *engine);
 /*
  * From on_gone on: it was ended from outside, by a SIGKILL that was not this server's (an administrator, the kernel
- * short of memory), or together with its zygote. What it was asked to do is not to blame.
+ * short of memory), or together with its zygote; or it never began (no process could be forked, or not in time). What it
+ * was asked to do is not to blame.
  */
 bool engine_was_killed(const struct engine *engine);
 /* Ends the process, whatever it does; on_gone follows. */

@@ -62,7 +62,7 @@ struct engine {
     bool dropping;          /* it broke the protocol or is being killed */
     bool eof;               /* its socket is closed */
     bool exited;            /* and the zygote said how it ended */
-    bool killed;            /* from outside */
+    bool killed;            /* from outside, or never begun */
     bool is_gone;           /* on_gone was called */
     char why[200];          /* the first reason stays */
 };
@@ -71,6 +71,9 @@ struct engine {
 void zygote_ask_spawn(struct zygote *zygote, struct engine *engine);
 /* Has the zygote kill the child with this id, if it has one. */
 void zygote_ask_kill(struct zygote *zygote, uint32_t id);
+
+/* It was asked for a sandbox and said nothing for as long as a request may take: it is replaced. */
+void zygote_hangs(struct zygote *zygote);
 
 /* The zygote's words about an engine. */
 void engine_spawned(struct engine *engine, pid_t pid);

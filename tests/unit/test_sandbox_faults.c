@@ -2,6 +2,7 @@
 /* What a broken or hostile sandbox tries, and that the broker learns of it in words. */
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -260,15 +261,43 @@ static void test_zygote__stopped__engine_is_given_up_in_time(void **state)
     struct box *box;
     pid_t zygote;
 
-    sb_start(sb, 100);
+    sb_start(sb, 1000);
     zygote = zygote_pid(sb->zygote);
     assert_int_equal(kill(zygote, SIGSTOP), 0);
     box = box_new(sb);
     box_send(box, SANDBOX_POWER_OFF, NULL, 0);
     assert_true(sb_until(sb, &box->gone, 1, 10000));
-    assert_non_null(strstr(box->why, "no answer within 100 ms"));
+    assert_non_null(strstr(box->why, "no answer within 1000 ms"));
+    /* No sandbox ever began: what it was asked is not to blame. */
+    assert_true(engine_was_killed(box->engine));
     box_free(box);
-    kill(zygote, SIGCONT);
+    /* One that does not start anything is replaced. */
+    assert_true(sb_until(sb, &sb->ready, 2, 30000));
+    assert_true(process_ends(zygote));
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    box_free(box);
+}
+
+/* The host is short of processes or memory: no fault of the command that wanted the sandbox. */
+static void test_zygote__cannot_fork__is_told_from_a_crash(void **state)
+{
+    static const struct rlimit none = {4096, RLIM_INFINITY}, all = {RLIM_INFINITY, RLIM_INFINITY};
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start(sb, 0);
+    assert_int_equal(prlimit(zygote_pid(sb->zygote), RLIMIT_AS, &none, NULL), 0);
+    box = box_new(sb);
+    box_send(box, SANDBOX_POWER_OFF, NULL, 0);
+    box_wait_gone(sb, box);
+    assert_non_null(strstr(box->why, "fork: "));
+    assert_true(engine_was_killed(box->engine));
+    box_free(box);
+    assert_int_equal(prlimit(zygote_pid(sb->zygote), RLIMIT_AS, &all, NULL), 0);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    box_free(box);
 }
 
 static void no_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len)
@@ -401,6 +430,7 @@ int main(void)
         TEST(test_zygote__killed__restarts_and_its_sandboxes_die),
         TEST(test_zygote__killed_in_between__waiting_engine_gets_the_next),
         TEST(test_zygote__stopped__engine_is_given_up_in_time),
+        TEST(test_zygote__cannot_fork__is_told_from_a_crash),
 #ifdef VTPM_TEST_HOOKS
         TEST(test_engine__no_memory__refused_without_leak),
         TEST(test_zygote__no_memory__refused_without_process),
