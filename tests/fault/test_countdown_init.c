@@ -68,7 +68,7 @@ static void test_init__each_fault__all_or_nothing(void **state)
     } kinds[] = {{FAULT_ALLOC, "init, alloc", 1},         {FAULT_ENTROPY, "init, entropy", 1},
                  {FAULT_FILE, "init, file", 1},           {FAULT_FORK, "init, thread", 1},
                  {FAULT_STORE, "init, store file", 1},    {FAULT_LIBCRYPTO, "init, libcrypto", 1},
-                 {FAULT_SQLITE, "init, sqlite memory", 41}};
+                 {FAULT_SQLITE, "init, sqlite memory", 163}};
     struct place place = {.dir = "/tmp/vtpm-init-XXXXXX"};
     struct vt_why why = {""};
     char spec[100];
