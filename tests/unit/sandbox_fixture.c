@@ -247,7 +247,7 @@ bool fds_become(pid_t pid, int count)
 
 bool process_ends(pid_t pid)
 {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 3000; i++) {
         if (kill(pid, 0) && errno == ESRCH)
             return true;
         usleep(10000);
