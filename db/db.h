@@ -71,6 +71,8 @@ bool db_was_unclean(const struct db *db);
  * it begins, changes and ends. Any thread.
  */
 bool db_trouble(struct db *db, struct vt_why *why) VT_USE_RESULT;
+/* What the unclean stop may have hurt was not examined, or is hurt: the next start finds it unclean again. */
+void db_leave_unclean(struct db *db);
 /* Loop thread: runs completions that are ready. */
 void db_dispatch(struct db *db);
 /* Waits until everything asked for so far is done and runs the completions: for `init`, which has no loop. */

@@ -378,6 +378,11 @@ bool db_was_unclean(const struct db *db)
     return db->unclean;
 }
 
+void db_leave_unclean(struct db *db)
+{
+    db->leave_unclean = true;
+}
+
 /* ---- db_start ---- */
 
 static int verify(struct db *db, struct vt_why *why)
@@ -490,7 +495,7 @@ void db_close(struct db *db)
         return;
     if (db->started) {
         stop_thread(db);
-        if (!db->writer || db->damaged || mark_clean(db, true))
+        if (!db->writer || db->damaged || mark_clean(db, !db->leave_unclean))
             vt_warning("store: %s could not be marked as cleanly closed", db->path);
     }
     db_free(db);

@@ -15,6 +15,7 @@
 #include "server/base/notify.h"
 #include "server/core/broker.h"
 #include "server/core/loop.h"
+#include "server/core/store_check.h"
 #include "server/crypto/crypto.h"
 #include "server/net/admin.h"
 #include "server/net/config.h"
@@ -98,13 +99,14 @@ static int plan_keyslots(struct plan *plan, const struct config *config, struct 
 
 static int plan_make(struct plan *plan, const struct config *config, struct vt_why *why)
 {
+    const bool is_serving = !config->init && !config->check;
     int err = plan_keyslots(plan, config, why);
 
-    if (!err && !config->init)
+    if (!err && is_serving)
         err = plan_addresses(plan, config, why);
-    if (!err && !config->init)
+    if (!err && is_serving)
         err = plan_groups(plan, config, why);
-    if (!err && !config->init)
+    if (!err && is_serving)
         err = process_find_engine(&plan->engine, config->engine, why);
     if (!err)
         err = process_find_user(&plan->user, config, why);
@@ -154,6 +156,25 @@ static int run_init(const struct config *config, const struct plan *plan, struct
             "store when nothing else does, is not shown again, and belongs where this host's disk is not",
             config->data_dir);
     return err;
+}
+
+/* ---- check ---- */
+
+static int run_check(const struct config *config, const struct plan *plan, struct vt_why *why)
+{
+    struct store_findings found;
+    int err = process_become(&plan->user, &plan->policy, why);
+
+    if (!err)
+        err = store_examine(config->data_dir, plan->keyslots, config->keyslots.count, &found, why);
+    if (err)
+        return err;
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n%s\n",
+           found.is_whole ? "ok" : "DAMAGED", (unsigned long long)found.db.instances,
+           (unsigned long long)found.broken, (unsigned long long)found.db.deleted,
+           (unsigned long long)found.db.credentials, (unsigned long long)found.db.keyslots,
+           (unsigned long long)found.db.events, found.text);
+    return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup", config->data_dir);
 }
 
 /* ---- Stopping: listeners, broker, channels, administrators; then the loop ---- */
@@ -400,6 +421,8 @@ static int act(const struct config *config, struct vt_why *why)
     if (err || config->check_config) {
         if (!err)
             logsink_say(VT_LOG_NOTICE, "the configuration is good");
+    } else if (config->check) {
+        err = run_check(config, &plan, why);
     } else if (config->init) {
         err = run_init(config, &plan, why);
     } else {
@@ -432,7 +455,7 @@ int main(int argc, char **argv)
 
     process_harden();
     err = config_load(&config, argc, argv, CONFIG_DEFAULT_FILE, &why);
-    logsink_start((enum vt_log_level)config.log_level);
+    logsink_start((enum logsink_format)config.log_format, (enum vt_log_level)config.log_level);
     if (!err)
         err = run(&config, &why);
     if (err)

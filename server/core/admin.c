@@ -69,9 +69,11 @@ void admin_fail(struct admin_call *call, int err, const char *fmt, ...)
 void admin_on_db(void *arg, int err)
 {
     struct admin_call *call = arg;
+    struct vt_why why = {0};
 
     if (err == VT_EUNAVAILABLE)
-        admin_fail(call, err, "the store cannot be written now (disk full, read-only or locked?); nothing was changed");
+        admin_fail(call, err, "%s; nothing was changed",
+                   db_trouble(call->broker->db, &why) ? why.text : "the store cannot be written now");
     else if (err == VT_EUNKNOWN)
         admin_fail(call, err, "the disk failed while it was written: it may or may not be done; look with `vtpmctl "
                               "instance list` or `vtpmctl events`, and repeat it");
@@ -143,7 +145,7 @@ static void start_slow(struct broker *broker)
     slow = VT_LIST_ENTRY(broker->admin_work.next, struct slow, node);
     vt_list_remove(&slow->node);
     broker->admin_works = true;
-    if (loop_work(broker->loop, slow_work, slow_done, slow))
+    if (broker_work(broker, slow_work, slow_done, slow))
         slow_done(slow);
 }
 
@@ -164,14 +166,15 @@ struct db_audit admin_audit(const struct admin_call *call, const char *kind, con
     return (struct db_audit){.kind = kind, .uuid = &call->uuid, .peer = call->peer, .text = text};
 }
 
-static void refuse(const char *peer, const char *verb, int err, const char *text,
+static void refuse(struct broker *broker, const char *peer, const char *verb, int err, const char *text,
                    void (*reply)(void *arg, const Vtpm__AdminReply *reply), void *arg)
 {
     Vtpm__AdminReply answer = VTPM__ADMIN_REPLY__INIT;
     struct vt_why why = {0};
 
     vt_fail(&why, err, "%s", text);
-    vt_warning("admin: refused verb=\"%s\" peer=%s: %s", verb, peer, text);
+    if (err != VT_EPERM || act_refused(broker, peer, verb))
+        vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("verb", verb), VT_TEXT("peer", peer)), "admin: refused: %s", text);
     answer.err = err;
     answer.text = why.text;
     reply(arg, &answer);
@@ -185,29 +188,30 @@ void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
     struct admin_call *call;
 
     if (which >= VT_COUNT(verbs) || !verbs[which].fn) {
-        refuse(peer, "?", VT_ENOTSUP, "this server does not know that request: is vtpmctl newer?", reply, arg);
+        refuse(broker, peer, "?", VT_ENOTSUP, "this server does not know that request: is vtpmctl newer?", reply, arg);
         return;
     }
     if (role < verbs[which].role) {
-        refuse(peer, verbs[which].name, VT_EPERM,
+        refuse(broker, peer, verbs[which].name, VT_EPERM,
                role == ADMIN_MONITOR ? "members of the monitor group may look, not change"
                                      : "only root, the server's user and the admin group may do this",
                reply, arg);
         return;
     }
     if (broker->draining) {
-        refuse(peer, verbs[which].name, VT_EAGAIN, "the server is stopping", reply, arg);
+        refuse(broker, peer, verbs[which].name, VT_EAGAIN, "the server is stopping", reply, arg);
         return;
     }
     call = VT_NEW(struct admin_call);
     if (!call) {
-        refuse(peer, verbs[which].name, VT_ENOMEM, "out of memory", reply, arg);
+        refuse(broker, peer, verbs[which].name, VT_ENOMEM, "out of memory", reply, arg);
         return;
     }
     *call = (struct admin_call){.broker = broker, .reply = reply, .arg = arg, .request = request};
     snprintf(call->peer, sizeof call->peer, "%s", peer);
     broker->admin_calls++;
     if (verbs[which].role == ADMIN_FULL)
-        vt_info("admin: verb=\"%s\" peer=%s", verbs[which].name, peer);
+        vt_log_with(VT_LOG_INFO, VT_FIELDS(VT_TEXT("verb", verbs[which].name), VT_TEXT("peer", peer)),
+                    "admin: a change is asked for");
     verbs[which].fn(call);
 }

@@ -309,6 +309,7 @@ static void submit(struct admin_call *call, const char *name, enum instance_job_
 
     if (admin_find(call, name, &row))
         return;
+    memcpy(job.peer, call->peer, sizeof job.peer);
     err = instance_find(call->broker, &call->uuid, &instance, &call->why);
     if (!err)
         err = instance_submit(instance, &job);

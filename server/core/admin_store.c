@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
+#include "server/core/store_check.h"
 
 /* ---- Key slots ---- */
 
@@ -274,26 +275,15 @@ void admin_keyslot_reseal(struct admin_call *call)
 
 struct check_work {
     struct admin_call *call;
-    struct db_check found;
-    uint64_t broken;
+    struct store_findings found;
     int err;
 };
-
-static int count_broken(void *ctx, const struct db_instance *instance)
-{
-    struct check_work *work = ctx;
-
-    work->broken += instance->life == DB_BROKEN;
-    return VT_OK;
-}
 
 static void work_check(void *arg)
 {
     struct check_work *work = arg;
 
-    work->err = db_check(work->call->broker->db, &work->found);
-    if (!work->err)
-        work->err = db_instance_each(work->call->broker->db, false, count_broken, work);
+    work->err = store_check(work->call->broker->db, work->call->broker->keys, &work->found);
 }
 
 static void checked(void *arg)
@@ -302,20 +292,20 @@ static void checked(void *arg)
     struct admin_call *call = work->call;
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Check check = VTPM__CHECK__INIT;
-    const struct db_check *found = &work->found;
+    const struct db_check *found = &work->found.db;
 
     check.instances = found->instances;
     check.deleted = found->deleted;
     check.credentials = found->credentials;
     check.keyslots = found->keyslots;
     check.events = found->events;
-    check.broken = work->broken;
-    check.ok = found->mac_ok && found->chain_ok && found->structure_ok;
+    check.broken = work->found.broken;
+    check.ok = work->found.is_whole;
     check.text = work->found.text;
     reply.check = &check;
     reply.err = work->err ? work->err : check.ok ? VT_OK : VT_EDAMAGED;
     if (reply.err)
-        vt_fail(&call->why, reply.err, "%s", work->err ? vt_err_text(work->err) : found->text);
+        vt_fail(&call->why, reply.err, "%s", work->err ? vt_err_text(work->err) : work->found.text);
     admin_reply(call, &reply);
     vt_free(work);
 }
@@ -401,6 +391,8 @@ static void listed(void *arg)
     }
     if (!reply.err && work->verify && !work->found.chain_ok)
         reply.err = vt_fail(&call->why, VT_EDAMAGED, "%s", work->found.text);
+    else if (!reply.err && work->verify && work->found.pruned)
+        vt_fail(&call->why, VT_OK, "from event %lld on: older ones were pruned", (long long)work->found.pruned + 1);
     admin_reply(call, &reply);
     vt_free(pointers);
     vt_free(work->rows);

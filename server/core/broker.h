@@ -70,5 +70,7 @@ enum admin_role { ADMIN_NONE, ADMIN_MONITOR, ADMIN_FULL };
 /* Borrows request during the call; reply is called once, now or later. Refuses by role and logs it. */
 void broker_admin(struct broker *broker, enum admin_role role, const char *peer, const Vtpm__AdminRequest *request,
                   void (*reply)(void *arg, const Vtpm__AdminReply *reply), void *arg);
+/* A peer without any role was turned away: an event, at most a few in ten minutes. */
+void broker_admin_stranger(struct broker *broker, const char *peer);
 
 #endif

@@ -4,6 +4,7 @@
 #define VTPM_CORE_BROKER_PRIV_H
 
 #include "db/db.h"
+#include "server/core/acts.h"
 #include "server/core/broker.h"
 #include "server/core/keys.h"
 #include "server/core/registry.h"
@@ -30,6 +31,10 @@ struct broker {
     uint64_t idle_ms;
     uint64_t started_us;
     uint64_t commands;              /* since start, all instances */
+    struct act_limit refusals;      /* of administrators */
+    size_t runtime_refused;         /* instances whose runtime file met a disk that takes nothing */
+    size_t works;                   /* under way on workers, by broker_work */
+    bool works_over;                /* works is 0 again: broker_free waits for it */
     char *data_dir, *runtime_path;
     char opened_by[32];             /* "0 keyfile": the slot that opened the store */
     int64_t opened_slot;
@@ -45,6 +50,9 @@ struct broker {
     void (*on_drained)(void *arg);
     void *on_drained_arg;
 };
+
+/* As loop_work, for work that uses the store or the keys: drain and broker_free wait for it. */
+int broker_work(struct broker *broker, void (*work)(void *arg), void (*done)(void *arg), void *arg) VT_USE_RESULT;
 
 /* Something that drain waits for has ended: an instance became idle, an administrator has the answer. */
 void broker_progress(struct broker *broker);

@@ -108,6 +108,8 @@ void instance_unload(struct instance *i)
     vt_key_wipe(&i->key);
     runtime_file_close(i->runtime);
     i->runtime = NULL;
+    if (i->runtime_refused)
+        broker_runtime_wrote(i->broker, &i->runtime_refused, VT_OK);
     i->is_loaded = false;
 }
 
@@ -201,6 +203,10 @@ void instance_finish(struct instance *i, int err, const char *text)
     struct broker *broker = i->broker;
     struct job *job = instance_current(i);
 
+    if (i->in_doubt && (err == VT_EUNAVAILABLE || err == VT_ENOSPC)) {
+        err = VT_EUNKNOWN;
+        text = "the store cannot be read yet to see whether the command has happened";
+    }
     i->step = STEP_IDLE;
     pop(i, job);
     if (job->what.kind == INSTANCE_EXECUTE && !err) {
@@ -372,9 +378,9 @@ void instance_break(struct instance *i, const char *why)
     struct db_audit audit = {.kind = "broken", .uuid = &i->node.uuid, .peer = "server", .text = why};
 
     vt_uuid_text(uuid, &i->node.uuid);
-    vt_error("instance: broken, kept as it is uuid=%s: %s", uuid, why);
+    vt_log_with(VT_LOG_ERROR, VT_FIELDS(VT_TEXT("uuid", uuid)), "instance: broken, kept as it is: %s", why);
     if (db_instance_life(i->broker->db, &i->node.uuid, DB_BROKEN, why, &audit, on_broken_written, NULL))
-        vt_error("instance: the store takes no more requests uuid=%s", uuid);
+        vt_log_with(VT_LOG_ERROR, VT_FIELDS(VT_TEXT("uuid", uuid)), "instance: the store takes no more requests");
     instance_drop_engine(i);
     instance_unload(i);
     instance_finish(i, VT_EBROKEN, why);
@@ -406,6 +412,11 @@ struct session *instance_session(const struct instance *i)
 void instance_set_session(struct instance *i, struct session *session)
 {
     i->session = session;
+}
+
+struct act_limit *instance_attaches(struct instance *i)
+{
+    return &i->attaches;
 }
 
 int instance_engine_pid(const struct instance *i)

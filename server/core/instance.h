@@ -48,6 +48,7 @@ struct instance_job {
     uint8_t act;                    /* PLATFORM: as in sandbox.h */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
+    char peer[96];                  /* who asked, for the event; "": the server itself */
 };
 
 /* The instance, brought into memory if it is not there yet. Refused (with the reason) when it does not exist, was
@@ -69,6 +70,9 @@ void instance_set_session(struct instance *instance, struct session *session);
 
 /* Engine gone, record forgotten, jobs answered with err: before delete, disable and when the store says so. */
 void instance_evict(struct instance *instance, int err, const char *text);
+
+/* How often its attaches have become events. */
+struct act_limit *instance_attaches(struct instance *instance);
 
 /* For inventory and drain. */
 int instance_engine_pid(const struct instance *instance);

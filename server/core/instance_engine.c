@@ -30,11 +30,14 @@ static uint32_t ordinal_of(const struct job *job)
 static void back_to_record(struct instance *i, const char *why)
 {
     struct job *job = instance_current(i);
-    char uuid[VT_UUID_TEXT];
+    char uuid[VT_UUID_TEXT], ordinal[12];
 
     vt_uuid_text(uuid, &i->node.uuid);
-    vt_error("instance: engine gone uuid=%s step=%d ordinal=0x%x attempt=%u: %s", uuid, i->step,
-             (unsigned)ordinal_of(job), job->crashes + job->kills + 1, why);
+    snprintf(ordinal, sizeof ordinal, "0x%x", (unsigned)ordinal_of(job));
+    vt_log_with(VT_LOG_ERROR,
+                VT_FIELDS(VT_TEXT("uuid", uuid), VT_NUMBER("step", i->step), VT_TEXT("ordinal", ordinal),
+                          VT_NUMBER("attempt", job->crashes + job->kills + 1)),
+                "instance: engine gone: %s", why);
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
@@ -246,7 +249,7 @@ static void run_power_on(struct instance *i, const struct job *job)
     int err = instance_mark_runtime(i);
 
     if (err) {
-        instance_finish(i, VT_EUNAVAILABLE, "the runtime store cannot be written: is its file system full?");
+        instance_finish(i, err == VT_ENOSPC ? err : VT_EUNAVAILABLE, INSTANCE_STORE_SHUT);
         return;
     }
     wr_put64(&w, loop_now_us());

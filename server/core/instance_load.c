@@ -13,7 +13,7 @@ static void on_acquired(void *arg, int err)
 
     i->step = STEP_IDLE;
     if (err) {
-        instance_finish(i, err, err == VT_ENOTFOUND ? "no such instance" : "the store cannot be written now");
+        instance_finish(i, err, err == VT_ENOTFOUND ? "no such instance" : INSTANCE_STORE_SHUT);
         return;
     }
     i->epoch = i->epoch_in;
@@ -28,7 +28,7 @@ void instance_acquire(struct instance *i)
     i->step = STEP_ACQUIRING;
     err = db_acquire(i->broker->db, &i->node.uuid, &i->epoch_in, on_acquired, i);
     if (err)
-        instance_finish(i, err, "the store cannot be written now");
+        instance_finish(i, err, INSTANCE_STORE_SHUT);
 }
 
 /* ---- Record ---- */
@@ -150,7 +150,8 @@ static void tell_lost_power(struct instance *i)
                              .text = "the volatile state was lost while the TPM was on"};
 
     vt_uuid_text(uuid, &i->node.uuid);
-    vt_warning("instance: needs a power on, its PCRs were lost with the runtime store uuid=%s", uuid);
+    vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("uuid", uuid)),
+                "instance: needs a power on, its PCRs were lost with the runtime store");
     if (db_instance_power(i->broker->db, &i->node.uuid, "needs-power-on", NULL, &audit, on_power_written, NULL))
         on_power_written(NULL, VT_EAGAIN);
 }
@@ -162,6 +163,7 @@ static void loaded(struct instance *i, struct load *load)
     i->key = load->key;
     i->durable_seq = load->durable_seq;
     i->is_loaded = true;
+    i->in_doubt = false;
     if (i->record.power == RECORD_NEEDS_POWER_ON && i->record.seq == i->durable_seq)
         tell_lost_power(i);
     instance_advance(i);

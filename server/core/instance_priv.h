@@ -5,6 +5,9 @@
 
 #include "server/core/instance.h"
 
+/* To a peer: where and why is for the log. */
+#define INSTANCE_STORE_SHUT "the server cannot write the record now, its log says why; this has not happened"
+
 /* Where the first job of the queue stands. Anything but IDLE waits for exactly one callback. */
 enum instance_step {
     STEP_IDLE,
@@ -42,6 +45,9 @@ struct instance {
     struct vt_key key;
     uint64_t durable_seq;
     struct runtime_file *runtime;   /* NULL: not open */
+    bool runtime_refused;           /* its last write met a disk that takes nothing: counted by the broker */
+    /* A commit's outcome is unknown and the store was not read since: nothing can be said to have not happened. */
+    bool in_doubt;
 
     struct engine *engine;          /* NULL: paged out */
     bool is_thawed;
@@ -53,6 +59,7 @@ struct instance {
     uint8_t next_ek[CR_SHA256_LEN];
 
     struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
+    struct act_limit attaches;
     uint64_t uncounted;
     int64_t last_seen;
 };

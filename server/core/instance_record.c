@@ -129,7 +129,7 @@ static void adopt(struct instance *i, bool durable)
     i->next = (struct record){0};
 }
 
-static int write_runtime(struct instance *i, const struct record *record)
+static int put_runtime(struct instance *i, const struct record *record)
 {
     uint8_t tag[CR_GCM_TAG];
     uint8_t *sealed;
@@ -148,6 +148,15 @@ static int write_runtime(struct instance *i, const struct record *record)
     return err;
 }
 
+static int write_runtime(struct instance *i, const struct record *record)
+{
+    int err = put_runtime(i, record);
+
+    if (err || i->runtime_refused)
+        broker_runtime_wrote(i->broker, &i->runtime_refused, err);
+    return err;
+}
+
 int instance_mark_runtime(struct instance *i)
 {
     struct record mark = i->record;
@@ -158,10 +167,15 @@ int instance_mark_runtime(struct instance *i)
     return write_runtime(i, &mark);
 }
 
+/* A disk that takes nothing was said already, once. */
 static void lost(struct instance *i, int err, const char *where)
 {
-    vt_error("instance: a record could not be written to the %s: %s; the command has not happened", where,
-             vt_err_text(err));
+    char uuid[VT_UUID_TEXT];
+
+    vt_uuid_text(uuid, &i->node.uuid);
+    if (err != VT_EUNAVAILABLE && err != VT_ENOSPC)
+        vt_log_with(VT_LOG_ERROR, VT_FIELDS(VT_TEXT("uuid", uuid)), "instance: a record could not be written to the %s: %s",
+                    where, vt_err_text(err));
     record_free(&i->next);
     instance_drop_engine(i);
 }
@@ -183,6 +197,7 @@ static void on_committed(void *arg, int err)
         instance_unload(i);
         i->has_epoch = false;
     }
+    i->in_doubt = err == VT_EUNKNOWN;
     job->unknown_seq = err == VT_EUNKNOWN ? seq : 0;
     if (err == VT_EUNKNOWN && ++job->unknown < UNKNOWN_MAX) {
         i->step = STEP_IDLE;
@@ -190,22 +205,30 @@ static void on_committed(void *arg, int err)
     } else if (err == VT_EFENCED || err == VT_ECONFLICT) {
         instance_finish(i, VT_EFENCED, "another owner wrote this instance's state");
     } else {
-        instance_finish(i, VT_EUNAVAILABLE, "the store cannot be written now; the command has not happened");
+        instance_finish(i, VT_EUNAVAILABLE, INSTANCE_STORE_SHUT);
     }
 }
 
 static const char *const power_words[] = {
     [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
 
+/* What jobs leave in the events. */
+static const struct act {
+    const char *kind, *text;
+} acts[] = {
+    [INSTANCE_LOAD] = {NULL, NULL},
+    [INSTANCE_EXECUTE] = {NULL, NULL},
+    [INSTANCE_PLATFORM] = {NULL, NULL},
+    [INSTANCE_POWER_ON] = {"power-on", "powered on"},
+    [INSTANCE_POWER_OFF] = {"power-off", "powered off"},
+    [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
+};
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
-static struct db_audit power_audit(const struct instance *i, const struct job *job)
-{
-    static const char *const words[][2] = {
-        {"power-off", "powered off"}, {"power-on", "powered on"}, {"resume", "went on in a new domain"}};
-    size_t which = job->what.kind == INSTANCE_POWER_OFF ? 0 : i->next_acted ? 1 : 2;
+static const struct act resumed = {"resume", "went on in a new domain"};
 
-    return (struct db_audit){.kind = words[which][0], .uuid = &i->node.uuid, .peer = "server",
-                             .text = words[which][1]};
+static const struct act *act_of(const struct instance *i, const struct job *job)
+{
+    return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
 static int commit(struct instance *i, const struct record *whole)
@@ -219,8 +242,13 @@ static int commit(struct instance *i, const struct record *whole)
         .power = whole->power == i->record.power ? NULL : power_words[whole->power],
         .ek_sha256 = i->next_has_ek ? i->next_ek : NULL,
     };
-    struct db_audit audit = power_audit(i, job);
-    bool audited = job->what.kind == INSTANCE_POWER_ON || job->what.kind == INSTANCE_POWER_OFF;
+    const struct act *act = act_of(i, job);
+    struct db_audit audit = {
+        .kind = act->kind,
+        .uuid = &i->node.uuid,
+        .peer = job->what.peer[0] ? job->what.peer : "server",
+        .text = act->text,
+    };
     uint8_t *sealed;
     size_t len;
     int err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_DURABLE, whole, args.record.tag,
@@ -230,7 +258,7 @@ static int commit(struct instance *i, const struct record *whole)
         return err;
     args.record.data = sealed;
     args.record.len = len;
-    err = db_commit(i->broker->db, &args, audited ? &audit : NULL, on_committed, i);
+    err = db_commit(i->broker->db, &args, act->kind ? &audit : NULL, on_committed, i);
     vt_free(sealed);
     return err;
 }
@@ -251,7 +279,7 @@ void instance_persist(struct instance *i)
     }
     if (err) {
         lost(i, err, durable ? "store" : "runtime store");
-        instance_finish(i, VT_EUNAVAILABLE, "the command's record could not be written; it has not happened");
+        instance_finish(i, err == VT_ENOSPC ? err : VT_EUNAVAILABLE, INSTANCE_STORE_SHUT);
         return;
     }
     adopt(i, false);

@@ -33,16 +33,21 @@ static void end(struct making *m, int err, const char *why)
 static void on_stored(void *arg, int err)
 {
     struct making *m = arg;
+    struct vt_why why = {0};
+    char text[600];
 
-    if (err == VT_EEXISTS)
+    if (err == VT_EEXISTS) {
         end(m, err, "an instance of that name or uuid exists (a deleted one's uuid is not used again)");
-    else if (err == VT_EUNKNOWN)
+    } else if (err == VT_EUNKNOWN) {
         end(m, err, "the disk failed while it was written: it may or may not be there; if `vtpmctl instance list` shows "
                     "it, delete it and create it again, for its credential is lost");
-    else if (err)
-        end(m, err, "the store cannot be written now; nothing was created");
-    else
+    } else if (err) {
+        snprintf(text, sizeof text, "%s; nothing was created",
+                 db_trouble(m->broker->db, &why) ? why.text : "the store cannot be written now");
+        end(m, err, text);
+    } else {
         end(m, VT_OK, "");
+    }
 }
 
 /* ---- The first record and its row ---- */

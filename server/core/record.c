@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* docs/record-and-recovery.md; the bytes: docs/state-format-runtime.md. */
+/* docs/record-and-recovery.md; the bytes: docs/state-format.md, part 2. */
 #include "server/core/record.h"
 
 #include <assert.h>

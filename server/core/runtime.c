@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file's layout: docs/state-format-runtime.md. Two things keep a write complete or without effect. Within a
+ * The file's layout: docs/state-format.md, "Runtime file". Two things keep a write complete or without effect. Within a
  * file: the slot is void from the first byte to the last, and its seq is stored last; a process that is killed has
  * done its stores in order, so compiler order is all that is needed. When the file must grow: a new file is filled
  * beside the old one and renamed over it.
@@ -167,6 +167,20 @@ int runtime_id(struct runtime_dir *dir, uint8_t id[RUNTIME_ID])
 
 /* ---- Files ---- */
 
+/* Of a call on a file: a disk that takes nothing now is told from one that fails. */
+static int errno_err(int number)
+{
+    switch (number) {
+    case ENOSPC:
+    case EDQUOT:
+        return VT_ENOSPC;
+    case EROFS:
+        return VT_EUNAVAILABLE;
+    default:
+        return VT_EIO;
+    }
+}
+
 static void file_name(char out[VT_UUID_TEXT + 4], const struct vt_uuid *uuid)
 {
     vt_uuid_text(out, uuid);
@@ -183,7 +197,7 @@ static int allocate(int fd, size_t size)
     while (e == EINTR);
     if (!e)
         return VT_OK;
-    return e == ENOSPC || e == EDQUOT || e == EFBIG ? VT_ENOSPC : VT_EIO;
+    return e == EFBIG ? VT_ENOSPC : errno_err(e);
 }
 
 static int map_fd(int fd, size_t size, struct file_head **map)
@@ -202,10 +216,10 @@ static int make_map(struct runtime_dir *dir, const char *temporary, size_t capac
     int fd, err;
 
     if (unlinkat(dir->fd, temporary, 0) && errno != ENOENT)
-        return VT_EIO;
+        return errno_err(errno);
     fd = openat(dir->fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
-        return errno == ENOSPC || errno == EDQUOT ? VT_ENOSPC : VT_EIO;
+        return errno_err(errno);
     err = allocate(fd, file_size(capacity));
     if (!err)
         err = map_fd(fd, file_size(capacity), map);
@@ -231,9 +245,10 @@ static void temporary_name(char out[VT_UUID_TEXT + 4], const char *name)
 static int publish(struct runtime_file *file, const char *temporary, struct file_head *map, size_t capacity)
 {
     if (renameat(file->dir->fd, temporary, file->dir->fd, file->name)) {
+        int err = errno_err(errno);
         munmap(map, file_size(capacity));
         unlinkat(file->dir->fd, temporary, 0);
-        return VT_EIO;
+        return err;
     }
     if (file->map)
         munmap(file->map, file_size(file->capacity));
@@ -286,7 +301,7 @@ static int open_file(struct runtime_file *file)
     int fd = openat(file->dir->fd, file->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0)
-        return errno == ENOENT ? VT_ENOTFOUND : VT_EIO;
+        return errno == ENOENT ? VT_ENOTFOUND : errno_err(errno);
     err = check_file(fd, &size);
     if (!err)
         err = map_fd(fd, size, &map);

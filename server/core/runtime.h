@@ -31,7 +31,7 @@ int runtime_file_remove(struct runtime_dir *dir, const struct vt_uuid *uuid) VT_
 
 /*
  * The slot that is not the newest gets these bytes; grows the file when needed. Complete or without effect. seq must
- * be above that of the newest slot (VT_ECONFLICT); VT_ENOSPC before anything is touched.
+ * be above that of the newest slot (VT_ECONFLICT); VT_ENOSPC and VT_EUNAVAILABLE (read-only) before anything is touched.
  */
 int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], const void *data, size_t len) VT_USE_RESULT;
 

@@ -23,6 +23,8 @@ struct session {
     bool is_pending;
     char identity[80];
     char peer[96];
+    char front_end[16];
+    char older[96];                 /* whose channel it took over; "": nobody's */
 };
 
 /* ---- Life ---- */
@@ -143,10 +145,12 @@ static void end(struct session *s)
 
 static void submit(struct session *s, const struct instance_job *job)
 {
+    struct instance_job copy = *job;
     int err;
 
     begin(s, job->n);
-    err = instance_submit(s->instance, job);
+    memcpy(copy.peer, s->peer, sizeof copy.peer);
+    err = instance_submit(s->instance, &copy);
     if (!err)
         return;
     send_error(s, err, "the server cannot take this now", job->n);
@@ -175,11 +179,31 @@ static void take_over(struct session *s)
 
     if (older && older != s) {
         vt_uuid_text(uuid, instance_uuid(s->instance));
-        vt_notice("session: taken over uuid=%s from=%s by=%s", uuid, older->peer, s->peer);
+        vt_log_with(VT_LOG_NOTICE,
+                    VT_FIELDS(VT_TEXT("uuid", uuid), VT_TEXT("from", older->peer), VT_TEXT("by", s->peer)),
+                    "session: taken over");
         snprintf(text, sizeof text, "taken over by a newer channel from %s", s->peer);
+        memcpy(s->older, older->peer, sizeof s->older);
         session_close(older, VT_EFENCED, text);
     }
     instance_set_session(s->instance, s);
+}
+
+static void write_event(struct session *s)
+{
+    unsigned held;
+    char text[300];
+    int len;
+
+    if (!act_limit_pass(instance_attaches(s->instance), ACT_ATTACH_MOST, ACT_ATTACH_WINDOW_S, loop_now_us(), &held))
+        return;
+    len = snprintf(text, sizeof text, "identity %s, front end %s", s->identity, s->front_end[0] ? s->front_end : "?");
+    if (s->older[0])
+        len += snprintf(text + len, sizeof text - (size_t)len, ", from %s", s->older);
+    if (held)
+        snprintf(text + len, sizeof text - (size_t)len, ", and %u more since the last one", held);
+    act_write(s->broker, s->older[0] ? "take-over" : "attach", instance_uuid(s->instance), s->peer, text);
+    s->older[0] = '\0';
 }
 
 static void on_attached(void *arg, const struct instance_answer *answer)
@@ -211,6 +235,7 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     attached.power = words[copy.power].power;
     attached.state = words[copy.power].word;
     attached.buffer = 4096;
+    write_event(s);
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
     end(s);
 }
@@ -243,11 +268,14 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     if (!err)
         err = instance_find(s->broker, &uuid, &s->instance, &why);
     if (err) {
-        vt_warning("session: attach refused identity=%s peer=%s: %s", s->identity, s->peer, why.text);
+        vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity), VT_TEXT("peer", s->peer)),
+                    "session: attach refused: %s", why.text);
         s->instance = NULL;
         session_close(s, err, why.text);
         return;
     }
+    if (attach->front_end)
+        strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
     take_over(s);
     submit(s, &job);
 }
@@ -360,15 +388,18 @@ static void on_detach(struct session *s, const Vtpm__Message *msg)
 {
     struct instance_job job = {.kind = INSTANCE_POWER_OFF};
 
+    memcpy(job.peer, s->peer, sizeof job.peer);
     if (msg->detach->off && instance_submit(s->instance, &job))
-        vt_warning("session: power off could not be queued identity=%s", s->identity);
+        vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity)),
+                    "session: power off could not be queued");
     let_go(s);
 }
 
 /* The engine runs one command to its end; the guest's driver only stops waiting for it. */
 static void on_cancel(struct session *s, const Vtpm__Message *msg)
 {
-    vt_debug("session: cancel of n=%llu noted identity=%s", (unsigned long long)msg->cancel->n, s->identity);
+    vt_log_with(VT_LOG_DEBUG, VT_FIELDS(VT_NUMBER("n", msg->cancel->n), VT_TEXT("identity", s->identity)),
+                "session: cancel noted");
 }
 
 static void on_hello(struct session *s, const Vtpm__Message *msg)
@@ -386,8 +417,10 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
     hello.entropy = (ProtobufCBinaryData){.data = entropy, .len = sizeof entropy};
     send_body(s, VTPM__MESSAGE__BODY_HELLO, &hello);
     vt_wipe(entropy, sizeof entropy);
-    vt_debug("session: peer is %s version=%u identity=%s", msg->hello->software ? msg->hello->software : "?",
-             msg->hello->version, s->identity);
+    vt_log_with(VT_LOG_DEBUG,
+                VT_FIELDS(VT_TEXT("software", msg->hello->software), VT_NUMBER("version", msg->hello->version),
+                          VT_TEXT("identity", s->identity)),
+                "session: the peer says hello");
 }
 
 static const struct handler {

@@ -145,7 +145,8 @@ static void lost(struct zygote *z, const char *how)
     if (z->state == ZYGOTE_READY && loop_now_us() - z->ready_us >= GOOD_LIFE_US)
         z->deaths = 0;
     status = stop(z);
-    vt_error("zygote: %s pid=%d wait_status=0x%x; starting it again", how, (int)pid, (unsigned)status);
+    vt_log_with(VT_LOG_ERROR, VT_FIELDS(VT_NUMBER("pid", (unsigned)pid), VT_NUMBER("wait_status", (unsigned)status)),
+                "zygote: %s; starting it again", how);
     for (size_t i = 0; i < ZYGOTE_BUCKETS; i++)
         VT_LIST_EACH(&z->engines[i], node)
             engine_orphaned(VT_LIST_ENTRY(node, struct engine, node));
@@ -290,7 +291,8 @@ static void on_ready_msg(struct zygote *z, const struct sandbox_control_msg *msg
     loop_timer_stop(z->timer);
     z->state = ZYGOTE_READY;
     z->ready_us = loop_now_us();
-    vt_debug("zygote: ready pid=%d crypto=%s", (int)z->pid, msg->text);
+    vt_log_with(VT_LOG_DEBUG, VT_FIELDS(VT_NUMBER("pid", (unsigned)z->pid), VT_TEXT("crypto", msg->text)),
+                "zygote: ready");
     send_waiting(z);
     tell(z, VT_OK, msg->text);
 }

@@ -29,7 +29,7 @@ int print_error(const struct ctl *ctl, int err, const char *text);
 struct json_t;
 struct json_t *print_events_begin(const struct ctl *ctl);
 void print_events_page(const struct ctl *ctl, struct json_t *list, const Vtpm__AdminReply *reply);
-void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify);
+void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify, const char *note);
 
 /*
  * credential.c: the file of CONTRACT.md. Opened before the request is made, so that a path that cannot be written

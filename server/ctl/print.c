@@ -207,15 +207,15 @@ void print_events_page(const struct ctl *ctl, json_t *list, const Vtpm__AdminRep
     }
 }
 
-void print_events_end(const struct ctl *ctl, json_t *list, bool verify)
+void print_events_end(const struct ctl *ctl, json_t *list, bool verify, const char *note)
 {
     if (!ctl->json) {
         if (verify)
-            printf("the chain of events is whole\n");
+            printf("the chain of events is whole%s%s\n", *note ? ", " : "", note);
         return;
     }
     if (verify)
-        emit(json_pack("{s:o s:b}", "events", list, "verified", 1));
+        emit(json_pack("{s:o s:b s:s}", "events", list, "verified", 1, "text", note));
     else
         emit(json_pack("{s:o}", "events", list));
 }

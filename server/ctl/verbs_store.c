@@ -2,6 +2,8 @@
 /* Verbs on the store and the server. */
 #include "server/ctl/verbs.h"
 
+#include <stdio.h>
+
 /* A reply that must hold what was asked for; else the server is not ours. */
 static int incomplete(const struct arguments *a, Vtpm__AdminReply *reply)
 {
@@ -61,6 +63,7 @@ int run_events(const struct arguments *a, char *const *operands)
     Vtpm__Events events = VTPM__EVENTS__INIT;
     Vtpm__AdminReply *reply;
     struct json_t *list = print_events_begin(&a->ctl);
+    char note[256] = "";
     size_t count;
 
     (void)operands;
@@ -76,9 +79,11 @@ int run_events(const struct arguments *a, char *const *operands)
         print_events_page(&a->ctl, list, reply);
         if (count)
             events.after = reply->events[count - 1]->id;
+        if (events.verify)
+            snprintf(note, sizeof note, "%s", reply->text);
         events.verify = false; /* the first call checked the whole chain */
         ctl_reply_free(reply);
     } while (count >= EVENT_PAGE - 1);
-    print_events_end(&a->ctl, list, a->given & OPT_VERIFY);
+    print_events_end(&a->ctl, list, a->given & OPT_VERIFY, note);
     return 0;
 }

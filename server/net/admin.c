@@ -172,6 +172,7 @@ static void handle_frame(struct admin_conn *c, const uint8_t *payload, size_t le
 static void refuse_peer(struct admin_conn *c)
 {
     refusals_note(&c->admin->refusals, REFUSAL_ADMIN, uv_now(c->admin->uv), c->peer.text, NULL, NULL);
+    broker_admin_stranger(c->admin->broker, c->peer.text);
     reply_last(c, VT_EPERM,
                "this account may not administer: it is neither root, nor the server's, nor in its "
                "--admin-group or --monitor-group");

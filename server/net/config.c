@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/net/config.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/base/text.h"
+#include "server/net/logsink.h"
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_SECONDS, KIND_LEVEL };
+enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_SECONDS, KIND_WORD };
 
 enum {
     IN_FILE = 1, /* also a key of the configuration file */
-    IN_INIT = 2, /* also means something to `init` */
+    IN_INIT = 2, /* also means something to `init` and `check` */
 };
 
 static const struct row {
@@ -51,20 +53,30 @@ static const struct row {
      "a peer must have shown its key after this (default 10)"},
     {"request-timeout", KIND_SECONDS, AT(request_s), IN_FILE, "SECONDS",
      "an engine that works on one command for longer is\nended (default 30)"},
-    {"log-level", KIND_LEVEL, AT(log_level), IN_FILE | IN_INIT, "LEVEL",
+    {"log-level", KIND_WORD, AT(log_level), IN_FILE | IN_INIT, "LEVEL",
      "error, warning, notice, info (default) or debug"},
+    {"log-format", KIND_WORD, AT(log_format), IN_FILE | IN_INIT, "FORMAT",
+     "text, json (one object a line), or auto (default):\njson where the journal reads, else text"},
     {"help", KIND_FLAG, AT(help), IN_INIT, NULL, "print this"},
     {"version", KIND_FLAG, AT(version), IN_INIT, NULL, "print the version and the cryptographic library"},
 #undef AT
 };
 _Static_assert(VT_COUNT(rows) <= CONFIG_OPTIONS_MAX, "one origin per option");
 
-static const struct level {
+/* What the options of KIND_WORD take. */
+static const struct word {
+    size_t offset;
     const char *name;
-    enum vt_log_level level;
-} levels[] = {
-    {"error", VT_LOG_ERROR}, {"warning", VT_LOG_WARNING}, {"notice", VT_LOG_NOTICE},
-    {"info", VT_LOG_INFO},   {"debug", VT_LOG_DEBUG},
+    unsigned value;
+} words[] = {
+    {offsetof(struct config, log_level), "error", VT_LOG_ERROR},
+    {offsetof(struct config, log_level), "warning", VT_LOG_WARNING},
+    {offsetof(struct config, log_level), "notice", VT_LOG_NOTICE},
+    {offsetof(struct config, log_level), "info", VT_LOG_INFO},
+    {offsetof(struct config, log_level), "debug", VT_LOG_DEBUG},
+    {offsetof(struct config, log_format), "auto", LOGSINK_AUTO},
+    {offsetof(struct config, log_format), "text", LOGSINK_TEXT},
+    {offsetof(struct config, log_format), "json", LOGSINK_JSON},
 };
 
 static void *member(struct config *config, const struct row *row)
@@ -105,14 +117,22 @@ static int add_text(struct config_list *list, const char *value, struct vt_why *
     return VT_OK;
 }
 
-static int set_level(uint64_t *at, const char *name, const char *value, struct vt_why *why)
+static int set_word(uint64_t *at, const struct row *row, const char *name, const char *value, struct vt_why *why)
 {
-    for (size_t i = 0; i < VT_COUNT(levels); i++)
-        if (!strcmp(levels[i].name, value)) {
-            *at = levels[i].level;
+    char all[100] = "";
+
+    for (size_t i = 0; i < VT_COUNT(words); i++) {
+        size_t len = strlen(all);
+
+        if (words[i].offset != row->offset)
+            continue;
+        if (!strcmp(words[i].name, value)) {
+            *at = words[i].value;
             return VT_OK;
         }
-    return vt_fail(why, VT_EUSAGE, "%s: '%s' is none of error, warning, notice, info, debug", name, value);
+        snprintf(all + len, sizeof all - len, "%s%s", len ? ", " : "", words[i].name);
+    }
+    return vt_fail(why, VT_EUSAGE, "%s: '%s' is none of %s", name, value, all);
 }
 
 static int set_flag(bool *at, const char *name, const char *value, struct vt_why *why)
@@ -140,8 +160,8 @@ static int set_value(struct config *config, const struct row *row, const char *n
         return set_text(at, value, why);
     case KIND_LIST:
         return add_text(at, value, why);
-    case KIND_LEVEL:
-        return set_level(at, name, value, why);
+    case KIND_WORD:
+        return set_word(at, row, name, value, why);
     case KIND_SECONDS:
         if (!vt_parse_u64(at, value, 86400) || !*(uint64_t *)at)
             return vt_fail(why, VT_EUSAGE, "%s: '%s' is not a number of seconds from 1 to 86400", name,
@@ -186,8 +206,8 @@ static int take_option(struct config *config, int argc, char *const *argv, int *
     if (!row)
         return vt_fail(why, VT_EUSAGE, "%.*s: unknown option (see vtpm-server --help)", (int)VT_MIN(len, 80u),
                        arg);
-    if (config->init && !(row->where & IN_INIT))
-        return vt_fail(why, VT_EUSAGE, "--%s: means nothing to init", row->name);
+    if ((config->init || config->check) && !(row->where & IN_INIT))
+        return vt_fail(why, VT_EUSAGE, "--%s: means nothing to %s", row->name, config->init ? "init" : "check");
     snprintf(name, sizeof name, "--%s", row->name);
     (*at)++;
     config->origin[row - rows].by_command_line = true;
@@ -209,16 +229,16 @@ static int parse_command_line(struct config *config, int argc, char *const *argv
     int at = 1;
     int err;
 
-    if (at < argc && !strcmp(argv[at], "init")) {
-        config->init = true;
+    config->init = at < argc && !strcmp(argv[at], "init");
+    config->check = at < argc && !strcmp(argv[at], "check");
+    if (config->init || config->check)
         at++;
-    }
     while (at < argc) {
         if (!strcmp(argv[at], "-h"))
             config->help = true, at++;
         else if (argv[at][0] != '-' || argv[at][1] != '-')
             return vt_fail(why, VT_EUSAGE,
-                           "'%s': neither an option nor `init` in the first place "
+                           "'%s': neither an option nor, in the first place, `init` or `check` "
                            "(see vtpm-server --help)",
                            argv[at]);
         else if ((err = take_option(config, argc, argv, &at, why)))
@@ -232,7 +252,7 @@ static int read_files(struct config *config, const char *default_file, struct vt
     struct vt_why ignored = {0};
     int err;
 
-    if (config->init)
+    if (config->init || config->check)
         return VT_OK;
     if (config->file) {
         err = config_read_file(config, config->file, why);
@@ -323,9 +343,11 @@ static void help_row(FILE *out, const struct row *row)
 void config_help(FILE *out)
 {
     fputs("usage: vtpm-server init --keyslot SPEC [--keyslot SPEC ...] [--data-dir DIR] [--user USER]\n"
+          "       vtpm-server check --keyslot SPEC|auto [--data-dir DIR] [--user USER]\n"
           "       vtpm-server --keyslot SPEC|auto [--listen ADDR ...] [option ...]\n\n"
           "`init` makes a store and prints its recovery key, the one line on standard output:\n"
-          "keep it where this host's disk is not. Without `init` the server runs in the foreground.\n\n",
+          "keep it where this host's disk is not. `check` examines a store that no server has open\n"
+          "(`vtpmctl check` one that a server has). Without either word the server runs in the foreground.\n\n",
           out);
     for (size_t i = 0; i < VT_COUNT(rows); i++)
         help_row(out, &rows[i]);

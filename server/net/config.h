@@ -26,12 +26,13 @@ struct config_list {
 };
 
 struct config {
-    bool init; /* the word `init` was given */
+    bool init, check; /* the word `init` or `check` was given */
     bool help, version, check_config, allow_root;
     char *file, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine;
     struct config_list keyslots, listen;
     uint64_t idle_s, handshake_s, request_s;
     uint64_t log_level; /* enum vt_log_level */
+    uint64_t log_format; /* enum logsink_format */
     /* Per row of the table: who gave it. */
     struct config_origin {
         bool by_command_line;

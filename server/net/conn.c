@@ -214,7 +214,9 @@ static void open_conn(struct conn *c)
         return;
     }
     c->all->counts.opened++;
-    vt_info("net: channel open peer=%s identity=%s", c->peer.text, channel_identity(c->ch));
+    vt_log_with(VT_LOG_INFO,
+                VT_FIELDS(VT_TEXT("peer", c->peer.text), VT_TEXT("identity", channel_identity(c->ch))),
+                "net: channel open");
     err = session_new(&c->session, c->all->broker, channel_identity(c->ch), c->peer.text, &session_ops, c);
     if (err) {
         c->session = NULL;

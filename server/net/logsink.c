@@ -6,9 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-static bool to_journal;
+#include "server/base/text.h"
+
+static bool to_journal, as_json;
 
 /* $JOURNAL_STREAM is inherited by anything: it is about our standard error only if it names its device and
  * inode. */
@@ -26,51 +29,171 @@ static const char *word(enum vt_log_level level)
 {
     switch (level) {
     case VT_LOG_ERROR:
-        return "error: ";
+        return "error";
     case VT_LOG_WARNING:
-        return "warning: ";
+        return "warning";
     case VT_LOG_DEBUG:
-        return "debug: ";
+        return "debug";
     case VT_LOG_NOTICE:
+        return "notice";
     case VT_LOG_INFO:
         break;
     }
-    return "";
+    return "info";
 }
 
-static void put(enum vt_log_level level, const char *level_word, const char *line)
+/* ---- JSON ---- */
+
+/* Writes stop before the end; `full` stays until it is taken back. */
+struct json {
+    char *out;
+    size_t size, len;
+    bool full;
+};
+
+static void put(struct json *j, const char *text, size_t len)
 {
-    char text[1200];
+    if (j->full || len >= j->size - j->len) {
+        j->full = true;
+        return;
+    }
+    memcpy(j->out + j->len, text, len);
+    j->len += len;
+}
+
+/* Length of the UTF-8 sequence at `at` (RFC 3629, 4), 0 if there is none. Looks no further than a NUL. */
+static size_t utf8_len(const unsigned char *at)
+{
+    size_t len = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : (at[0] & 0xf0) == 0xe0 ? 3
+                 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+
+    for (size_t i = 1; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    /* Not the shortest form, surrogates, beyond U+10FFFF. */
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf0 && at[1] < 0x90) ||
+        (at[0] == 0xf4 && at[1] >= 0x90))
+        return 0;
+    return len;
+}
+
+static void put_string(struct json *j, const char *text)
+{
+    put(j, "\"", 1);
+    while (*text) {
+        size_t len = utf8_len((const unsigned char *)text);
+        char escaped[8];
+
+        if (!len) {
+            put(j, "?", 1);
+        } else if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)*text);
+            put(j, escaped, 6);
+        } else {
+            if (*text == '"' || *text == '\\')
+                put(j, "\\", 1);
+            put(j, text, len);
+        }
+        text += len ? len : 1;
+    }
+    put(j, "\"", 1);
+}
+
+/* All of a member, or nothing of it. */
+static void put_member(struct json *j, const struct vt_field *field)
+{
+    const size_t before = j->len;
+    char digits[24];
+
+    put(j, j->len > 1 ? "," : "", j->len > 1);
+    put_string(j, field->key);
+    put(j, ":", 1);
+    snprintf(digits, sizeof digits, "%" PRIu64, field->number);
+    if (field->is_number)
+        put(j, digits, strlen(digits));
+    else
+        put_string(j, field->text ? field->text : "");
+    if (j->full)
+        j->len = before;
+    j->full = false;
+}
+
+size_t logsink_json(char *out, size_t size, int64_t time_ms, const struct vt_log_parts *parts)
+{
+    struct json j = {.out = out, .size = size - 1}; /* for the last brace */
+    char seconds[VT_TIME_TEXT], when[VT_TIME_TEXT + 8];
+
+    const struct vt_field always[] = {VT_TEXT("time", when), VT_TEXT("level", word(parts->level)),
+                                      VT_TEXT("subject", parts->subject), VT_TEXT("text", parts->text)};
+
+    vt_time_text(seconds, time_ms / 1000);
+    snprintf(when, sizeof when, "%.19s.%03dZ", seconds, (int)(time_ms % 1000));
+    put(&j, "{", 1);
+    for (size_t i = 0; i < VT_COUNT(always); i++)
+        put_member(&j, &always[i]);
+    for (const struct vt_field *f = parts->fields; f && f->key; f++)
+        put_member(&j, f);
+    out[j.len++] = '}';
+    out[j.len] = '\0';
+    return j.len;
+}
+
+/* ---- Sinks ---- */
+
+/* One write: lines of several threads do not mix. If standard error is gone there is nowhere to say so. */
+static void write_line(enum vt_log_level level, const char *program, const char *level_word, const char *line)
+{
+    char text[LOGSINK_LINE + 64];
     int len = to_journal ? snprintf(text, sizeof text, "<%d>%s\n", (int)level, line)
-                         : snprintf(text, sizeof text, "vtpm-server: %s%s\n", level_word, line);
+                         : snprintf(text, sizeof text, "%s%s%s\n", program, level_word, line);
 
     if (len >= (int)sizeof text) {
         len = (int)sizeof text - 1;
         text[len - 1] = '\n';
     }
-    /* If standard error is gone there is nowhere to say so. */
     (void)!write(STDERR_FILENO, text, (size_t)len);
 }
 
 static void on_line(enum vt_log_level level, const char *line)
 {
-    put(level, word(level), line);
+    char prefix[16] = "";
+
+    if (level != VT_LOG_NOTICE && level != VT_LOG_INFO)
+        snprintf(prefix, sizeof prefix, "%s: ", word(level));
+    write_line(level, "vtpm-server: ", prefix, line);
 }
 
-void logsink_start(enum vt_log_level most)
+static void on_parts(const struct vt_log_parts *parts)
+{
+    char line[LOGSINK_LINE];
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    logsink_json(line, sizeof line, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, parts);
+    write_line(parts->level, "", "", line);
+}
+
+void logsink_start(enum logsink_format format, enum vt_log_level most)
 {
     to_journal = stderr_is_journal();
-    vt_log_to(on_line, most);
+    as_json = format == LOGSINK_JSON || (format == LOGSINK_AUTO && to_journal);
+    if (as_json)
+        vt_log_parts_to(on_parts, most);
+    else
+        vt_log_to(on_line, most);
 }
 
 void logsink_say(enum vt_log_level level, const char *fmt, ...)
 {
-    char line[1100];
+    char line[1100] = "vtpm-server: ";
+    const size_t head = strlen(line);
     va_list args;
-    int head = to_journal ? snprintf(line, sizeof line, "vtpm-server: ") : 0;
 
     va_start(args, fmt);
-    vsnprintf(line + head, sizeof line - (size_t)head, fmt, args);
+    vsnprintf(line + head, sizeof line - head, fmt, args);
     va_end(args);
-    put(level, "", line);
+    if (as_json)
+        on_parts(&(struct vt_log_parts){.level = level, .subject = "server", .text = line});
+    else
+        write_line(level, "", "", line);
 }

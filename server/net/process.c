@@ -245,8 +245,8 @@ int process_become(const struct process_user *user, const struct role_policy *po
 #ifndef VTPM_WIDE_SECCOMP
     prctl(PR_SET_DUMPABLE, 0);
 #endif
-    vt_notice("server: started as root, running as %s uid=%u gid=%u",
-              user->name[0] ? user->name : "the data's owner", (unsigned)user->uid, (unsigned)user->gid);
+    vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_NUMBER("uid", user->uid), VT_NUMBER("gid", user->gid)),
+                "server: started as root, running as %s", user->name[0] ? user->name : "the data's owner");
     return VT_OK;
 }
 

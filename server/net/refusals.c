@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/net/refusals.h"
 
-#include <inttypes.h>
-
 #include "server/base/log.h"
 
 static const char *const texts[] = {
@@ -15,8 +13,10 @@ void refusals_flush(struct refusals *r, uint64_t now_ms)
 {
     for (size_t i = 0; i < REFUSAL_COUNT; i++) {
         if (r->of[i].in_window > REFUSAL_LINES)
-            vt_warning("net: refused %u more: %s (total %" PRIu64 ")", r->of[i].in_window - REFUSAL_LINES,
-                       texts[i], r->of[i].total);
+            vt_log_with(VT_LOG_WARNING,
+                        VT_FIELDS(VT_NUMBER("count", r->of[i].in_window - REFUSAL_LINES),
+                                  VT_NUMBER("total", r->of[i].total)),
+                        "net: refused %u more: %s", r->of[i].in_window - REFUSAL_LINES, texts[i]);
         r->of[i].in_window = 0;
     }
     r->window_ms = now_ms;
@@ -30,7 +30,8 @@ bool refusals_note(struct refusals *r, enum refusal reason, uint64_t now_ms, con
     r->of[reason].total++;
     if (++r->of[reason].in_window > REFUSAL_LINES)
         return true;
-    vt_warning("net: refused %s: %s%s%s%s%s", peer, texts[reason], identity && *identity ? " identity=" : "",
-               identity ? identity : "", detail && *detail ? ": " : "", detail ? detail : "");
+    vt_log_with(VT_LOG_WARNING,
+                VT_FIELDS(VT_TEXT("peer", peer), {.key = identity && *identity ? "identity" : NULL, .text = identity}),
+                "net: refused %s: %s%s%s", peer, texts[reason], detail && *detail ? ": " : "", detail ? detail : "");
     return false;
 }

@@ -4,3 +4,5 @@ vtpm_test(test_db_prune LABELS unit SOURCES test_db_prune.c db_fixture.c db_vfs.
   LIBS vt_db PkgConfig::sqlite Threads::Threads)
 vtpm_test(test_db_trouble LABELS unit SOURCES test_db_trouble.c db_fixture.c db_vfs.c
   LIBS vt_db PkgConfig::sqlite Threads::Threads)
+vtpm_test(test_log LABELS unit SOURCES test_log.c LIBS vt_net)
+vtpm_test(test_acts LABELS unit SOURCES test_acts.c LIBS vt_core)

@@ -406,7 +406,7 @@ static void test_conn__many_wrong_keys__are_counted_not_logged_each(void **state
         lines++;
     assert_int_equal(lines, 5);
     rig_free(rig);
-    assert_non_null(strstr(log_text, "refused 7 more: wrong key (total 12)"));
+    assert_non_null(strstr(log_text, "refused 7 more: wrong key count=7 total=12"));
 }
 
 static void test_conn__silent_peer__is_closed_after_the_time_limit(void **state)

@@ -40,6 +40,8 @@ static bool has_runtime_file(void)
 
 static void unknown_outcome(Vtpm__AdminRequest__VerbCase verb, bool written, int close_err)
 {
+    /* The attach's event is written by itself: it must not meet the fault. */
+    db_drain(rig.broker->db);
     db_test_fail_commits(rig.broker->db, 1, VT_EUNKNOWN, written);
     assert_int_equal(admin_ref(&rig, verb, "a"), VT_EUNKNOWN);
     assert_true(peer.closed);

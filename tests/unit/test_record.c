@@ -134,7 +134,7 @@ static void test_record__cut_or_longer__is_damaged(void **state)
     vt_free(bytes);
 }
 
-/* Where the bytes lie: docs/state-format-runtime.md. */
+/* Where the bytes lie: docs/state-format.md, part 2. */
 enum { AT_VERSION = 4, AT_POWER = 6, AT_FLAGS = 7, AT_SEQ = 8, AT_BASE = 16, AT_RESPONSE_LEN = 116 };
 
 static void damaged_at(size_t at, uint8_t value, const char *says)

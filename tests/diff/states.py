@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every implemented ordinal in every state a TPM can be in, with 0, 1 and 2 sessions, and with parameters that are
+too short and too long."""
+import struct
+
+from scenario import OWNER, SRK
+from tpm12 import KH_EK, KH_SRK, ORD, Tpm
+
+U16, U32 = (lambda n: struct.pack(">H", n)), (lambda n: struct.pack(">I", n))
+HANDLE = U32(0x01ABCDEF)
+NO_PCRS = struct.pack(">H", 3) + bytes(3) + b"\x1f" + bytes(20)
+AREA = (struct.pack(">HI", 0x18, 0x1234) + NO_PCRS + NO_PCRS + struct.pack(">HI", 0x17, 0x00020002) + b"\0\0\0" + U32(8))
+EK_PARAMS = bytes(20) + struct.pack(">IHHI", 1, 3, 1, 12) + struct.pack(">III", 2048, 2, 0)
+SIGNING = Tpm.key_template(0x10, sig=2)
+STORED = bytes([1, 1, 0, 0]) + U32(0) + U32(256) + bytes(256)
+
+# ordinal: handles, parameters. What changes the state of the whole TPM comes last.
+COMMANDS = (
+    ("GetTestResult", b"", b""), ("ContinueSelfTest", b"", b""), ("SelfTestFull", b"", b""),
+    ("PcrRead", b"", U32(0)), ("Extend", b"", U32(10) + bytes(20)), ("PCR_Reset", b"", U16(3) + b"\0\0\x01"),
+    ("GetCapability", b"", U32(6) + U32(0)), ("GetRandom", b"", U32(0)), ("StirRandom", b"", U32(0)),
+    ("ReadPubek", b"", bytes(20)), ("CreateEndorsementKeyPair", b"", EK_PARAMS),
+    ("OIAP", b"", b""), ("OSAP", b"", U16(4) + U32(0) + bytes(20)), ("OSAP", b"", U16(2) + U32(0) + bytes(20)),
+    ("FlushSpecific", HANDLE, U32(1)), ("FlushSpecific", HANDLE, U32(2)), ("Terminate_Handle", HANDLE, b""),
+    ("EvictKey", HANDLE, b""), ("Seal", U32(KH_SRK), bytes(20) + U32(0) + U32(1) + b"x"),
+    ("Unseal", U32(KH_SRK), STORED), ("CreateWrapKey", U32(KH_SRK), bytes(40) + SIGNING),
+    ("LoadKey2", U32(KH_SRK), SIGNING), ("GetPubKey", U32(KH_SRK), b""), ("Sign", HANDLE, U32(20) + bytes(20)),
+    ("Quote", HANDLE, bytes(20) + U16(3) + bytes(3)), ("Quote", U32(KH_SRK), bytes(20) + U16(3) + bytes(3)),
+    ("OwnerReadInternalPub", b"", U32(KH_EK)), ("DisablePubekRead", b"", b""), ("ResetLockValue", b"", b""),
+    ("NV_DefineSpace", b"", AREA + bytes(20)), ("NV_WriteValue", b"", U32(0x1234) + U32(0) + U32(1) + b"x"),
+    ("NV_ReadValue", b"", U32(0x1234) + U32(0) + U32(1)),
+    ("NV_WriteValueAuth", b"", U32(0x1234) + U32(0) + U32(1) + b"x"),
+    ("NV_ReadValueAuth", b"", U32(0x1234) + U32(0) + U32(1)), ("NV_ReadValue", b"", U32(0x10000001) + U32(0) + U32(20)),
+    ("NV_WriteValue", b"", U32(0x10000001) + U32(0) + U32(20) + bytes(20)), ("NV_WriteValue", b"", U32(0) + U32(0) + U32(0)),
+    ("SetOwnerInstall", b"", b"\1"), ("SetOperatorAuth", b"", bytes(20)), ("PhysicalPresence", b"", U16(0x08)),
+    ("ResetEstablishmentBit", b"", b""), ("PhysicalEnable", b"", b""), ("PhysicalSetDeactivated", b"", b"\0"),
+    ("OwnerSetDisable", b"", b"\0"), ("DisableOwnerClear", b"", b""), ("OwnerClear", b"", b""),
+    ("TakeOwnership", b"", U16(5) + U32(256) + bytes(256) + U32(256) + bytes(256) + Tpm.SRK_TEMPLATE),
+    ("SaveState", b"", b""), ("Startup", b"", U16(1)),
+    ("SetTempDeactivated", b"", b""), ("PhysicalDisable", b"", b""), ("DisableForceClear", b"", b""), ("ForceClear", b"", b""),
+)
+RANDOM = {"ReadPubek", "OIAP", "OSAP"}
+# Sessions that must be there.
+PROVED = {"Seal": 1, "Unseal": 1, "CreateWrapKey": 1, "OwnerReadInternalPub": 1, "DisablePubekRead": 1,
+          "ResetLockValue": 1, "NV_WriteValueAuth": 1, "NV_ReadValueAuth": 1, "OwnerSetDisable": 1,
+          "DisableOwnerClear": 1, "OwnerClear": 1, "TakeOwnership": 1}
+# A session that there is not; its command ends where the session is looked at.
+NO_SESSION = U32(0x02FFFFFF) + bytes(20) + b"\1" + bytes(20)
+
+
+def send(x, label, name, body, sessions=0):
+    rsp = x.t.send(struct.pack(">HII", 0xC1 + sessions, 10 + len(body) + 45 * sessions, ORD[name]) + body +
+                   NO_SESSION * sessions)
+    rc = struct.unpack(">I", rsp[6:10])[0]
+    # What TPM_GetTestResult says is the manufacturer's.
+    value = b"" if name == "GetTestResult" else "%d bytes" % len(rsp) if name in RANDOM else rsp[10:]
+    x.step(label, rc, value)
+
+
+def all_ordinals(x, state, tags=(1, 2, 0)):
+    for n, (name, handles, params) in enumerate(COMMANDS):
+        for sessions in tags:
+            send(x, "%s: %d %s, %d sessions" % (state, n, name, sessions), name, handles + params, sessions)
+
+
+def open_presence(x):
+    x.t.raw("PhysicalPresence", params=U16(0x20))
+    x.t.raw("PhysicalPresence", params=U16(0x08))
+
+
+def reboot(x, kind=1):
+    x.p.power_on()
+    return x.t.startup(kind)
+
+
+def as_new(x):
+    """No owner, enabled, active, presence asserted."""
+    reboot(x)
+    open_presence(x)
+    x.t.raw("PhysicalEnable")
+    x.t.raw("PhysicalSetDeactivated", params=b"\0")
+    reboot(x)
+    open_presence(x)
+    x.t.raw("ForceClear")
+    x.t.raw("PhysicalEnable")
+    x.t.raw("PhysicalSetDeactivated", params=b"\0")
+    reboot(x)
+    open_presence(x)
+    x.t.raw("SetOwnerInstall", params=b"\1")
+
+
+def owned(x):
+    as_new(x)
+    rc, out = x.t.take_ownership(OWNER, SRK)
+    assert rc == 0, hex(rc)
+
+
+def state_before_startup(x):
+    as_new(x)
+    x.p.power_on()
+    # TPM_Startup itself would end this state.
+    for n, (name, handles, params) in enumerate(COMMANDS):
+        if name != "Startup":
+            send(x, "not started: %d %s" % (n, name), name, handles + params)
+
+
+def state_disabled(x):
+    owned(x)
+    x.t.raw("PhysicalDisable")
+    reboot(x)
+    all_ordinals(x, "disabled")
+
+
+def state_deactivated(x):
+    owned(x)
+    x.t.raw("PhysicalSetDeactivated", params=b"\1")
+    reboot(x)
+    all_ordinals(x, "deactivated")
+
+
+def state_disabled_and_deactivated(x):
+    as_new(x)
+    x.t.raw("PhysicalSetDeactivated", params=b"\1")
+    x.t.raw("PhysicalDisable")
+    reboot(x)
+    all_ordinals(x, "disabled and deactivated", (1, 0))
+
+
+def state_no_owner(x):
+    as_new(x)
+    reboot(x)
+    all_ordinals(x, "no owner")
+
+
+def state_no_owner_presence(x):
+    as_new(x)
+    all_ordinals(x, "no owner, presence", (0,))
+
+
+def state_owner(x):
+    owned(x)
+    reboot(x)
+    all_ordinals(x, "owner")
+
+
+def lengths(x):
+    """Parameters one byte short, one byte long, and none at all."""
+    owned(x)
+    for n, (name, handles, params) in enumerate(COMMANDS):
+        body = handles + params
+        for label, wrong in (("short", body[:-1]), ("none", b""), ("long", body + b"\0")):
+            if len(wrong) != len(body):
+                send(x, "%s: %d %s" % (label, n, name), name, wrong, PROVED.get(name, 0))
+    reboot(x)
+
+
+SCENES = (state_before_startup, state_disabled, state_deactivated, state_disabled_and_deactivated, state_no_owner,
+          state_no_owner_presence, state_owner, lengths)
