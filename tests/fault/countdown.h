@@ -2,7 +2,7 @@
 /*
  * Faults counted down: a scenario is run again and again; in its n-th run the n-th call of one kind fails, once, until
  * a run is over before the count is. So each call has failed, alone. Where leaks are looked for (ASan) that is done
- * after each run, so that a leak has a number.
+ * every few runs, so that a leak is found near the call.
  *
  *     faults = count_down(FAULT_ALLOC, scenario, arg);
  *     void scenario(void *arg) { prepare; count_begin(); what is tested; failed = count_end(); judge; }

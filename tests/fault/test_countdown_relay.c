@@ -172,7 +172,7 @@ static void test_relay__each_allocation__each_command_exactly_once(void **state)
 {
     (void)state;
     assert_true(count_down("relay, alloc", FAULT_ALLOC, scenario, NULL) > 10);
-    assert_true(count_down_by("relay, mbedtls", FAULT_MBEDTLS, getenv("VTPM_LONG") ? 1 : 61, scenario, NULL) > 10);
+    assert_true(count_down_by("relay, mbedtls", FAULT_MBEDTLS, getenv("VTPM_LONG") ? 1 : 211, scenario, NULL) > 10);
 }
 
 int main(void)
