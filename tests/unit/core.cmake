@@ -11,9 +11,9 @@ add_library(test_core STATIC
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
-set(core_subjects power record crash store admin keyslots life stop kill)
+set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill)
 if(VTPM_TEST_HOOKS)
-  list(APPEND core_subjects memory)
+  list(APPEND core_subjects memory revoke)
 endif()
 foreach(subject ${core_subjects})
   vtpm_test(test_core_${subject} LABELS unit SOURCES test_core_${subject}.c LIBS test_core)
