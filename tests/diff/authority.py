@@ -102,10 +102,6 @@ def stale(x):
     close_sessions(x, "stale")
 
 
-def osap_on(x, kind, value, secret):
-    return x.t.osap(kind, value, secret)
-
-
 def entities(x):
     """Sessions of one entity for another."""
     ready(x)
@@ -118,7 +114,7 @@ def entities(x):
         if label in ("ResetLockValue", "Unseal"):
             continue
         for opener, kind, value, secret in openers:
-            do(x, "%s with OSAP on %s" % (label, opener), ordinal, handles, params, [Auth(osap_on(x, kind, value, secret))])
+            do(x, "%s with OSAP on %s" % (label, opener), ordinal, handles, params, [Auth(t.osap(kind, value, secret))])
             forgive(x)
         close_sessions(x, "%s by OSAP" % label)
     for kind in range(0x10):
@@ -134,7 +130,7 @@ def entities(x):
 def twice(x):
     ready(x)
     t = x.t
-    rc, _, sealed = t.seal(KH_SRK, DATA if SRK == DATA else SRK, SRK, b"sealed")
+    rc, _, sealed = t.seal(KH_SRK, SRK, SRK, b"sealed")
     s = t.oiap()
     odd = [t.random(20), t.random(20)]
     digest = sha1(U32(0x18) + sealed)

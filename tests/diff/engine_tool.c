@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine on stdin and stdout, with the platform's side that no front end of the broker has for tests:
- * localities, TPM_Init at will, the locality 4 hash. After every command it is killed: only what the dirty bits
- * announced is kept, and the next command runs on what thaws from that.
+ * localities, TPM_Init at will, the locality 4 hash. After every command it is killed: only what the dirty
+ * bits announced is kept, and the next command runs on what thaws from that.
  *
  * Request: operation, locality, length (4 bytes), bytes. Answer: length, bytes.
  */

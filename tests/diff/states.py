@@ -79,9 +79,11 @@ def as_new(x):
     open_presence(x)
     x.t.raw("PhysicalEnable")
     x.t.raw("PhysicalSetDeactivated", params=b"\0")
-    reboot(x)
-    open_presence(x)
-    x.t.raw("ForceClear")
+    if x.t.raw("ForceClear")[0]:
+        # Deactivated until now.
+        reboot(x)
+        open_presence(x)
+        assert x.t.raw("ForceClear")[0] == 0
     x.t.raw("PhysicalEnable")
     x.t.raw("PhysicalSetDeactivated", params=b"\0")
     reboot(x)

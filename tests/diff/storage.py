@@ -5,7 +5,7 @@ import struct
 from authority import ready
 from scenario import DATA, KEY, OWNER, SRK, close_sessions, flush_sessions, forgive
 from states import NO_PCRS, U16, U32, as_new, open_presence, owned, reboot
-from tpm12 import ET_NV, ET_OWNER, KH_OWNER, KH_SRK, Auth, pcr_selection, sha1
+from tpm12 import ET_OWNER, KH_OWNER, KH_SRK, Auth, pcr_selection, sha1
 
 PPREAD, OWNERREAD, AUTHREAD, PPWRITE, OWNERWRITE, AUTHWRITE = 1 << 16, 1 << 17, 1 << 18, 1, 2, 4
 WRITEALL, WRITEDEFINE, WRITE_ST, GLOBALLOCK, READ_ST = 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 31
@@ -55,11 +55,12 @@ def locks(x, label, index):
     flush_sessions(x)
 
 
-MATRIX = tuple(("%s%s" % (name, label), bits | extra)
-               for name, bits in (("nothing", 0), ("owner", OWNER_RW), ("secret", AUTH_RW), ("presence", PPREAD | PPWRITE),
-                                  ("owner writes", OWNERWRITE), ("secret reads, owner writes", AUTHREAD | OWNERWRITE))
-               for label, extra in (("", 0), (" writeall", WRITEALL), (" writedefine", WRITEDEFINE), (" write_st", WRITE_ST),
-                                    (" globallock", GLOBALLOCK), (" read_st", READ_ST), (" odd bits", 0x00F00FF0)))
+EXTRAS = (("", 0), (" writeall", WRITEALL), (" writedefine", WRITEDEFINE), (" write_st", WRITE_ST), (" globallock", GLOBALLOCK),
+          (" read_st", READ_ST), (" odd bits", 0x00F00FF0))
+MATRIX = tuple((name + label, bits | extra)
+               for name, bits in (("owner", OWNER_RW), ("secret", AUTH_RW), ("presence", PPREAD | PPWRITE))
+               for label, extra in EXTRAS)
+MATRIX += (("nothing", 0), ("owner writes", OWNERWRITE), ("secret reads, owner writes", AUTHREAD | OWNERWRITE))
 CONFLICTS = ((AUTHWRITE | OWNERWRITE), (AUTHREAD | OWNERREAD | OWNERWRITE), (PPWRITE | OWNERWRITE | OWNERREAD),
              (PPWRITE | AUTHWRITE | AUTHREAD), PPREAD, OWNERREAD, AUTHREAD, 0xFFFFFFFF)
 
@@ -72,14 +73,16 @@ def nv_matrix(x):
         index += 1
         if define(x, label, area(index, 16, bits)):
             continue
-        for presence in (False, True):
+        for presence in (False, True) if "presence" in label else (False,):
             x.t.raw("PhysicalPresence", params=U16(8 if presence else 0x10))
             access(x, "%s, presence %s" % (label, presence), index)
         x.t.raw("PhysicalPresence", params=U16(8))
-        locks(x, label, index)
-        access(x, "%s, locked" % label, index)
-        reboot(x)
-        access(x, "%s, locked, rebooted" % label, index)
+        if bits & (WRITEDEFINE | WRITE_ST | GLOBALLOCK | READ_ST):
+            locks(x, label, index)
+            x.t.nv_write(0, 0, b"")
+            access(x, "%s, locked" % label, index)
+            reboot(x)
+            access(x, "%s, locked, rebooted" % label, index)
         define(x, "%s, released" % label, area(index, 0, bits))
         forgive(x)
     for bits in CONFLICTS:
@@ -137,11 +140,10 @@ def nv_bound(x):
     ready(x)
     forgive(x)
     t = x.t
-    value = t.pcr(10)
-    bound = pcr_selection((10,)) + b"\x1f" + sha1(pcr_selection((10,)) + U32(20) + value)
+    bound = pcr_selection((16,)) + b"\x1f" + sha1(pcr_selection((16,)) + U32(20) + t.pcr(16))
     second = pcr_selection(()) + b"\x04" + bytes(20)
-    both = pcr_selection((10,)) + b"\x04" + bytes(20)
-    for n, (label, read, write) in enumerate((("reads at PCR 10", bound, NO_PCRS), ("writes at PCR 10", NO_PCRS, bound),
+    both = pcr_selection((16,)) + b"\x04" + bytes(20)
+    for n, (label, read, write) in enumerate((("reads at PCR 16", bound, NO_PCRS), ("writes at PCR 16", NO_PCRS, bound),
                                               ("reads at locality 2", second, NO_PCRS), ("writes at locality 2", NO_PCRS, second),
                                               ("never", both, both))):
         for kind, attributes in (("owner", OWNER_RW), ("secret", AUTH_RW)):
@@ -159,8 +161,9 @@ def nv_bound(x):
                         x.step("read, %s" % where, *t.nv_read_auth(index, 0, 3, DATA))
                 x.p.locality(0)
                 if not extended:
-                    t.extend(10, sha1(b"other"))
-            reboot(x)
+                    t.extend(16, sha1(b"other"))
+            x.step("PCR_Reset", t.raw("PCR_Reset", params=pcr_selection((16,)))[0])
+            forgive(x)
     close_sessions(x, "bound areas")
 
 
@@ -249,8 +252,9 @@ def states_saved(x):
         x.step("OIAP, %s" % label, rc)
         if not rc:
             t.flush(struct.unpack(">I", handle)[0], 2)
-            x.step("Sign, %s" % label, t.sign(x.keys["sign"], KEY, bytes(20))[0])
+            rc = t.sign(x.keys["sign"], KEY, bytes(20))[0]
             flush_sessions(x)
+        x.step("Sign, %s" % label, rc)
 
     def prepare():
         ready(x)
@@ -259,11 +263,9 @@ def states_saved(x):
         open_presence(x)
         t.nv_write(0, 0, b"")
     for label, between, kind in (
-            ("saved", (), 2), ("saved, then a reboot", (), 1), ("saved, deactivated", (), 3), ("saved, unknown type", (), 4),
-            ("saved, then PcrRead", (("PcrRead", U32(0)),), 2), ("saved, then Extend", (("Extend", U32(10) + bytes(20)),), 2),
-            ("saved, then GetCapability", (("GetCapability", U32(6) + U32(0)),), 2), ("saved, then OIAP", (("OIAP", b""),), 2),
-            ("saved, then a bad command", (("PcrRead", b""),), 2), ("saved, then SaveState", (("SaveState", b""),), 2),
-            ("saved, then Startup", (("Startup", U16(1)),), 2), ("saved, then GetTestResult", (("GetTestResult", b""),), 2)):
+            ("saved", (), 2), ("saved, deactivated", (), 3), ("saved, then PcrRead", (("PcrRead", U32(0)),), 2),
+            ("saved, then Extend", (("Extend", U32(10) + bytes(20)),), 2), ("saved, then a bad command", (("PcrRead", b""),), 2),
+            ("saved, then SaveState", (("SaveState", b""),), 2), ("saved, then Startup", (("Startup", U16(1)),), 2)):
         prepare()
         x.step("SaveState, %s" % label, t.raw("SaveState")[0])
         for ordinal, params in between:
@@ -271,15 +273,20 @@ def states_saved(x):
         x.p.power_on()
         x.step("Startup, %s" % label, t.startup(kind))
         look(label)
+        if label != "saved":
+            continue
         x.p.power_on()
         x.step("Startup(STATE) once more, %s" % label, t.startup(2))
         x.raw("PcrRead 10, once more, %s" % label, "PcrRead", params=U32(10))
-        x.raw("GetTestResult, once more, %s" % label, "GetTestResult", show=False)
+        x.step("GetTestResult, once more, %s" % label, t.raw("GetTestResult")[0])
         x.step("Startup(CLEAR) after that, %s" % label, t.startup(1))
         x.raw("TPM_CAP_VERSION, %s" % label, "GetCapability", params=U32(6) + U32(0))
         x.step("TPM_CAP_PROPERTY timeouts, %s" % label, t.capability(5, U32(0x115))[0])
         x.step("TPM_CAP_PROPERTY PCRs, %s" % label, t.capability(5, U32(0x101))[0])
-    ready(x)
+    x.p.power_on()
+    x.step("Startup, unknown type", t.startup(4))
+    x.step("PcrRead after it", t.raw("PcrRead", params=U32(0))[0])
+    x.step("Startup(CLEAR) after it", t.startup(1))
 
 
 def guesses(x):
