@@ -286,7 +286,7 @@ void disk_install(void)
 static void load(struct disk *disk, const char *name)
 {
     struct image *image = &disk->start[file_number(disk, name)];
-    char path[300];
+    char path[600];
     FILE *file;
     long len;
 
@@ -453,7 +453,7 @@ static void apply_some(struct image *image, const struct disk *disk, size_t from
 
 static void store(const struct image *image, const char *to, const char *name)
 {
-    char path[300];
+    char path[600];
     FILE *file;
 
     if (!image->there)
