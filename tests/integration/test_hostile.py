@@ -9,11 +9,11 @@ import subprocess
 import time
 
 from rawpeer import RawPeer, attach, blob, credential, execute, frame, hello, number, power_on
-from rig import Rig, check, free_port, program
+from rig import Rig, check, free_port, has_sanitizer, program
 from tpm12 import ORD, Socket, Tpm, sha1
 
 HANDSHAKE_S = 2
-WIDE = any(mark in open(program("vtpm-engine"), "rb").read() for mark in (b"__asan_init", b"__tsan_init"))
+WIDE = has_sanitizer("vtpm-engine")
 BAD_PARAM_SIZE, BADTAG, BAD_PARAMETER, BAD_ORDINAL = 0x19, 0x1E, 0x03, 0x0A
 VT_EPERM, VT_EPROTO, VT_ETOOBIG = 7, 12, 13
 

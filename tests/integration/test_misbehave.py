@@ -9,13 +9,13 @@ import struct
 import time
 
 from guest import Neighbour
-from rig import Rig, check, program, skip
+from rig import Rig, check, has_sanitizer, skip
 from tpm12 import Socket, Tpm
 
 ORDINAL = 0x2056BAD0
 REQUEST_S = 2
 FAIL, BAD_ORDINAL = 9, 0x0A
-WIDE = any(mark in open(program("vtpm-engine"), "rb").read() for mark in (b"__asan_init", b"__tsan_init"))
+WIDE = has_sanitizer("vtpm-engine")
 
 # name: number of the deed, what the log must say, also under the wide filter
 DEEDS = {

@@ -30,6 +30,13 @@ def program(name):
     return os.path.join(BIN, name)
 
 
+def has_sanitizer(name):
+    """Was this program built with one? Its runtime takes memory and system calls of its own."""
+    with open(program(name), "rb") as f:
+        text = f.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
