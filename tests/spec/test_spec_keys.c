@@ -279,7 +279,7 @@ static void test_create_wrap_key__bad_pcr_info__refused(void **state)
 {
     struct vt_auth srk = SPEC_SRK, auth = tc_secret("key");
     struct tpm_key info = sk_template(TPM_KEY_SIGNING);
-    uint8_t bytes[KEY_PCR_INFO_MAX];
+    uint8_t bytes[KEY_PCR_INFO_MAX] = {0};
     struct tc *tc = *state;
     struct sk_key key;
 
