@@ -80,19 +80,12 @@ int run_rename(const struct arguments *a, char *const *operands)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceRename rename_ = VTPM__INSTANCE_RENAME__INIT;
-    Vtpm__AdminReply *reply;
-    int code;
 
     rename_.instance = operands[0];
     rename_.name = operands[1];
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_RENAME;
     request.rename = &rename_;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_ok(&a->ctl);
-    ctl_reply_free(reply);
-    return 0;
+    return ctl_do(a, &request);
 }
 
 int run_power_cycle(const struct arguments *a, char *const *operands)

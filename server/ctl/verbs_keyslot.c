@@ -84,18 +84,11 @@ int run_keyslot_add(const struct arguments *a, char *const *operands)
 static int run_keyslot_ref(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, Vtpm__KeyslotRef *ref)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
-    Vtpm__AdminReply *reply;
-    int code;
 
     request.verb_case = which;
     /* All members of the union are pointers to messages; these verbs all take a KeyslotRef. */
     request.keyslot_test = ref;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_ok(&a->ctl);
-    ctl_reply_free(reply);
-    return 0;
+    return ctl_do(a, &request);
 }
 
 static bool slot_number(const char *text, int64_t *id)

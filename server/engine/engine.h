@@ -132,6 +132,8 @@ uint32_t tpm_fresh_handle(struct tpm *tpm, uint32_t resource_type);
 void tpm_random(struct tpm *tpm, void *out, size_t len);
 /* The owner goes: SRK, owner's keys, sessions, NV areas of the owner, delegations (Part 3, 6.2). */
 void tpm_clear_owner(struct tpm *tpm);
+/* Which ordinals are audited unless TPM_SetOrdinalAuditStatus says otherwise: at manufacture and without an owner. */
+void tpm_default_audit(struct permanent *perm);
 /* currentTicks of TPM_CURRENT_TICKS. */
 uint64_t tpm_ticks_us(const struct tpm *tpm);
 /* What TPM_SaveState keeps; false if it does not fit. */

@@ -92,11 +92,12 @@ void tpm_drop_saved(struct tpm *tpm)
 /* ---- Manufacture ---- */
 
 /* Ordinals are audited as the specification's table says until the owner says otherwise. */
-static void default_audit(struct permanent *perm)
+void tpm_default_audit(struct permanent *perm)
 {
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 
+    memset(perm->audited, 0, sizeof perm->audited);
     for (size_t i = 0; i < count; i++)
         if (rows[i].flags & CMD_AUDITED)
             perm->audited[i / 8] |= (uint8_t)(1u << i % 8);
@@ -192,7 +193,7 @@ int tpm_manufacture(struct tpm **out, const struct tpm_profile *profile, const u
         cr_drbg_init(&tpm->drbg, seed, personal, sizeof personal - 1);
         make_secrets(tpm);
         set_flags(tpm);
-        default_audit(&tpm->perm);
+        tpm_default_audit(&tpm->perm);
         if (with_ek)
             err = tpm_make_ek(tpm, EK_BITS);
     }

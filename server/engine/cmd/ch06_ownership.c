@@ -123,15 +123,10 @@ static void forget_owner(struct permanent *perm)
 static void default_settings(struct permanent *perm)
 {
     struct tpm_permanent_flags *flags = &perm->flags;
-    size_t count;
-    const struct cmd_row *rows = cmd_rows(&count);
 
     perm->nv.no_owner_writes = 0;
     memset(perm->restrict_delegate, 0, sizeof perm->restrict_delegate);
-    memset(perm->audited, 0, sizeof perm->audited);
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].flags & CMD_AUDITED)
-            perm->audited[i / 8] |= (uint8_t)(1u << i % 8);
+    tpm_default_audit(perm);
     flags->disable = true;
     flags->deactivated = true;
     flags->read_pubek = true;
