@@ -8,6 +8,7 @@
 
 #include "proto/admin.pb-c.h"
 #include "proto/vtpm.pb-c.h"
+#include "server/base/domain.h"
 #include "server/base/secret.h"
 #include "server/core/keyslot.h"
 #include "server/core/loop.h"
@@ -53,8 +54,13 @@ struct session_io {
     void (*send)(void *io, const Vtpm__Message *msg);              /* borrows */
     void (*close)(void *io, int err, const char *text);            /* Error{fatal}; then session_closed follows */
 };
-/* After the handshake. identity as authenticated; peer for logs ("tcp:127.0.0.1:5123", "unix:pid=17,uid=0"). */
-int session_new(struct session **session, struct broker *broker, const char *identity, const char *peer,
+/* Who is at the other end of a channel; borrowed during the call. */
+struct channel_peer {
+    const char *text;               /* for logs: "tcp:127.0.0.1:5123", "unix:pid=17,uid=0", "vchan:5" */
+    const struct vt_domain *domain; /* on a vchan; NULL on every other transport */
+};
+/* After the handshake; identity as authenticated. On a vchan every attach must also match the instance's binding. */
+int session_new(struct session **session, struct broker *broker, const char *identity, const struct channel_peer *peer,
                 const struct session_io *ops, void *io) VT_USE_RESULT;
 /* Borrows msg; in the channel's order of messages. */
 void session_message(struct session *session, const Vtpm__Message *msg);

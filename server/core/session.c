@@ -29,7 +29,7 @@ struct session {
 
 /* ---- Life ---- */
 
-int session_new(struct session **session, struct broker *broker, const char *identity, const char *peer,
+int session_new(struct session **session, struct broker *broker, const char *identity, const struct channel_peer *peer,
                 const struct session_io *ops, void *io)
 {
     struct session *s;
@@ -43,7 +43,7 @@ int session_new(struct session **session, struct broker *broker, const char *ide
     s->ops = ops;
     s->io = io;
     strncpy(s->identity, identity, sizeof s->identity - 1);
-    strncpy(s->peer, peer, sizeof s->peer - 1);
+    strncpy(s->peer, peer->text, sizeof s->peer - 1);
     vt_list_add(&broker->sessions, &s->node);
     broker->session_count++;
     *session = s;

@@ -204,6 +204,7 @@ static void pump(struct conn *c)
 
 static void open_conn(struct conn *c)
 {
+    const struct channel_peer peer = {.text = c->peer.text};
     int err;
 
     leave_handshake(c, CONN_OPEN);
@@ -217,7 +218,7 @@ static void open_conn(struct conn *c)
     vt_log_with(VT_LOG_INFO,
                 VT_FIELDS(VT_TEXT("peer", c->peer.text), VT_TEXT("identity", channel_identity(c->ch))),
                 "net: channel open");
-    err = session_new(&c->session, c->all->broker, channel_identity(c->ch), c->peer.text, &session_ops, c);
+    err = session_new(&c->session, c->all->broker, channel_identity(c->ch), &peer, &session_ops, c);
     if (err) {
         c->session = NULL;
         io_close(c, err, err == VT_EAGAIN ? "the server is stopping" : vt_err_text(err));

@@ -281,10 +281,11 @@ static void on_ready(void *io)
 
 void peer_open(struct rig *rig, struct peer *peer, const char *identity)
 {
+    const struct channel_peer who = {.text = "unix:pid=1,uid=0"};
+
     *peer = (struct peer){.rig = rig};
     assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
-    assert_int_equal(session_new(&peer->session, rig->broker, identity, "unix:pid=1,uid=0", &peer_ops, peer),
-                     VT_OK);
+    assert_int_equal(session_new(&peer->session, rig->broker, identity, &who, &peer_ops, peer), VT_OK);
     session_on_ready(peer->session, on_ready);
 }
 

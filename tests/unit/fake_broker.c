@@ -47,7 +47,7 @@ void broker_admin_stranger(struct broker *broker, const char *peer)
     (void)peer;
 }
 
-int session_new(struct session **session, struct broker *broker, const char *identity, const char *peer,
+int session_new(struct session **session, struct broker *broker, const char *identity, const struct channel_peer *peer,
                 const struct session_io *ops, void *io)
 {
     struct session *s;

@@ -39,6 +39,7 @@ static void drain_under(uint32_t ordinal)
 {
     bool drained = false;
     struct session *refused;
+    const struct channel_peer who = {.text = "y"};
     struct session_io none = {0};
     struct seen seen;
     uint8_t stream[16];
@@ -48,7 +49,7 @@ static void drain_under(uint32_t ordinal)
     peer_ask(&peer, 1, ordinal);
     broker_drain(rig.broker, on_drained, &drained);
     assert_false(drained);
-    assert_int_equal(session_new(&refused, rig.broker, "x", "y", &none, NULL), VT_EAGAIN);
+    assert_int_equal(session_new(&refused, rig.broker, "x", &who, &none, NULL), VT_EAGAIN);
     rig_wait(&rig, &drained);
     /* Its guest has the answer. */
     assert_true(peer.answered);
