@@ -23,12 +23,15 @@ MAY_INCLUDE = {
     "server/core": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
                     "hwtpm"],
     "server/net": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
-                   "hwtpm", "server/core"],
+                   "hwtpm", "server/core", "server/xen"],
     "server/ctl": ["server/base", "server/core", "proto", "db"],
-    "shim-linux": ["server/base", "proto"],
+    "server/xen": ["server/base"],
+    "shim-linux": ["server/base", "server/xen", "proto"],
     "shim-minios": ["server/base", "proto"],
 }
 MAIN = "server/main.c"
+
+XEN = ["server/xen", "shim-linux"]
 
 # header prefix: places (files or rooms) that may include it.
 ONLY_IN = {
@@ -37,6 +40,10 @@ ONLY_IN = {
     "openssl/": ["server/crypto", "server/ctl"],
     "sqlite3.h": ["db"],
     "seccomp.h": ["server/sandbox"],
+    "xenstore.h": XEN,
+    "xengnttab.h": XEN,
+    "xenevtchn.h": XEN,
+    "libxenvchan.h": XEN,
     "uv.h": ["server/net", "server/core/loop_uv.c", MAIN, "shim-linux", "server/ctl"],
 }
 
