@@ -199,7 +199,7 @@ static void on_request(int fd, char *line)
             start(&jobs[i], id, seconds, line + at);
             return;
         }
-    answer(fd, id, STATUS_AGENT, &(struct text){.data = (char *)"the agent is full", .size = 17});
+    answer(fd, id, STATUS_AGENT, &(struct text){0});
 }
 
 static void drain(struct job *j)

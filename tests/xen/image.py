@@ -26,7 +26,7 @@ SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 XEN_TOOLS = ("xl xenstored xenconsoled xen-init-dom0 libxl-save-helper lsevtchn xentop").split()
 XENSTORE_TOOLS = ["xenstore-" + verb for verb in "ls read write list watch chmod exists rm".split()]
 OURS = "vtpm-server vtpm-engine vtpm-shim vtpmctl".split()
-HELPERS = "agent tpmcmd forward hostile_front".split()
+HELPERS = "agent tpmcmd forward".split()
 TROUSERS = ("tcsd tpm_takeownership tpm_sealdata tpm_unsealdata tpm_version tpm_getpubek").split()
 XEN_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs".split()
 DOM0_MODULES = XEN_MODULES + "virtio_pci virtio_console virtio_blk ext4 crc32c_generic".split()
@@ -229,11 +229,9 @@ def base(trees, bin_dir, helper_dir, init):
     for name in OURS:
         tree.program("/usr/bin/" + name, os.path.join(bin_dir, name))
     for name in HELPERS:
-        if os.path.exists(os.path.join(helper_dir, name)):
-            tree.program("/usr/bin/" + name, os.path.join(helper_dir, name))
+        tree.program("/usr/bin/" + name, os.path.join(helper_dir, name))
     # Loaded by name at run time: libpthread's cancellation needs it.
-    tree.library(re.search(r"=> (/\S*libgcc_s\.so\.1)", output("ldd", which("swtpm"))).group(1)
-                 if "libgcc_s" in output("ldd", which("swtpm")) else "/lib/x86_64-linux-gnu/libgcc_s.so.1")
+    tree.library("/lib/x86_64-linux-gnu/libgcc_s.so.1")
     tree.data("/etc/passwd", PASSWD.encode())
     tree.data("/etc/group", GROUP.encode())
     tree.data("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n")
