@@ -117,8 +117,7 @@ class Bed:
     def guest(self, name, command, limit=30):
         """(exit status, output) in a guest."""
         limit = int(limit * SLOW)
-        return self.agent.run('agent ask "$(xenstore-read /local/domain/$(xl domid %s)/console/tty)" %d %s' %
-                              (name, limit, shlex.quote(command)), limit + 20)
+        return self.agent.run("agent ask %s %d %s" % (name, limit, shlex.quote(command)), limit + 20)
 
     def guest_ok(self, name, command, limit=30):
         status, out = self.guest(name, command, limit)

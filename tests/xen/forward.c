@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A plain forwarder from one guest's TPM front end to an emulator's socket: what our shim is measured against.
+ * A plain forwarder from one guest's TPM front end to an emulator's socket: what our shim is measured
+ * against.
  *
  *   forward FRONTEND-DOMID HANDLE SOCKET
  *

@@ -6,9 +6,12 @@
  *   tpmcmd random N           N bytes
  *   tpmcmd ek                 the modulus of the endorsement key
  *   tpmcmd send HEX           the whole answer to a whole command
- *   tpmcmd bench COUNT        PcrRead and GetRandom(16), COUNT times each: median and 99th percentile
+ *   tpmcmd bench COUNT        PcrRead and GetRandom(16), COUNT times each: median and 99th percentile in ms
+ *   tpmcmd chain N FILE       extends without end by 01..01 until FILE.stop exists; in FILE all the while:
+ * how many, the value, how many gave no answer, the longest wait in ms
  *
- * The device is /dev/tpm0, or $TPM_DEVICE. Exit 1: no answer; 3: the TPM's return code, on standard error.
+ * The device is /dev/tpm0, or $TPM_DEVICE: a device, or the socket of a shim. Exit 1: no answer; 3: the TPM's
+ * return code, on standard error.
  */
 #include <endian.h>
 #include <errno.h>
@@ -17,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,7 +115,8 @@ static void do_extend(uint32_t pcr, const char *digest)
     print_hex(answer + HEADER, 20);
 }
 
-/* TPM_PUBKEY: 4 + 2 + 2 bytes, the length of the parameters, these, the length of the modulus, it; a checksum. */
+/* TPM_PUBKEY: 4 + 2 + 2 bytes, the length of the parameters, these, the length of the modulus, it; a
+ * checksum. */
 static void do_ek(void)
 {
     uint8_t nonce[20] = "any nonce will do";
@@ -140,6 +146,63 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* FILE is replaced as a whole: who reads it sees one state. */
+static void report(const char *path, unsigned done, const uint8_t *value, unsigned failed, double longest)
+{
+    char partial[256];
+    FILE *f;
+
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    f = fopen(partial, "w");
+    if (!f)
+        fail(partial);
+    fprintf(f, "%u ", done);
+    for (size_t i = 0; i < 20; i++)
+        fprintf(f, "%02x", value[i]);
+    fprintf(f, " %u %.0f\n", failed, longest);
+    if (fclose(f) != 0 || rename(partial, path) != 0)
+        fail(path);
+}
+
+/* A command without answer was done or was not: whoever checks the chain allows for both. */
+static int extend_once(uint32_t pcr)
+{
+    uint8_t command[HEADER + 24] = {0, TAG, 0, 0, 0, HEADER + 24, 0, 0, 0, ORD_EXTEND};
+    ssize_t n;
+
+    put32(command + HEADER, pcr);
+    memset(command + HEADER + 4, 1, 20);
+    if (write(device, command, sizeof command) != (ssize_t)sizeof command)
+        return 0;
+    n = read(device, answer, sizeof answer);
+    return n == HEADER + 20 && get32(answer + 6) == 0;
+}
+
+static void do_chain(uint32_t pcr, const char *path)
+{
+    char stop[256];
+    uint8_t value[20] = {0};
+    unsigned done = 0, failed = 0;
+    double longest = 0;
+
+    snprintf(stop, sizeof stop, "%s.stop", path);
+    while (access(stop, F_OK) != 0) {
+        double begun = now_ms(), took;
+        int ok = extend_once(pcr);
+
+        took = now_ms() - begun;
+        longest = took > longest ? took : longest;
+        if (ok) {
+            memcpy(value, answer + HEADER, 20);
+            done++;
+        } else {
+            failed++;
+            usleep(10000);
+        }
+        report(path, done, value, failed, longest);
+    }
+}
+
 static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -164,19 +227,35 @@ static void bench(const char *name, uint32_t ordinal, uint32_t n, size_t count)
     free(times);
 }
 
-int main(int argc, char **argv)
+static void open_device(const char *path)
 {
-    const char *path = getenv("TPM_DEVICE") ? getenv("TPM_DEVICE") : "/dev/tpm0", *verb = argc > 1 ? argv[1] : "";
-    uint32_t n = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 0;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
 
     device = open(path, O_RDWR | O_CLOEXEC);
+    if (device < 0 && errno == ENXIO) {
+        snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+        device = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (device >= 0 && connect(device, (struct sockaddr *)&a, sizeof a) < 0)
+            fail(path);
+    }
     if (device < 0)
         fail(path);
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = getenv("TPM_DEVICE") ? getenv("TPM_DEVICE") : "/dev/tpm0",
+               *verb = argc > 1 ? argv[1] : "";
+    uint32_t n = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 0;
+
+    open_device(path);
     if (argc == 3 && strcmp(verb, "pcr") == 0) {
         call_number(ORD_PCR_READ, n);
         print_hex(answer + HEADER, 20);
     } else if (argc == 4 && strcmp(verb, "extend") == 0) {
         do_extend(n, argv[3]);
+    } else if (argc == 4 && strcmp(verb, "chain") == 0) {
+        do_chain(n, argv[3]);
     } else if (argc == 3 && strcmp(verb, "random") == 0) {
         call_number(ORD_GET_RANDOM, n);
         print_hex(answer + HEADER + 4, answer_size - HEADER - 4);
@@ -188,7 +267,9 @@ int main(int argc, char **argv)
         bench("PcrRead", ORD_PCR_READ, 10, n);
         bench("GetRandom", ORD_GET_RANDOM, 16, n);
     } else {
-        fprintf(stderr, "usage: tpmcmd pcr N | extend N HEX20 | random N | ek | send HEX | bench COUNT\n");
+        fprintf(
+            stderr,
+            "usage: tpmcmd pcr N | extend N HEX20 | random N | ek | send HEX | bench COUNT | chain N FILE\n");
         return 2;
     }
     return 0;
