@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host as an operator lays it out, in the dom0 of a Bed: the server, one shim for all guests, guests with vTPMs."""
+import base64
+import hashlib
 import json
-import re
 import shlex
 import threading
 import time
 
-from bed import SLOW, Bed, Failed
+from bed import SLOW, Bed, Failed, check
 
 ADMIN = "unix:/run/vtpm/admin.sock"
 LISTEN = "unix:/run/vtpm/vtpm.sock"
@@ -28,6 +29,32 @@ on_reboot="restart"
 %(more)s
 '''
 ZERO = "0" * 40
+CHAIN = "/tmp/chain"
+
+
+def together(*acts):
+    """Runs them side by side; the first failure is ours."""
+    failures = []
+
+    def one(act):
+        try:
+            act()
+        except BaseException as e:
+            failures.append(e)
+    threads = [threading.Thread(target=one, args=(act,)) for act in acts]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failures:
+        raise failures[0]
+
+
+def extended(value, *digests):
+    """What a PCR holds after these."""
+    for digest in digests:
+        value = hashlib.sha1(bytes.fromhex(value) + digest).hexdigest()
+    return value
 
 
 class Host(Bed):
@@ -123,3 +150,78 @@ class Host(Bed):
 
     def ek(self, name):
         return self.guest_ok(name, "tpmcmd ek").strip()
+
+    def rebind(self, name):
+        """Root in the guest takes the driver off the device and puts it on again."""
+        self.guest_ok(name, "cd /sys/bus/xen/drivers/vtpm && echo vtpm-0 >unbind && ! test -e /dev/tpm0 && "
+                            "echo vtpm-0 >bind && test -e /dev/tpm0", 60)
+
+    # ---- a guest's disk: what it saves outlives it ----
+    def fetch(self, name, *paths):
+        return {path: base64.b64decode(self.guest_ok(name, "base64 " + path)) for path in paths}
+
+    def bring(self, name, files):
+        for path, data in files.items():
+            self.guest_ok(name, "base64 -d >%s <<END\n%sEND" % (path, base64.encodebytes(data).decode()))
+
+
+class Chain:
+    """A guest that extends a PCR (zero before) without end, beside what a test does."""
+
+    def __init__(self, host, name, pcr=7):
+        self.host, self.name, self.pcr, self.seen = host, name, pcr, 0
+        host.guest_ok(name, "rm -f %s*; tpmcmd chain %d %s >/tmp/chain.log 2>&1 &" % (CHAIN, pcr, CHAIN))
+
+    def look(self):
+        """(done, value, without answer, longest wait in ms); the value is checked against the number."""
+        done, value, failed, longest = self.host.guest_ok(self.name, "cat %s" % CHAIN).split()
+        possible = [extended(ZERO, *[b"\x01" * 20] * (int(done) + more)) for more in range(int(failed) + 1)]
+        check(value in possible, "%s: after %s extends (%s without answer) the PCR is what it must be" %
+              (self.name, done, failed))
+        return int(done), int(failed), int(longest)
+
+    def goes_on(self, what, least=3, limit=30):
+        """So many extends more than at the last call."""
+        self.host.wait("%s: %s goes on" % (what, self.name), "agent ask %s 20 'cut -d\" \" -f1 %s' | awk "
+                       "'{exit !($1 >= %d)}'" % (self.name, CHAIN, self.seen + least), limit)
+        self.seen, failed, longest = self.look()
+        print("ok: %s: %s goes on: %d extends, %d without answer, longest wait %d ms" %
+              (what, self.name, self.seen, failed, longest), flush=True)
+        return failed
+
+    def end(self):
+        self.host.guest_ok(self.name, "touch %s.stop; while pidof tpmcmd; do usleep 100000; done" % CHAIN)
+        done, failed, _ = self.look()
+        return done, failed
+
+
+class Trousers:
+    """tcsd and tpm-tools in a guest."""
+    HOME = "/root/"
+
+    def __init__(self, host, name):
+        self.host, self.name = host, name
+        self.start()
+
+    def start(self):
+        self.host.guest_ok(self.name, "chown tss /dev/tpm0; setsid tcsd -f >>/tmp/tcsd.log 2>&1 & "
+                                      "i=0; until nc -z 127.0.0.1 30003 || [ $i -gt 300 ]; do i=$((i+1)); usleep 100000; done;"
+                                      "nc -z 127.0.0.1 30003 || cat /tmp/tcsd.log")
+
+    def stop(self):
+        """It keeps the device to itself: others reach the TPM only without it."""
+        self.host.guest_ok(self.name, "killall tcsd; while pidof tcsd >/dev/null; do usleep 100000; done")
+
+    def own(self):
+        self.host.guest_ok(self.name, "setsid tpm_takeownership -y -z", 120)
+
+    def seal(self, text, name, *pcrs):
+        self.host.guest_ok(self.name, "echo '%s' >/tmp/plain && setsid tpm_sealdata -z -i /tmp/plain -o %s%s%s && "
+                           "rm /tmp/plain" % (text, self.HOME, name, "".join(" -p %d" % n for n in pcrs)), 60)
+
+    def unseal(self, name):
+        """(status, text)"""
+        return self.host.guest(self.name, "setsid tpm_unsealdata -z -i %s%s" % (self.HOME, name), 60)
+
+    def files(self, *names):
+        return self.host.fetch(self.name, "/var/lib/tpm/system.data", *(self.HOME + name for name in names))
