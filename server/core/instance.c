@@ -282,6 +282,31 @@ static void decide_power_on(struct instance *i, struct job *job)
         instance_finish(i, VT_OK, NULL);
 }
 
+/*
+ * A domain that is saved ends like one that is destroyed. While a resume is armed its TPM waits, powered, for the one
+ * new domain; only an administrator's power-cycle ends that.
+ */
+static bool waits_for_resume(const struct record *record, const struct job *job)
+{
+    return job->what.domain_gone && record->power == RECORD_ON && record->resume_armed && record->guest.has_domid;
+}
+
+static void decide_power_off(struct instance *i, const struct job *job)
+{
+    char uuid[VT_UUID_TEXT];
+
+    if (waits_for_resume(&i->record, job)) {
+        vt_uuid_text(uuid, &i->node.uuid);
+        vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("uuid", uuid), VT_TEXT("peer", job->what.peer)),
+                    "instance: its domain is gone; its PCRs are kept for the resume that was allowed");
+        instance_finish(i, VT_OK, NULL);
+    } else if (i->record.power == RECORD_OFF) {
+        instance_finish(i, VT_OK, NULL);
+    } else {
+        instance_run(i);
+    }
+}
+
 static void decide_execute(struct instance *i, struct job *job)
 {
     const char *why = NULL;
@@ -323,10 +348,7 @@ static void decide(struct instance *i)
         decide_power_on(i, job);
         return;
     case INSTANCE_POWER_OFF:
-        if (i->record.power == RECORD_OFF)
-            instance_finish(i, VT_OK, NULL);
-        else
-            instance_run(i);
+        decide_power_off(i, job);
         return;
     case INSTANCE_PLATFORM:
         if (i->record.power != RECORD_ON)

@@ -386,7 +386,7 @@ static void on_platform(struct session *s, const Vtpm__Message *msg)
 
 static void on_detach(struct session *s, const Vtpm__Message *msg)
 {
-    struct instance_job job = {.kind = INSTANCE_POWER_OFF};
+    struct instance_job job = {.kind = INSTANCE_POWER_OFF, .domain_gone = true};
 
     memcpy(job.peer, s->peer, sizeof job.peer);
     if (msg->detach->off && instance_submit(s->instance, &job))
