@@ -30,6 +30,9 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL] = {"keyslot reseal", admin_keyslot_reseal, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_CHECK] = {"check", admin_check, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_EVENTS] = {"events", admin_events, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_ADD] = {"binding add", admin_binding_add, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_LIST] = {"binding list", admin_binding_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE] = {"binding remove", admin_binding_remove, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Administration: one table of verbs (admin.c), their rooms admin_instance.c and admin_store.c. A verb gets a call,
+ * Administration: one table of verbs (admin.c), their rooms admin_*.c. A verb gets a call,
  * does its work now or later, and ends it once with admin_reply or admin_fail.
  */
 #ifndef VTPM_CORE_ADMIN_PRIV_H
@@ -57,6 +57,10 @@ void admin_delete(struct admin_call *call);
 /* admin_credential.c */
 void admin_rotate(struct admin_call *call);
 void admin_create_host(struct admin_call *call);
+/* admin_binding.c */
+void admin_binding_add(struct admin_call *call);
+void admin_binding_list(struct admin_call *call);
+void admin_binding_remove(struct admin_call *call);
 /* admin_store.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

@@ -10,7 +10,7 @@
 
 struct verb {
     const char *noun, *name;            /* name NULL: the noun is all */
-    const char *operands[3];
+    const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
     unsigned accepts, needs;            /* enum given */
     int (*run)(const struct arguments *a, char *const *operands);
@@ -31,6 +31,9 @@ static const struct verb verbs[] = {
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
      run_create_host, "--instance I ... --credential-out FILE"},
+    {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer uuid:U|name:N|dom0"},
+    {"binding", "list", {"[I]"}, 1, 0, 0, run_binding_list, ""},
+    {"binding", "remove", {"I"}, 1, OPT_PEER, 0, run_binding_remove, "[--peer P]"},
     {"keyslot", "list", {NULL}, 0, 0, 0, run_keyslot_list, ""},
     {"keyslot", "add", {"SPEC"}, 1, 0, 0, run_keyslot_add, ""},
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
@@ -74,7 +77,8 @@ static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'},      {"credential-out", required_argument, NULL, 'c'},
     {"yes", no_argument, NULL, 'y'},                {"verify", no_argument, NULL, 'v'},
     {"instance", required_argument, NULL, 'i'},     {"group", required_argument, NULL, 'g'},
-    {"predict", required_argument, NULL, 'P'},      {NULL, 0, NULL, 0},
+    {"predict", required_argument, NULL, 'P'},      {"peer", required_argument, NULL, 'e'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool take(struct arguments *a, int letter)
@@ -89,6 +93,7 @@ static bool take(struct arguments *a, int letter)
         {'c', OPT_CREDENTIAL, offsetof(struct arguments, credential)},
         {'g', OPT_GROUP, offsetof(struct arguments, group)},
         {'P', OPT_PREDICT, offsetof(struct arguments, predict)},
+        {'e', OPT_PEER, offsetof(struct arguments, peer)},
         {'n', OPT_NO_EK, 0},
         {'y', OPT_YES, 0},
         {'v', OPT_VERIFY, 0},
@@ -166,7 +171,7 @@ static const char *option_name(unsigned bits)
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
         {OPT_YES, "--yes"}, {OPT_VERIFY, "--verify"}, {OPT_INSTANCE, "--instance"}, {OPT_GROUP, "--group"},
-        {OPT_PREDICT, "--predict"},
+        {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)
@@ -192,7 +197,7 @@ int main(int argc, char **argv)
     if (!verb)
         return usage(&a, a.words[a.word_count > 1 ? 1 : 0], ": there is no such verb");
     first = verb->name ? 2 : 1;
-    if (a.word_count - first < verb->operand_count)
+    if (a.word_count - first < verb->operand_count && verb->operands[a.word_count - first][0] != '[')
         return usage(&a, verb->operands[a.word_count - first], " is missing");
     if (a.word_count - first > verb->operand_count)
         return usage(&a, a.words[first + verb->operand_count], ": one word too many");

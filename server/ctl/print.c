@@ -48,6 +48,11 @@ static json_t *json_event(const Vtpm__Event *event)
                      event->kind, "uuid", event->uuid, "peer", event->peer, "text", event->text, "hash", event->hash);
 }
 
+static json_t *json_binding(const Vtpm__Binding *binding)
+{
+    return json_pack("{s:s s:s s:s}", "uuid", binding->uuid, "name", binding->instance, "peer", binding->peer);
+}
+
 static json_t *json_status(const Vtpm__Status *s)
 {
     json_t *listeners = json_array();
@@ -63,9 +68,10 @@ static json_t *json_status(const Vtpm__Status *s)
 
 static json_t *json_check(const Vtpm__Check *c)
 {
-    return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
+    return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
                      "broken", (json_int_t)c->broken, "deleted", (json_int_t)c->deleted, "credentials",
-                     (json_int_t)c->credentials, "keyslots", (json_int_t)c->keyslots, "events", (json_int_t)c->events,
+                     (json_int_t)c->credentials, "bindings", (json_int_t)c->bindings, "keyslots",
+                     (json_int_t)c->keyslots, "events", (json_int_t)c->events,
                      "text", c->text);
 }
 
@@ -110,6 +116,17 @@ void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool 
     }
 }
 
+void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        EMIT_LIST("bindings", reply->n_bindings, reply->bindings, json_binding);
+        return;
+    }
+    printf("%-36s  %-20s  %s\n", "UUID", "NAME", "PEER");
+    for (size_t k = 0; k < reply->n_bindings; k++)
+        printf("%-36s  %-20s  %s\n", reply->bindings[k]->uuid, reply->bindings[k]->instance, reply->bindings[k]->peer);
+}
+
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     if (ctl->json) {
@@ -147,9 +164,9 @@ void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         emit(json_pack("{s:o}", "check", json_check(c)));
         return;
     }
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, %llu events\n",
            c->ok ? "ok" : "DAMAGED", (unsigned long long)c->instances, (unsigned long long)c->broken,
-           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->keyslots,
+           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->bindings, (unsigned long long)c->keyslots,
            (unsigned long long)c->events);
     if (*c->text)
         printf("%s\n", c->text);

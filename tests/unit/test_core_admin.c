@@ -68,7 +68,8 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD, false},  {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_REMOVE, false},
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_TEST, false}, {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL, false},
         {VTPM__ADMIN_REQUEST__VERB_CHECK, true},         {VTPM__ADMIN_REQUEST__VERB_EVENTS, true},
-        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},
+        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},        {VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, false},
+        {VTPM__ADMIN_REQUEST__VERB_BINDING_LIST, true},  {VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, false},
     };
     struct rig rig;
     struct vt_uuid uuid;
