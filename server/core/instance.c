@@ -7,6 +7,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/session_priv.h"
+#include "server/sandbox/messages.h"
 
 #define QUEUE_MAX 64
 
@@ -268,7 +269,8 @@ static void resume(struct instance *i, const struct job *job)
 static void decide_power_on(struct instance *i, struct job *job)
 {
     if (power_on_acts(&i->record, &job->what.guest)) {
-        instance_run(i);
+        if (instance_measures_allow(i))
+            instance_run(i);
         return;
     }
     if (i->record.power == RECORD_ON && i->record.resume_armed && is_new_domain(&i->record, &job->what.guest)) {
@@ -328,6 +330,17 @@ static void decide_execute(struct instance *i, struct job *job)
         instance_run(i);
 }
 
+static void decide_platform(struct instance *i, const struct job *job)
+{
+    if (i->record.power != RECORD_ON)
+        instance_finish(i, VT_EPOWER, "the TPM is off");
+    else if (job->what.act == SANDBOX_ACT_INIT && !instance_measures_allow_init(i))
+        instance_finish(i, VT_ECONFLICT, "it requires a measured start, and a reset by the monitor is none: restart the "
+                        "guest");
+    else
+        instance_run(i);
+}
+
 static void decide(struct instance *i)
 {
     struct job *job = instance_current(i);
@@ -351,16 +364,16 @@ static void decide(struct instance *i)
         decide_power_off(i, job);
         return;
     case INSTANCE_PLATFORM:
-        if (i->record.power != RECORD_ON)
-            instance_finish(i, VT_EPOWER, "the TPM is off");
-        else
-            instance_run(i);
+        decide_platform(i, job);
         return;
     case INSTANCE_ARM_RESUME:
         instance_stage(i);
         i->next.resume_armed = true;
         i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
         instance_persist(i);
+        return;
+    case INSTANCE_MEASURE:
+        instance_change_measures(i);
         return;
     }
 }

@@ -18,13 +18,18 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"instance", "create", {"NAME"}, 1, OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP, 0, run_create,
-     "[--uuid U] [--no-ek] [--profile P] [--group G] [--credential-out FILE]"},
+    {"instance", "create", {"NAME"}, 1,
+     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE, 0, run_create,
+     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]"},
     {"instance", "list", {NULL}, 0, 0, 0, run_list, ""},
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
     {"instance", "power-cycle", {"I"}, 1, 0, 0, run_power_cycle, ""},
     {"instance", "suspend", {"I"}, 1, 0, 0, run_suspend, ""},
+    {"instance", "measure", {"I"}, 1,
+     OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
+     "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear"},
+    {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
@@ -78,6 +83,11 @@ static const struct option options[] = {
     {"yes", no_argument, NULL, 'y'},                {"verify", no_argument, NULL, 'v'},
     {"instance", required_argument, NULL, 'i'},     {"group", required_argument, NULL, 'g'},
     {"predict", required_argument, NULL, 'P'},      {"peer", required_argument, NULL, 'e'},
+    {"pcr", required_argument, NULL, 'r'},          {"file", required_argument, NULL, 'f'},
+    {"digest", required_argument, NULL, 'd'},       {"label", required_argument, NULL, 'l'},
+    {"once", no_argument, NULL, 'o'},               {"always", no_argument, NULL, 'w'},
+    {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
+    {"require-measure", no_argument, NULL, 'm'},
     {NULL, 0, NULL, 0},
 };
 
@@ -94,6 +104,15 @@ static bool take(struct arguments *a, int letter)
         {'g', OPT_GROUP, offsetof(struct arguments, group)},
         {'P', OPT_PREDICT, offsetof(struct arguments, predict)},
         {'e', OPT_PEER, offsetof(struct arguments, peer)},
+        {'r', OPT_PCR, offsetof(struct arguments, pcr)},
+        {'f', OPT_FILE, offsetof(struct arguments, file)},
+        {'d', OPT_DIGEST, offsetof(struct arguments, digest)},
+        {'l', OPT_LABEL, offsetof(struct arguments, label)},
+        {'o', OPT_ONCE, 0},
+        {'w', OPT_ALWAYS, 0},
+        {'L', OPT_LIST, 0},
+        {'C', OPT_CLEAR, 0},
+        {'m', OPT_REQUIRE, 0},
         {'n', OPT_NO_EK, 0},
         {'y', OPT_YES, 0},
         {'v', OPT_VERIFY, 0},
@@ -171,7 +190,9 @@ static const char *option_name(unsigned bits)
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
         {OPT_YES, "--yes"}, {OPT_VERIFY, "--verify"}, {OPT_INSTANCE, "--instance"}, {OPT_GROUP, "--group"},
-        {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"},
+        {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"}, {OPT_PCR, "--pcr"}, {OPT_FILE, "--file"},
+        {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
+        {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)
