@@ -279,14 +279,31 @@ static void on_ready(void *io)
     peer->ready = true;
 }
 
+static void open_as(struct rig *rig, struct peer *peer, const char *identity, const struct channel_peer *who)
+{
+    *peer = (struct peer){.rig = rig};
+    assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
+    assert_int_equal(session_new(&peer->session, rig->broker, identity, who, &peer_ops, peer), VT_OK);
+    session_on_ready(peer->session, on_ready);
+}
+
 void peer_open(struct rig *rig, struct peer *peer, const char *identity)
 {
     const struct channel_peer who = {.text = "unix:pid=1,uid=0"};
 
-    *peer = (struct peer){.rig = rig};
-    assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
-    assert_int_equal(session_new(&peer->session, rig->broker, identity, &who, &peer_ops, peer), VT_OK);
-    session_on_ready(peer->session, on_ready);
+    open_as(rig, peer, identity, &who);
+}
+
+void peer_open_from(struct rig *rig, struct peer *peer, const char *identity, const struct vt_domain *domain)
+{
+    struct vt_domain gone = *domain; /* borrowed during the call only */
+    struct channel_peer who = {.domain = &gone};
+    char text[32];
+
+    snprintf(text, sizeof text, "vchan:%u", (unsigned)domain->domid);
+    who.text = text;
+    open_as(rig, peer, identity, &who);
+    memset(&gone, 0xff, sizeof gone);
 }
 
 void peer_close(struct peer *peer)
@@ -516,6 +533,38 @@ Vtpm__AdminReply *admin_ask(struct rig *rig, enum admin_role role, const Vtpm__A
     admin_begin(rig, &wait, role, request);
     rig_wait(rig, &wait.done);
     return wait.reply;
+}
+
+static int binding(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance, const char *peer)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__Binding msg = VTPM__BINDING__INIT;
+    Vtpm__AdminReply *reply;
+    char name[80], text[100];
+    int err;
+
+    snprintf(name, sizeof name, "%s", instance);
+    snprintf(text, sizeof text, "%s", peer ? peer : "");
+    msg.instance = name;
+    msg.peer = text;
+    request.verb_case = verb;
+    request.binding_add = &msg;
+    reply = admin_ask(rig, ADMIN_FULL, &request);
+    err = reply->err;
+    if (!err != !*reply->text)
+        fail_msg("%d: %s", err, reply->text);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    return err;
+}
+
+int admin_bind(struct rig *rig, const char *instance, const char *peer)
+{
+    return binding(rig, VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, instance, peer);
+}
+
+int admin_unbind(struct rig *rig, const char *instance, const char *peer)
+{
+    return binding(rig, VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, instance, peer);
 }
 
 int admin_ref(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance)

@@ -67,6 +67,8 @@ struct peer {
 
 /* Authenticated as identity. */
 void peer_open(struct rig *rig, struct peer *peer, const char *identity);
+/* The same over a vchan: this domain is at the other end. */
+void peer_open_from(struct rig *rig, struct peer *peer, const char *identity, const struct vt_domain *domain);
 /* The transport goes away. */
 void peer_close(struct peer *peer);
 void peer_send(struct peer *peer, const Vtpm__Message *msg);
@@ -112,6 +114,9 @@ struct admin_wait {
 };
 void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role,
                  const Vtpm__AdminRequest *request);
+/* A peer is bound to an instance, or no more (NULL: all): reply's err. */
+int admin_bind(struct rig *rig, const char *instance, const char *peer);
+int admin_unbind(struct rig *rig, const char *instance, const char *peer);
 /* One instance and a verb on it: reply's err. */
 int admin_ref(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance);
 int admin_make(struct rig *rig, const char *name, const char *uuid, const char *profile, const char *group,
