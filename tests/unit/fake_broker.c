@@ -41,6 +41,11 @@ const char *broker_stranger(struct broker *broker, const char *identity)
     return strcmp(identity, FAKE_DISABLED) == 0 ? "the instance is disabled" : "no such identity";
 }
 
+bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
+{
+    return !broker->bound || broker->bound(domain);
+}
+
 void broker_admin_stranger(struct broker *broker, const char *peer)
 {
     (void)broker;
@@ -52,7 +57,7 @@ int session_new(struct session **session, struct broker *broker, const char *ide
 {
     struct session *s;
 
-    (void)peer;
+    broker->last_domain = peer->domain ? *peer->domain : (struct vt_domain){.domid = UINT32_MAX};
     if (broker->refuse_session)
         return broker->refuse_session;
     s = strcmp(identity, FAKE_IDENTITY) ? NULL : VT_NEW(struct session);
