@@ -11,7 +11,9 @@ from rig import Process, Rig, check, has_sanitizer, need, program, run
 UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/systemd")
 # In tenths of systemd's measure, 100 is without any protection; a listener on the network and user units are what is left.
 EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-xen.service": 20}
-XEN_DEVICES = {"xenbus", "gntdev", "gntalloc", "evtchn"}
+# Who offers vchans grants pages; who maps rings and vchans of others does not.
+XEN_DEVICES = {"vtpm-shim-xen.service": {"xenbus", "gntdev", "evtchn"},
+               "vtpm-server.service.d/xen.conf": {"xenbus", "gntalloc", "evtchn"}}
 MUST = {
     "vtpm-server.service": {
         "User": "vtpm", "SupplementaryGroups": "vtpm-admin vtpm-monitor", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "ProtectHome": "yes",
@@ -64,16 +66,15 @@ def devices_of(text):
 
 def xen_devices():
     """Units, rules and group tell of the same devices, and of no other one."""
-    allowed = {("/dev/xen/" + name, "rw") for name in XEN_DEVICES}
-    for path in ("vtpm-shim-xen.service", "vtpm-server.service.d/xen.conf"):
+    for path, names in XEN_DEVICES.items():
         text = open(os.path.join(UNITS, path)).read()
-        check(devices_of(text) == allowed, "%s: Xen's devices" % path)
+        check(devices_of(text) == {("/dev/xen/" + name, "rw") for name in names}, "%s: Xen's devices" % path)
         check(settings(text).get("PrivateDevices", "no") == "no" and "vtpm-xen" in settings(text)["SupplementaryGroups"],
               "%s: which it can reach" % path)
     check(not devices_of(open(os.path.join(UNITS, "vtpm-server.service")).read()), "vtpm-server.service by itself: none")
     rules = [line for line in open(os.path.join(UNITS, "../udev/70-vtpm-xen.rules")) if not line.startswith("#")]
-    check(len(rules) == 1 and set(re.search(r'KERNEL=="([^"]+)"', rules[0]).group(1).split("|")) == {"xen/" + n for n in XEN_DEVICES},
-          "udev: the same devices")
+    check(len(rules) == 1 and set(re.search(r'KERNEL=="([^"]+)"', rules[0]).group(1).split("|")) ==
+          {"xen/" + n for names in XEN_DEVICES.values() for n in names}, "udev: the same devices")
     check('GROUP="vtpm-xen", MODE="0660"' in rules[0], "udev: for the group and nobody else")
     check("\ng vtpm-xen -\n" in open(os.path.join(UNITS, "../sysusers.d/vtpm.conf")).read(), "the group is made")
 
