@@ -124,7 +124,7 @@ def acts(calls):
         if args[0] in ("domid", "vtpm-list") or "-n" in args or args[:2] == ["instance", "show"]:
             continue
         if "--file" in args:
-            args = args[:-1] + [call["sha1"]]
+            args = [call["sha1"] if i and args[i - 1] == "--file" else a for i, a in enumerate(args)]
         out.append([call["who"]] + args)
     return out
 
@@ -134,9 +134,11 @@ def sha1(data):
 
 
 def measured(host, uuid, cmdline, ramdisk=True, pcrs=("8", "9", "9")):
-    rows = [(pcrs[0], cmdline), (pcrs[1], b"\x7fELF kernel")] + ([(pcrs[2], b"ramdisk\n")] if ramdisk else [])
+    rows = [(pcrs[0], cmdline, "cmdline"), (pcrs[1], b"\x7fELF kernel", "kernel")] + (
+        [(pcrs[2], b"ramdisk\n", "ramdisk")] if ramdisk else [])
     return [["vtpmctl", "instance", "measure", uuid, "--clear"]] + [
-        ["vtpmctl", "instance", "measure", uuid, "--once", "--pcr", pcr, "--file", sha1(data)] for pcr, data in rows]
+        ["vtpmctl", "instance", "measure", uuid, "--once", "--pcr", pcr, "--file", sha1(data), "--label", label]
+        for pcr, data, label in rows]
 
 
 LINE = b"root=/dev/xvda1 ro quiet a=\"b\" c=\\d 'e'\t*"
