@@ -29,8 +29,15 @@ class Failed(AssertionError):
     pass
 
 
+BEGUN = time.monotonic()
+
+
+def say(text):
+    print("%6.1f %s" % (time.monotonic() - BEGUN, text), flush=True)
+
+
 def check(ok, what):
-    print(("ok: " if ok else "FAILED: ") + what, flush=True)
+    say(("ok: " if ok else "FAILED: ") + what)
     if not ok:
         raise Failed(what)
 
@@ -80,7 +87,7 @@ class Bed:
         self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.agent = Agent(sock, self.qemu)
         self.agent.wait_ready(90 * SLOW)
-        print("dom0 is up after %.1f s" % (time.monotonic() - begun), flush=True)
+        say("dom0 is up after %.1f s" % (time.monotonic() - begun))
 
     def power_off(self):
         """As a power cut: what dom0 had not put on the disk is lost."""

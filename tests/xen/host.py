@@ -7,7 +7,7 @@ import shlex
 import threading
 import time
 
-from bed import SLOW, Bed, Failed, check
+from bed import SLOW, Bed, Failed, check, say
 
 ADMIN = "unix:/run/vtpm/admin.sock"
 LISTEN = "unix:/run/vtpm/vtpm.sock"
@@ -185,8 +185,8 @@ class Chain:
         self.host.wait("%s: %s goes on" % (what, self.name), "agent ask %s 20 'cut -d\" \" -f1 %s' | awk "
                        "'{exit !($1 >= %d)}'" % (self.name, CHAIN, self.seen + least), limit)
         self.seen, failed, longest = self.look()
-        print("ok: %s: %s goes on: %d extends, %d without answer, longest wait %d ms" %
-              (what, self.name, self.seen, failed, longest), flush=True)
+        say("ok: %s: %s goes on: %d extends, %d without answer, longest wait %d ms" %
+            (what, self.name, self.seen, failed, longest))
         return failed
 
     def end(self):

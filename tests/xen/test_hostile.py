@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two guests; one of them keeps no rule. It gets no other TPM than its own, and the other guest notices nothing."""
-from bed import check
+from bed import check, say
 from host import ZERO, Chain, Host, together
 
 ATTACKS = [("lengths", 10), ("extra", 10), ("flip", 3), ("cancel", 3), ("silent", 2), ("storm", 3), ("flood", 3),
@@ -36,15 +36,15 @@ def rewrites_nodes(h, eks, good):
 def attacks(h, chain):
     pid = h.ok("cat /run/vtpm/shim.pid")
     h.guest_ok("bad", "echo vtpm-0 >/sys/bus/xen/drivers/vtpm/unbind")
-    print(h.guest_ok("bad", "hostile_front good 30", 60).strip())
+    say(h.guest_ok("bad", "hostile_front good 30", 60).strip())
     for name, seconds in ATTACKS:
         status, out = h.guest("bad", "hostile_front %s %d" % (name, seconds), 120)
-        print(out.strip())
+        say(out.strip())
         check(status == 0 and "no answer" not in out, "%s: the attack ran, each request had an end" % name)
         check(h.is_alive("shim"), "%s: the shim stays" % name)
         chain.goes_on(name)
-        print(h.guest_ok("bad", "hostile_front good 30", 60).strip())
-        print("ok: %s: a well-behaved front end is served after it" % name, flush=True)
+        say(h.guest_ok("bad", "hostile_front good 30", 60).strip())
+        say("ok: %s: a well-behaved front end is served after it" % name)
     check(h.ok("cat /run/vtpm/shim.pid") == pid and h.ok("grep -c 'vtpm-shim: ready' /var/log/vtpm/shim.log").strip() == "1",
           "the shim is the one of the start")
     h.guest_ok("bad", "echo vtpm-0 >/sys/bus/xen/drivers/vtpm/bind; test -e /dev/tpm0", 200)

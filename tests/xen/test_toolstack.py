@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from bed import IMAGE, check
+from bed import IMAGE, check, say
 from host import ADMIN, ZERO, Host, extended, together
 
 # libxl gives a back end 10 s; under emulation all of xl takes longer than it says.
@@ -60,7 +60,7 @@ def destroy(h):
     h.wait("xl forgets hot", "! xl domid hot")
     h.wait("the nodes of %d are gone" % domid, "! xenstore-ls -f / | grep -E "
            "'^/(local/domain/0/backend/vtpm/%d|local/domain/%d|libxl/%d)[/ ]'" % (domid, domid, domid), XL)
-    print("ok: destroyed: no xenstore node is left", flush=True)
+    say("ok: destroyed: no xenstore node is left")
 
 
 def digest(name):
