@@ -2,6 +2,7 @@
 #include "server/core/instance_priv.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "server/base/alloc.h"
@@ -28,14 +29,15 @@ static void on_idle(void *arg)
     instance_unload(i);
 }
 
-static struct instance *instance_new(struct broker *broker, const struct vt_uuid *uuid)
+static struct instance *instance_new(struct broker *broker, const struct db_instance *row)
 {
     struct instance *i = VT_NEW(struct instance);
 
     if (!i)
         return NULL;
     i->broker = broker;
-    i->node.uuid = *uuid;
+    i->node.uuid = row->uuid;
+    memcpy(i->domain, row->domain, sizeof i->domain);
     vt_list_init(&i->jobs);
     if (loop_timer_new(broker->loop, &i->idle, on_idle, i)) {
         vt_free(i);
@@ -91,7 +93,7 @@ int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct inst
         return err;
     *instance = instance_in_memory(broker, uuid);
     if (!*instance)
-        *instance = instance_new(broker, uuid);
+        *instance = instance_new(broker, &row);
     return *instance ? VT_OK : vt_fail(why, VT_ENOMEM, "out of memory");
 }
 
@@ -447,6 +449,25 @@ struct session *instance_session(const struct instance *i)
 void instance_set_session(struct instance *i, struct session *session)
 {
     i->session = session;
+}
+
+static void on_domain_written(void *arg VT_UNUSED, int err)
+{
+    if (err)
+        vt_warning("instance: its domain was not written to the inventory: %s", vt_err_text(err));
+}
+
+void instance_note_domain(struct instance *i, const char *domain)
+{
+    int err;
+
+    if (strcmp(i->domain, domain) == 0)
+        return;
+    err = db_instance_power(i->broker->db, &i->node.uuid, NULL, domain, NULL, on_domain_written, NULL);
+    if (err)
+        on_domain_written(NULL, err);
+    else
+        snprintf(i->domain, sizeof i->domain, "%s", domain);
 }
 
 struct act_limit *instance_attaches(struct instance *i)

@@ -78,6 +78,9 @@ void instance_set_session(struct instance *instance, struct session *session);
 /* Engine gone, record forgotten, jobs answered with err: before delete, disable and when the store says so. */
 void instance_evict(struct instance *instance, int err, const char *text);
 
+/* Which front-end domain its shim says that it serves, for the inventory; "": none. */
+void instance_note_domain(struct instance *instance, const char *domain);
+
 /* How often its attaches have become events. */
 struct act_limit *instance_attaches(struct instance *instance);
 

@@ -59,6 +59,7 @@ struct instance {
     uint8_t next_ek[CR_SHA256_LEN];
 
     struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
+    char domain[65];                /* as the inventory has it */
     struct act_limit attaches, refusals;
     uint64_t uncounted;
     int64_t last_seen;

@@ -25,6 +25,7 @@ struct session {
     char identity[80];
     char peer[96];
     char front_end[16];
+    char guest[65];                 /* the front-end domain that the shim serves, as the inventory shows it */
     bool has_domain;                /* on a vchan: every attach must match a binding */
     struct vt_domain domain;
     char older[96];                 /* whose channel it took over; "": nobody's */
@@ -176,6 +177,17 @@ static struct guest_epoch epoch_of(const Vtpm__GuestEpoch *msg)
     return guest;
 }
 
+/* "web1(5)" or "domid 5"; "" for a guest that is no Xen domain. The name is a peer's, shown as far as it can be. */
+static void note_guest(struct session *s, const Vtpm__GuestEpoch *msg)
+{
+    if (!msg || !msg->has_domid)
+        s->guest[0] = '\0';
+    else if (msg->domain && *msg->domain)
+        snprintf(s->guest, sizeof s->guest, "%.50s(%u)", msg->domain, (unsigned)msg->domid);
+    else
+        snprintf(s->guest, sizeof s->guest, "domid %u", (unsigned)msg->domid);
+}
+
 /* ---- Attach ---- */
 
 static void take_over(struct session *s)
@@ -198,12 +210,14 @@ static void take_over(struct session *s)
 static void write_event(struct session *s)
 {
     unsigned held;
-    char text[300];
+    char text[400];
     int len;
 
     if (!act_limit_pass(instance_attaches(s->instance), ACT_ATTACH_MOST, ACT_ATTACH_WINDOW_S, loop_now_us(), &held))
         return;
     len = snprintf(text, sizeof text, "identity %s, front end %s", s->identity, s->front_end[0] ? s->front_end : "?");
+    if (s->guest[0])
+        len += snprintf(text + len, sizeof text - (size_t)len, ", guest %s", s->guest);
     if (s->older[0])
         len += snprintf(text + len, sizeof text - (size_t)len, ", from %s", s->older);
     if (held)
@@ -241,6 +255,7 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     attached.power = words[copy.power].power;
     attached.state = words[copy.power].word;
     attached.buffer = 4096;
+    instance_note_domain(s->instance, s->guest);
     write_event(s);
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
     end(s);
@@ -332,6 +347,7 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     }
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
+    note_guest(s, attach->guest);
     take_over(s);
     submit(s, &job);
 }
@@ -366,6 +382,8 @@ static void on_power_on(struct session *s, const Vtpm__Message *msg)
         .guest = epoch_of(msg->power_on->guest),
     };
 
+    note_guest(s, msg->power_on->guest);
+    instance_note_domain(s->instance, s->guest);
     submit(s, &job);
 }
 
@@ -448,6 +466,8 @@ static void on_detach(struct session *s, const Vtpm__Message *msg)
     if (msg->detach->off && instance_submit(s->instance, &job))
         vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity)),
                     "session: power off could not be queued");
+    if (msg->detach->off)
+        instance_note_domain(s->instance, "");
     let_go(s);
 }
 

@@ -12,7 +12,7 @@ add_library(test_core STATIC
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
-set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding)
+set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke)
 endif()
