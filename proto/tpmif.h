@@ -41,6 +41,8 @@ struct tpmif_print {
     uint64_t sum;
 };
 
+struct tpmif_print tpmif_print_of(const void *bytes, size_t len);
+
 struct tpmif {
     volatile uint32_t *page; /* borrowed; aligned to a page */
     uint8_t localities;      /* bit n: the guest may claim locality n */

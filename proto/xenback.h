@@ -33,7 +33,8 @@ enum xenback_phase {
     XENBACK_CLOSING,   /* state 5, unmapped: the front end is leaving */
     XENBACK_CLOSED,    /* state 6, unmapped: the front end may come again, by state 3 (or 1) only */
     XENBACK_REFUSED,   /* state 6: its ring could not be mapped; it has to leave state 3 first */
-    XENBACK_DETACHED,  /* the toolstack took the device away: the end of its domain is still waited for */
+    XENBACK_DETACHED,  /* the toolstack took the device away, which it also does right before it ends a domain: that
+                          end is still waited for. Another device with the same uuid: drop this one, without off */
     XENBACK_GONE,      /* forget it */
     XENBACK_PHASES
 };
@@ -44,7 +45,7 @@ enum xenback_action {
     XENBACK_PUBLISH = 2,   /* feature-protocol-v2 = 1, before the state */
     XENBACK_WRITE = 4,     /* our state. Only while the node exists (one transaction), or a removed device would come back */
     XENBACK_MAP = 8,       /* map the ring and bind the channel that the nodes name, then xenback_mapped */
-    XENBACK_POWER_OFF = 16, /* the guest's machine is gone: Detach{off} */
+    XENBACK_POWER_OFF = 16, /* the guest's machine is gone: Detach{off}, if this device's channel still has the instance */
     XENBACK_RELEASE = 32   /* free everything of this device */
 };
 
@@ -54,8 +55,9 @@ struct xenback_view {
     bool online;       /* BACK/online; absent counts as true */
     int front;         /* FRONT/state, likewise */
     bool has_ring;     /* FRONT/ring-ref and event-channel are there, well-formed */
-    bool ring_changed; /* and they are not the ones that are mapped (or were refused) */
+    bool ring_changed; /* and they are not the ones that are mapped */
     bool domain_gone;  /* the front end's domain does not exist any more: by the hypervisor, not by its nodes */
+    bool hold;         /* no ring yet, by our own choice: another device still serves the uuid */
 };
 
 struct xenback_step {
@@ -65,7 +67,10 @@ struct xenback_step {
 };
 
 struct xenback_step xenback_step(enum xenback_phase phase, const struct xenback_view *view) VT_USE_RESULT;
-/* After XENBACK_MAP, in phase XENBACK_MAPPING. */
+/*
+ * After XENBACK_MAP, if the phase still is XENBACK_MAPPING. False is for good: the front end loses its device (what may
+ * pass, such as no memory, is tried again before). XENBACK_UNMAP may come without anything mapped.
+ */
 struct xenback_step xenback_mapped(bool succeeded) VT_USE_RESULT;
 /* A node's text as a state: one decimal number, else XENBUS_UNKNOWN; NULL (no such node) is XENBUS_NONE. */
 int xenback_state(const char *text);

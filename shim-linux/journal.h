@@ -54,18 +54,20 @@ struct journal;
 
 /*
  * Opens or makes PATH and reads what it holds about this ring (entry: JOURNAL_NONE if nothing). Returns owned
- * (journal_close). VT_EIO, VT_ENOSPC, VT_ENOMEM with a reason.
+ * (journal_close). VT_EIO, VT_ENOSPC, VT_EPERM, VT_ENOMEM, VT_ECONFLICT (another shim has it open) with a reason.
  */
 int journal_open(struct journal **journal, const char *path, const struct journal_ring *ring, struct journal_entry *entry,
                  struct vt_why *why) VT_USE_RESULT;
+/* The front end has made another ring: later entries are about that one. */
+void journal_set_ring(struct journal *journal, const struct journal_ring *ring);
 /* The file stays. May be NULL. Wipes memory. */
 void journal_close(struct journal *journal);
 /* The device is gone: wipes the file, removes it, closes. May be NULL. */
 void journal_remove(struct journal *journal);
 
-/* VT_EIO: not noted, so the command must not be sent. */
+/* VT_EIO, VT_ENOSPC: not noted, so the command must not be sent. */
 int journal_sent(struct journal *journal, const struct relay_mark *mark) VT_USE_RESULT;
-/* position: relay_position. VT_EIO: not noted, so FINISH must not be set. */
+/* position: relay_position. VT_EIO, VT_ENOSPC: not noted, so FINISH must not be set yet. */
 int journal_delivered(struct journal *journal, const struct relay_position *position, const struct tpmif_print *print)
     VT_USE_RESULT;
 
