@@ -407,7 +407,8 @@ static bool run(void)
     if (!w.runs)
         shim_start();
     while (!guest_looks() || w.drops_response)
-        assert_true(shim_turn());
+        if (!shim_turn())
+            assert_true(guest_looks());
     shim_acts = false;
     return true;
 }
@@ -473,7 +474,7 @@ static void dies_once_more(void)
 
 static void test_journal__killed_again_while_it_recovers__exactly_once(void **state VT_UNUSED)
 {
-    for (uint32_t k = 0; k < 600; k++) {
+    for (uint32_t k = 0; k < 200; k++) {
         world_start(k);
         steps_left = (long)dice(200);
         script(dies_once_more);
@@ -550,7 +551,7 @@ static void test_journal__random_schedules__exactly_once(void **state VT_UNUSED)
 {
     unsigned answers = 0, retries = 0, starts = 0;
 
-    for (uint32_t number = 1; number <= 300; number++) {
+    for (uint32_t number = 1; number <= 120; number++) {
         if (only_seed && number != only_seed)
             continue;
         random_schedule(number);
@@ -559,7 +560,7 @@ static void test_journal__random_schedules__exactly_once(void **state VT_UNUSED)
         starts += w.starts;
     }
     print_message("%u answers, %u retries, %u starts of the shim\n", answers, retries, starts);
-    assert_true(only_seed || (answers > 1000 && retries > 50 && starts > 500));
+    assert_true(only_seed || (answers > 1000 && retries > 100 && starts > 400));
 }
 
 /* ---- The file ---- */
