@@ -215,7 +215,7 @@ static bool take(void *ctx, struct lane_request *request)
     return true;
 }
 
-static void respond(void *ctx, const struct lane_response *response)
+static bool respond(void *ctx, const struct lane_response *response)
 {
     struct frontend *front = ctx;
     struct client *client = front->serving;
@@ -223,10 +223,11 @@ static void respond(void *ctx, const struct lane_response *response)
     vt_wipe(front->command, front->command_len);
     front->command_len = 0;
     front->serving = NULL;
-    if (!client)
-        return;
-    client_send(client, response->bytes, response->len);
-    client_look(client);
+    if (client) {
+        client_send(client, response->bytes, response->len);
+        client_look(client);
+    }
+    return true;
 }
 
 static void on_ended(void *ctx, int err)

@@ -7,6 +7,8 @@
 
 /* How often it is looked whether a credential that was missing is there. */
 #define CREDENTIAL_MS 2000
+/* An answer that its source did not take is offered again after this. */
+#define ANSWER_MS 200
 /* A lane that is closed waits so long for the answer to what is under way. */
 #define LINGER_MS 5000
 
@@ -14,14 +16,14 @@ static void drive(struct lane *lane);
 
 /* ---- Driving ---- */
 
-static void give_answer(struct lane *lane, const uint8_t *bytes, size_t len)
+static bool give_answer(struct lane *lane, const uint8_t *bytes, size_t len)
 {
     struct lane_response response = {.bytes = bytes, .len = len};
 
     if (!lane->source)
-        return;
+        return true;
     relay_position(lane->relay, &response.position);
-    lane->source->respond(lane->ctx, &response);
+    return lane->source->respond(lane->ctx, &response);
 }
 
 /* Only memory can fail here: the guest may try again. */
@@ -29,8 +31,9 @@ static void submit(struct lane *lane, const struct lane_request *request)
 {
     static const uint8_t retry[10] = {0x00, 0xc4, 0, 0, 0, 10, 0, 0, 0x08, 0x00};
 
-    if (relay_submit(lane->relay, host_now_ms(), request->locality, request->bytes, request->len))
-        give_answer(lane, retry, sizeof retry);
+    if (relay_submit(lane->relay, host_now_ms(), request->locality, request->bytes, request->len) &&
+        !give_answer(lane, retry, sizeof retry))
+        vt_error("shim: %sout of memory: a command gets no answer", lane->config.label);
 }
 
 /* One command or response moves on; false: nothing to do. */
@@ -41,7 +44,9 @@ static bool move_commands(struct lane *lane)
     size_t len;
 
     if (relay_response(lane->relay, &bytes, &len)) {
-        give_answer(lane, bytes, len);
+        lane->not_taken = !give_answer(lane, bytes, len);
+        if (lane->not_taken)
+            return false;
         relay_answered(lane->relay);
         return true;
     }
@@ -203,7 +208,7 @@ static void drive(struct lane *lane)
     if (lane->ended)
         return;
     if (relay_response(lane->relay, &bytes, &len))
-        wake = 0;
+        wake = lane->not_taken ? VT_MIN(wake, host_now_ms() + ANSWER_MS) : 0;
     wake_at(lane, wake);
 }
 

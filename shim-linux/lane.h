@@ -34,8 +34,8 @@ struct lane_response {
 struct lane_source {
     /* False: none now. */
     bool (*take)(void *ctx, struct lane_request *request);
-    /* To what was taken last, or was under way when the lane was opened. */
-    void (*respond)(void *ctx, const struct lane_response *response);
+    /* To what was taken last, or was under way when the lane was opened. False: not now; it is tried again. */
+    bool (*respond)(void *ctx, const struct lane_response *response);
     /* As relay_config.note; may be NULL. */
     int (*note)(void *ctx, const struct relay_mark *mark);
     /* It will answer nothing more: VT_OK after lanes_stop, VT_EFENCED when another shim has the instance. */

@@ -34,6 +34,7 @@ struct lane {
     struct upstream *up;
     enum lane_end how;
     uint64_t end_by;
+    bool not_taken;             /* the response was offered in vain */
     bool ended;
 };
 
