@@ -8,6 +8,8 @@ vtpm_test(test_shim_credential LABELS unit
 
 # The program itself against a server of the test's own, over real sockets.
 vtpm_test(test_shim LABELS unit
-  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_shim.c ${CMAKE_CURRENT_LIST_DIR}/fake_server.c LIBS vt_proto Threads::Threads)
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_shim.c ${CMAKE_CURRENT_LIST_DIR}/server_thread.c
+    ${CMAKE_CURRENT_LIST_DIR}/fake_server.c
+  LIBS vt_proto Threads::Threads)
 add_dependencies(test_shim vtpm-shim)
 target_compile_definitions(test_shim PRIVATE VTPM_SHIM="$<TARGET_FILE:vtpm-shim>")

@@ -22,169 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fake_server.h"
-
-#define CONNECTIONS 8
+#include "server_thread.h"
 
 static char dir[] = "/tmp/vtpm-shim-test-XXXXXX";
 static char credential[64], upstream[80], upstream_path[64];
-
-/* ---- The server: one thread, one lock ---- */
-
-static struct {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    struct fake fake;
-    int listener;
-    int wake[2];
-    bool stop;
-    bool drop_all;      /* close every connection now */
-    bool fence;         /* with Error{taken over} */
-    int fds[CONNECTIONS];
-    struct fake_conn *conns[CONNECTIONS];
-} server = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void drop(int i)
-{
-    close(server.fds[i]);
-    fake_close(server.conns[i]);
-    server.fds[i] = -1;
-    server.conns[i] = NULL;
-}
-
-static void flush(int i)
-{
-    struct vt_buf *out = fake_output(server.conns[i]);
-    ssize_t n = send(server.fds[i], vt_buf_bytes(out), vt_buf_size(out), MSG_NOSIGNAL);
-
-    if (n > 0)
-        vt_buf_drop(out, (size_t)n);
-}
-
-static void serve(int i)
-{
-    uint8_t bytes[4096];
-    ssize_t n = recv(server.fds[i], bytes, sizeof bytes, 0);
-    bool more = n > 0 && fake_bytes(server.conns[i], bytes, (size_t)n);
-
-    if (n > 0)
-        flush(i);
-    if (!more)
-        drop(i);
-}
-
-static void accept_one(void)
-{
-    int fd = accept(server.listener, NULL, NULL);
-
-    for (int i = 0; i < CONNECTIONS && fd >= 0; i++)
-        if (server.fds[i] < 0) {
-            server.fds[i] = fd;
-            server.conns[i] = fake_open(&server.fake);
-            return;
-        }
-    close(fd);
-}
-
-static void obey(void)
-{
-    for (int i = 0; i < CONNECTIONS; i++) {
-        if (server.fds[i] >= 0 && server.fence) {
-            fake_refuse(server.conns[i], VT_EFENCED, "taken over by another shim");
-            flush(i);
-        }
-        if (server.fds[i] >= 0 && (server.drop_all || server.fence))
-            drop(i);
-    }
-    server.drop_all = server.fence = false;
-}
-
-static void *server_main(void *arg VT_UNUSED)
-{
-    struct pollfd fds[CONNECTIONS + 2];
-    bool stop;
-    char byte;
-
-    for (;;) {
-        for (int i = 0; i < CONNECTIONS; i++)
-            fds[i] = (struct pollfd){.fd = server.fds[i], .events = POLLIN};
-        fds[CONNECTIONS] = (struct pollfd){.fd = server.listener, .events = POLLIN};
-        fds[CONNECTIONS + 1] = (struct pollfd){.fd = server.wake[0], .events = POLLIN};
-        poll(fds, CONNECTIONS + 2, -1);
-        pthread_mutex_lock(&server.lock);
-        if (fds[CONNECTIONS + 1].revents)
-            (void)!read(server.wake[0], &byte, 1);
-        for (int i = 0; i < CONNECTIONS; i++)
-            if (fds[i].revents && server.fds[i] >= 0)
-                serve(i);
-        obey();
-        if (fds[CONNECTIONS].revents & POLLIN)
-            accept_one();
-        stop = server.stop;
-        pthread_mutex_unlock(&server.lock);
-        if (stop)
-            return NULL;
-    }
-}
-
-static void server_listen(void)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-
-    memcpy(addr.sun_path, upstream_path, strlen(upstream_path) + 1);
-    unlink(upstream_path);
-    server.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(server.listener, (struct sockaddr *)&addr, sizeof addr), 0);
-    assert_int_equal(listen(server.listener, 8), 0);
-}
-
-/* Connections and the listener go; the fake keeps its record, as a restarted server does. */
-static void server_stop(void)
-{
-    pthread_mutex_lock(&server.lock);
-    server.stop = true;
-    pthread_mutex_unlock(&server.lock);
-    assert_int_equal(write(server.wake[1], "x", 1), 1);
-    pthread_join(server.thread, NULL);
-    server.stop = false;
-    for (int i = 0; i < CONNECTIONS; i++)
-        if (server.fds[i] >= 0)
-            drop(i);
-    close(server.listener);
-    server.listener = -1;
-}
-
-static void server_start(void)
-{
-    server_listen();
-    assert_int_equal(pthread_create(&server.thread, NULL, server_main, NULL), 0);
-}
-
-static void server_do(bool *what)
-{
-    pthread_mutex_lock(&server.lock);
-    *what = true;
-    pthread_mutex_unlock(&server.lock);
-    assert_int_equal(write(server.wake[1], "x", 1), 1);
-}
-
-/* What the fake has counted or is to do, read or set while its thread runs. */
-static unsigned fake_get(const unsigned *count)
-{
-    unsigned value;
-
-    pthread_mutex_lock(&server.lock);
-    value = *count;
-    pthread_mutex_unlock(&server.lock);
-    return value;
-}
-
-static void fake_set(bool *flag, bool value)
-{
-    pthread_mutex_lock(&server.lock);
-    *flag = value;
-    pthread_mutex_unlock(&server.lock);
-}
 
 /* ---- The shim ---- */
 
@@ -359,7 +200,8 @@ static int set_up(void **state VT_UNUSED)
     snprintf(upstream_path, sizeof upstream_path, "%s/up", dir);
     snprintf(upstream, sizeof upstream, "unix:%s", upstream_path);
     umask(077);
-    return put_credential(FAKE_IDENTITY, 0x5a) || pipe2(server.wake, O_CLOEXEC);
+    server_init(upstream_path);
+    return put_credential(FAKE_IDENTITY, 0x5a);
 }
 
 static int tear_down(void **state VT_UNUSED)
@@ -372,8 +214,6 @@ static int tear_down(void **state VT_UNUSED)
 static int start_server(void **state VT_UNUSED)
 {
     fake_init(&server.fake);
-    for (int i = 0; i < CONNECTIONS; i++)
-        server.fds[i] = -1;
     server_start();
     return 0;
 }
