@@ -10,6 +10,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/xen/pump.h"
+#include "server/xen/site.h"
 #include "server/xen/slots.h"
 #include "server/xen/vchan.h"
 #include "server/xen/worker.h"
@@ -535,10 +536,10 @@ static int start_threads(struct vchan_host *host, struct vt_why *why)
     return err;
 }
 
-static int prepare(struct vchan_host *host, const struct vchan_host_config *config, struct vt_why *why)
+static int prepare(struct vchan_host *host, struct vt_why *why)
 {
     struct xs_handle *xs;
-    int err = slot_lock_server(config->lock_file ? config->lock_file : SLOTS_DEVICE, &host->lock_fd, why);
+    int err = slot_lock_server(site_lock_file(), &host->lock_fd, why);
 
     if (err == VT_ECONFLICT)
         return vt_fail(why, err, "another vtpm-server of this domain listens on vchan: stop it first");
@@ -564,7 +565,7 @@ int vchan_host_start(struct vchan_host **out, const struct vchan_host_config *co
     vt_list_init(&host->ended);
     vt_list_init(&host->peers);
     pthread_mutex_init(&host->policy, NULL);
-    err = prepare(host, config, why);
+    err = prepare(host, why);
     if (!err)
         err = start_threads(host, why);
     if (!err) {
