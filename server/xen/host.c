@@ -288,9 +288,10 @@ static struct peer *find_peer(struct vchan_host *host, uint32_t domid, bool is_l
     return NULL;
 }
 
-static bool is_same(const struct peer *peer, const struct vt_domain *domain, int err)
+/* Also in what is wrong with it. */
+static bool is_same(const struct peer *peer, const struct vt_domain *domain, int err, const struct vt_why *why)
 {
-    return peer->err == err && vt_uuid_equal(&peer->domain.uuid, &domain->uuid) &&
+    return peer->err == err && !strcmp(peer->why.text, why->text) && vt_uuid_equal(&peer->domain.uuid, &domain->uuid) &&
            !strcmp(peer->domain.name, domain->name);
 }
 
@@ -303,6 +304,7 @@ static void add_peer(struct vchan_host *host, const struct vt_domain *domain, in
     peer->host = host;
     peer->domain = *domain;
     peer->err = err;
+    peer->why = *why;
     peer->is_seen = true;
     vt_list_init(&peer->node);
     vt_list_add(&host->peers, &peer->node);
@@ -345,7 +347,7 @@ static int look_at(struct vchan_host *host, uint32_t domid, struct vt_why *why)
         host->ticks = 0; /* half made, or half gone */
         return VT_OK;
     }
-    if (peer && is_same(peer, &domain, err)) {
+    if (peer && is_same(peer, &domain, err, &reason)) {
         peer->is_seen = true;
         return VT_OK;
     }

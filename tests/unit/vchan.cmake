@@ -8,3 +8,5 @@ set(fake ${here}/fake_vchan.c)
 # The real libraries are only linked: for their headers' sake.
 set(xen PkgConfig::xenvchan PkgConfig::xenstore)
 vtpm_test(test_vchan_pump LABELS unit SOURCES ${here}/test_vchan_pump.c ${fake} LIBS vt_xen ${xen} Threads::Threads)
+vtpm_test(test_vchan_host LABELS unit SOURCES ${here}/test_vchan_host.c ${fake} LIBS vt_xen ${xen} Threads::Threads)
+vtpm_test(test_vchan_client LABELS unit SOURCES ${here}/test_vchan_client.c ${fake} LIBS vt_xen ${xen} Threads::Threads)
