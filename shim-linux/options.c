@@ -94,8 +94,8 @@ static int take_option(struct options *options, enum options_then *then, int opt
         options->has_instance = vt_uuid_parse(&options->instance, value);
         return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
     case 'C':
-        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to \"xen\", which is not in this build yet; "
-                       "use --credential", value);
+        options->credential_dir = value;
+        return VT_OK;
     case 'h':
         *then = OPTIONS_HELP;
         return VT_OK;
@@ -103,6 +103,24 @@ static int take_option(struct options *options, enum options_then *then, int opt
         *then = OPTIONS_VERSION;
         return VT_OK;
     }
+}
+
+static int check_credential(const struct options *options, const struct frontend_kind *kind, struct vt_why *why)
+{
+    if (options->credential && options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, "--credential and --credential-dir: one of them");
+    if (options->credential_dir && !kind->many)
+        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: --frontend %s serves one instance: use --credential FILE",
+                       options->credential_dir, kind->scheme);
+    if (options->has_instance && kind->many)
+        return vt_fail(why, VT_EUSAGE, "--instance: --frontend %s knows from the toolstack which instance is meant",
+                       kind->scheme);
+    if (!options->credential && !options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, kind->many ? "--credential-dir is missing: name the directory with UUID.cred files, "
+                                                    "or by --credential the file of a host's credential"
+                                                  : "--credential is missing: name the file that vtpmctl made for the "
+                                                    "instance");
+    return VT_OK;
 }
 
 static int check_complete(const struct options *options, struct vt_why *why)
@@ -119,11 +137,7 @@ static int check_complete(const struct options *options, struct vt_why *why)
     err = frontend_find(options->frontend, &kind, &rest, why);
     if (!err)
         err = upstream_check(options->upstream, why);
-    if (err)
-        return err;
-    if (!options->credential)
-        return vt_fail(why, VT_EUSAGE, "--credential is missing: name the file that vtpmctl made for the instance");
-    return VT_OK;
+    return err ? err : check_credential(options, kind, why);
 }
 
 int options_read(struct options *options, enum options_then *then, int argc, char **argv, struct vt_why *why)

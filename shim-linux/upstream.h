@@ -24,7 +24,7 @@ int upstream_check(const char *spec, struct vt_why *why) VT_USE_RESULT;
 /* Checks the rest of the value too and connects nothing yet. VT_EUSAGE, VT_ENOMEM. Returns owned. */
 int upstream_new(struct upstream **up, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why) VT_USE_RESULT;
-/* No connection may be there (upstream_close), and the loop must have run its close callbacks. May be NULL. */
+/* No connection may be there (upstream_close); what the loop still has to close holds nothing of it. May be NULL. */
 void upstream_free(struct upstream *up);
 
 /* VT_OK: connected or closed will follow. */

@@ -323,7 +323,7 @@ static void decide(struct instance *i)
         decide_power_on(i, job);
         return;
     case INSTANCE_POWER_OFF:
-        if (i->record.power == RECORD_OFF)
+        if (i->record.power == RECORD_OFF || (i->record.resume_armed && job->what.unless_armed))
             instance_finish(i, VT_OK, NULL);
         else
             instance_run(i);

@@ -48,6 +48,7 @@ struct instance_job {
     uint8_t act;                    /* PLATFORM: as in sandbox.h */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
+    bool unless_armed;              /* POWER_OFF: a resume that is armed keeps it on */
     char peer[96];                  /* who asked, for the event; "": the server itself */
 };
 

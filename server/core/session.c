@@ -386,7 +386,8 @@ static void on_platform(struct session *s, const Vtpm__Message *msg)
 
 static void on_detach(struct session *s, const Vtpm__Message *msg)
 {
-    struct instance_job job = {.kind = INSTANCE_POWER_OFF};
+    /* A save ends the domain too: who armed a resume wants the state kept for the next one. */
+    struct instance_job job = {.kind = INSTANCE_POWER_OFF, .unless_armed = true};
 
     memcpy(job.peer, s->peer, sizeof job.peer);
     if (msg->detach->off && instance_submit(s->instance, &job))

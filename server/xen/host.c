@@ -313,8 +313,14 @@ static void add_peer(struct vchan_host *host, const struct vt_domain *domain, in
                     "vchan: domain %u is offered nothing: who it is cannot be told", domain->domid);
 }
 
+/* Its channels have ended. The directory goes too, unless others use it: domids are many in the life of a host. */
 static void free_peer(struct peer *peer)
 {
+    char path[STORE_PATH_MAX];
+
+    snprintf(path, sizeof path, "/local/domain/%u/data/vchan/%u", peer->host->own, peer->domain.domid);
+    if (peer->host->worker.xs && peer->count)
+        remove_if_empty(peer->host, path);
     for (unsigned i = 0; i < peer->count; i++)
         vt_free(peer->slots[i]);
     vt_free(peer->slots);
@@ -487,13 +493,7 @@ static void leave_nothing(struct vchan_host *host)
     char path[STORE_PATH_MAX];
 
     VT_LIST_EACH(&host->peers, node)
-    {
-        struct peer *peer = VT_LIST_ENTRY(node, struct peer, node);
-        snprintf(path, sizeof path, "/local/domain/%u/data/vchan/%u", host->own, peer->domain.domid);
-        if (host->worker.xs && peer->count)
-            remove_if_empty(host, path);
-        free_peer(peer);
-    }
+    free_peer(VT_LIST_ENTRY(node, struct peer, node));
     snprintf(path, sizeof path, "/local/domain/%u/data/vchan", host->own);
     if (host->worker.xs)
         remove_if_empty(host, path);
