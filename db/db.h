@@ -140,6 +140,7 @@ int db_credential_allows(struct db *db, const char *identity, const struct vt_uu
 struct db_binding {
     struct vt_uuid uuid;
     char peer[DB_PEER_TEXT];
+    char name[65];              /* of the instance */
 };
 typedef int (*db_binding_fn)(void *ctx, const struct db_binding *binding);
 /* In order of instance and peer; uuid NULL: of all instances. */

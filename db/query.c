@@ -254,6 +254,7 @@ int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn,
         memset(&binding, 0, sizeof binding);
         q_get_fixed(&q, 0, binding.uuid.bytes, sizeof binding.uuid.bytes);
         q_get_text(&q, 1, binding.peer, sizeof binding.peer);
+        q_get_text(&q, 2, binding.name, sizeof binding.name);
         err = db_err(q.rc);
         if (!err)
             err = fn(ctx, &binding);

@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-#include "server/base/log.h"
-
 #define DOM0 "dom0"
 #define DOM0_NAME "Domain-0"
 
@@ -83,20 +81,15 @@ size_t binding_peers(char peers[DB_PEERS_MAX][DB_PEER_TEXT], const struct vt_dom
     return count;
 }
 
-bool binding_holds(struct db *db, const struct vt_uuid *uuid, const struct vt_domain *domain)
+int binding_holds(struct db *db, const struct vt_uuid *uuid, const struct vt_domain *domain, bool *holds)
 {
     char peers[DB_PEERS_MAX][DB_PEER_TEXT];
     const char *texts[DB_PEERS_MAX];
     size_t count = binding_peers(peers, domain);
-    bool bound = false;
-    int err;
 
     for (size_t i = 0; i < count; i++)
         texts[i] = peers[i];
-    err = db_bound(db, uuid, texts, count, &bound);
-    if (err)
-        vt_warning("bindings: the store cannot be read: %s", vt_err_text(err));
-    return !err && bound;
+    return db_bound(db, uuid, texts, count, holds);
 }
 
 void binding_domain_text(char out[BINDING_DOMAIN_TEXT], const struct vt_domain *domain)

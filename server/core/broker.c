@@ -501,7 +501,12 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
 
 bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
 {
-    return binding_holds(broker->db, NULL, domain);
+    bool bound;
+    int err = binding_holds(broker->db, NULL, domain, &bound);
+
+    if (err)
+        vt_warning("bindings: the store cannot be read: %s", vt_err_text(err));
+    return !err && bound;
 }
 
 uint64_t broker_psk_version(struct broker *broker, const char *identity)
