@@ -96,7 +96,7 @@ int vchan_dial(struct vchan_dial **out, uv_loop_t *loop, uint32_t domid, vchan_d
                struct vt_why *why)
 {
     struct vchan_dial *dial;
-    int err = client ? VT_OK : vchan_client_new(&client, NULL, why);
+    int err = client ? VT_OK : vchan_client_new(&client, why);
 
     if (err)
         return err;

@@ -8,6 +8,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/xen/pump.h"
+#include "server/xen/site.h"
 #include "server/xen/slots.h"
 #include "server/xen/vchan.h"
 #include "server/xen/worker.h"
@@ -46,7 +47,6 @@ struct vchan_call {
 struct vchan_client {
     struct worker worker;
     struct vchan_pump *pump;
-    const char *lock_file;
     bool is_ending;       /* worker.lock */
     struct vt_list calls; /* worker.lock */
     struct vt_list links; /* worker.lock; the pump's thread takes its links out */
@@ -150,7 +150,7 @@ static int try_slot(struct vchan_client *client, uint32_t own, uint32_t domid, u
                     struct vt_why *why)
 {
     struct link like = {.client = client, .domid = domid, .slot_fd = -1};
-    int err = slot_lock_client(client->lock_file, domid, slot, &like.slot_fd, why);
+    int err = slot_lock_client(site_lock_file(), domid, slot, &like.slot_fd, why);
 
     if (err)
         return err;
@@ -337,14 +337,13 @@ static void *run(void *arg)
 
 /* ---- For other threads ---- */
 
-int vchan_client_new(struct vchan_client **out, const char *lock_file, struct vt_why *why)
+int vchan_client_new(struct vchan_client **out, struct vt_why *why)
 {
     struct vchan_client *client = VT_NEW(struct vchan_client);
     int err;
 
     if (!client)
         return vt_fail(why, VT_ENOMEM, "out of memory");
-    client->lock_file = lock_file ? lock_file : SLOTS_DEVICE;
     vt_list_init(&client->calls);
     vt_list_init(&client->links);
     err = vchan_pump_new(&client->pump, why);

@@ -10,6 +10,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/xen/pump.h"
+#include "server/xen/site.h"
 #include "server/xen/slots.h"
 #include "server/xen/vchan.h"
 #include "server/xen/worker.h"
@@ -287,9 +288,10 @@ static struct peer *find_peer(struct vchan_host *host, uint32_t domid, bool is_l
     return NULL;
 }
 
-static bool is_same(const struct peer *peer, const struct vt_domain *domain, int err)
+/* Also in what is wrong with it. */
+static bool is_same(const struct peer *peer, const struct vt_domain *domain, int err, const struct vt_why *why)
 {
-    return peer->err == err && vt_uuid_equal(&peer->domain.uuid, &domain->uuid) &&
+    return peer->err == err && !strcmp(peer->why.text, why->text) && vt_uuid_equal(&peer->domain.uuid, &domain->uuid) &&
            !strcmp(peer->domain.name, domain->name);
 }
 
@@ -302,6 +304,7 @@ static void add_peer(struct vchan_host *host, const struct vt_domain *domain, in
     peer->host = host;
     peer->domain = *domain;
     peer->err = err;
+    peer->why = *why;
     peer->is_seen = true;
     vt_list_init(&peer->node);
     vt_list_add(&host->peers, &peer->node);
@@ -310,8 +313,14 @@ static void add_peer(struct vchan_host *host, const struct vt_domain *domain, in
                     "vchan: domain %u is offered nothing: who it is cannot be told", domain->domid);
 }
 
+/* Its channels have ended. The directory goes too, unless others use it: domids are many in the life of a host. */
 static void free_peer(struct peer *peer)
 {
+    char path[STORE_PATH_MAX];
+
+    snprintf(path, sizeof path, "/local/domain/%u/data/vchan/%u", peer->host->own, peer->domain.domid);
+    if (peer->host->worker.xs && peer->count)
+        remove_if_empty(peer->host, path);
     for (unsigned i = 0; i < peer->count; i++)
         vt_free(peer->slots[i]);
     vt_free(peer->slots);
@@ -344,7 +353,7 @@ static int look_at(struct vchan_host *host, uint32_t domid, struct vt_why *why)
         host->ticks = 0; /* half made, or half gone */
         return VT_OK;
     }
-    if (peer && is_same(peer, &domain, err)) {
+    if (peer && is_same(peer, &domain, err, &reason)) {
         peer->is_seen = true;
         return VT_OK;
     }
@@ -484,13 +493,7 @@ static void leave_nothing(struct vchan_host *host)
     char path[STORE_PATH_MAX];
 
     VT_LIST_EACH(&host->peers, node)
-    {
-        struct peer *peer = VT_LIST_ENTRY(node, struct peer, node);
-        snprintf(path, sizeof path, "/local/domain/%u/data/vchan/%u", host->own, peer->domain.domid);
-        if (host->worker.xs && peer->count)
-            remove_if_empty(host, path);
-        free_peer(peer);
-    }
+    free_peer(VT_LIST_ENTRY(node, struct peer, node));
     snprintf(path, sizeof path, "/local/domain/%u/data/vchan", host->own);
     if (host->worker.xs)
         remove_if_empty(host, path);
@@ -535,10 +538,10 @@ static int start_threads(struct vchan_host *host, struct vt_why *why)
     return err;
 }
 
-static int prepare(struct vchan_host *host, const struct vchan_host_config *config, struct vt_why *why)
+static int prepare(struct vchan_host *host, struct vt_why *why)
 {
     struct xs_handle *xs;
-    int err = slot_lock_server(config->lock_file ? config->lock_file : SLOTS_DEVICE, &host->lock_fd, why);
+    int err = slot_lock_server(site_lock_file(), &host->lock_fd, why);
 
     if (err == VT_ECONFLICT)
         return vt_fail(why, err, "another vtpm-server of this domain listens on vchan: stop it first");
@@ -564,7 +567,7 @@ int vchan_host_start(struct vchan_host **out, const struct vchan_host_config *co
     vt_list_init(&host->ended);
     vt_list_init(&host->peers);
     pthread_mutex_init(&host->policy, NULL);
-    err = prepare(host, config, why);
+    err = prepare(host, why);
     if (!err)
         err = start_threads(host, why);
     if (!err) {

@@ -203,11 +203,13 @@ static void move_bytes(struct vchan_end *end)
 /* After both sides had their turn: whether that was all, and how it ended. */
 static bool is_over(struct vchan_end *end, int64_t now_ms, enum vchan_over *how)
 {
-    if (!end->ring_over && !end->user_over)
-        return false;
     *how = end->user_over ? VCHAN_OVER_USER : VCHAN_OVER_PEER;
-    if (end->user_over ? end->ring_over || is_empty(&end->out) : is_empty(&end->in))
+    if (end->user_over && (end->ring_over || is_empty(&end->out)))
         return true;
+    if (end->ring_over && is_empty(&end->in))
+        return true;
+    if (!end->ring_over && !end->user_over && !end->user_hung_up)
+        return false;
     if (!end->closing_ms)
         end->closing_ms = now_ms;
     *how = VCHAN_OVER_STUCK;
@@ -269,11 +271,12 @@ static int fill_polls(struct vchan_pump *pump)
     {
         struct vchan_end *end = VT_LIST_ENTRY(node, struct vchan_end, node);
         short events = socket_events(end);
+        bool is_deaf = !events && (end->user_hung_up || end->user_over);
 
         /* A negative descriptor is not looked at: a hang-up that changes nothing must not wake us for ever. */
         pump->polls[i++] = (struct pollfd){
             .fd = end->ring_over ? -1 : libxenvchan_fd_for_select(end->chan), .events = POLLIN};
-        pump->polls[i++] = (struct pollfd){.fd = events ? end->fd : -1, .events = events};
+        pump->polls[i++] = (struct pollfd){.fd = is_deaf ? -1 : end->fd, .events = events};
         if (end->is_ready)
             wait_ms = 0;
     }
@@ -299,6 +302,7 @@ static void serve(struct vchan_pump *pump, bool is_tick)
         struct vchan_end *end = VT_LIST_ENTRY(node, struct vchan_end, node);
         short event = pump->polls[i++].revents, socket = pump->polls[i++].revents;
 
+        end->user_hung_up |= (socket & (POLLHUP | POLLERR)) != 0;
         if (!take_event(end, event))
             finish(pump, end, VCHAN_OVER_FAILED);
         else if (event || socket || end->is_ready || is_tick)
@@ -448,7 +452,7 @@ void vchan_pump_add(struct vchan_pump *pump, struct vchan_end *end)
 {
     vt_list_init(&end->node);
     end->closing_ms = 0;
-    end->ring_over = end->user_over = end->is_dropped = false;
+    end->ring_over = end->user_over = end->user_hung_up = end->is_dropped = false;
     end->in.at = end->in.len = end->out.at = end->out.len = 0;
     pthread_mutex_lock(&pump->lock);
     vt_list_add(&pump->arrived, &end->node);

@@ -56,6 +56,7 @@ struct vchan_end {
     struct vchan_flow in, out; /* from the ring, to the ring */
     int64_t closing_ms;        /* since when one side is gone; 0: none is */
     bool ring_over, user_over;
+    bool user_hung_up; /* closed, with bytes of it still to be read */
     bool is_ready;             /* a turn ended before there was nothing more to do */
     bool is_dropped;           /* under the pump's lock */
 };

@@ -43,6 +43,11 @@ static int check_device(const char *root, const char *device, const char *option
                    option, (unsigned)geteuid(), device, strerror(errno));
 }
 
+const char *site_lock_file(void)
+{
+    return "/dev/xen/evtchn";
+}
+
 int site_check(const char *root, enum site_use use, const char *option, struct vt_why *why)
 {
     int err = check_device(root, "evtchn", option, why);

@@ -12,5 +12,7 @@ enum site_use {
 
 /* root: "" in programs; what stands before /dev and /sys. option: what was asked for ("--listen vchan"). VT_EUSAGE. */
 int site_check(const char *root, enum site_use use, const char *option, struct vt_why *why) VT_USE_RESULT;
+/* What the programs of this domain lock (slots.h). */
+const char *site_lock_file(void);
 
 #endif

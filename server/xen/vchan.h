@@ -35,8 +35,7 @@ struct vchan_host_ops {
 struct vchan_host_config {
     const struct vchan_host_ops *ops;
     void *arg;
-    const char *lock_file; /* NULL: SLOTS_DEVICE */
-    uint32_t recheck_ms;   /* 0: 3000 */
+    uint32_t recheck_ms; /* 0: 3000 */
 };
 
 /* VT_ECONFLICT: another server of this domain offers vchans. Returns owned (vchan_host_free). Borrows ops. */
@@ -57,8 +56,8 @@ void vchan_host_free(struct vchan_host *host, unsigned wait_ms);
 struct vchan_client;
 struct vchan_call;
 
-/* lock_file: NULL: SLOTS_DEVICE. Returns owned (vchan_client_free). */
-int vchan_client_new(struct vchan_client **client, const char *lock_file, struct vt_why *why) VT_USE_RESULT;
+/* VT_EUNREACHED: no xenstore. Returns owned (vchan_client_free). */
+int vchan_client_new(struct vchan_client **client, struct vt_why *why) VT_USE_RESULT;
 /* Every call must have been answered or cancelled. Channels that stand are closed at once. May be NULL. */
 void vchan_client_free(struct vchan_client *client);
 

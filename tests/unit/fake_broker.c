@@ -107,6 +107,14 @@ static void say_attached(struct session *s)
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
 }
 
+static void say_power(struct session *s)
+{
+    Vtpm__PowerResult result;
+
+    vtpm__power_result__init(&result);
+    send_body(s, VTPM__MESSAGE__BODY_POWER_RESULT, &result);
+}
+
 static void answer(struct session *s)
 {
     Vtpm__Response response;
@@ -142,6 +150,8 @@ void session_message(struct session *s, const Vtpm__Message *msg)
         say_hello(s);
     else if (msg->body_case == VTPM__MESSAGE__BODY_ATTACH)
         say_attached(s);
+    else if (msg->body_case == VTPM__MESSAGE__BODY_POWER_ON)
+        say_power(s);
     else if (msg->body_case == VTPM__MESSAGE__BODY_EXECUTE)
         execute(s, msg->execute);
 }

@@ -276,6 +276,8 @@ struct xengntdev_handle {
     int dummy;
 };
 
+static void *mapped[FAKE_PAGES];
+
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger VT_UNUSED, unsigned flags VT_UNUSED)
 {
     return attach() ? calloc(1, sizeof(xengnttab_handle)) : NULL;
@@ -306,6 +308,7 @@ void *xengnttab_map_grant_ref(xengnttab_handle *h VT_UNUSED, uint32_t domid, uin
         off_t at = (off_t)(offsetof(struct fake_xen, pages) + 4096 * (size_t)(grant - xen->grants));
 
         page = mmap(NULL, 4096, prot, MAP_SHARED, memory_fd, at);
+        mapped[grant - xen->grants] = page;
         grant->mapped++;
     }
     fake_xen_unlock(xen);
@@ -316,12 +319,11 @@ void *xengnttab_map_grant_ref(xengnttab_handle *h VT_UNUSED, uint32_t domid, uin
 
 int xengnttab_unmap(xengnttab_handle *h VT_UNUSED, void *page, uint32_t count)
 {
-    /* Which grant it was, only the mapping knows: all of the domain's are one here. */
     fake_xen_lock(xen);
     for (size_t i = 0; i < FAKE_PAGES; i++)
-        if (xen->grants[i].mapped && memcmp(page, xen->pages[i], 4096) == 0) {
+        if (mapped[i] == page) {
+            mapped[i] = NULL;
             xen->grants[i].mapped--;
-            break;
         }
     fake_xen_unlock(xen);
     return munmap(page, 4096 * (size_t)count);

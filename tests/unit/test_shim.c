@@ -23,91 +23,17 @@
 #include <unistd.h>
 
 #include "server_thread.h"
+#include "shim_process.h"
 
 static char dir[] = "/tmp/vtpm-shim-test-XXXXXX";
 static char credential[64], upstream[80], upstream_path[64];
 
 /* ---- The shim ---- */
 
-struct shim {
-    pid_t pid;
-    int err;            /* its stderr */
-    char text[8192];
-    size_t len;
-    char where[64];     /* "tcp:127.0.0.1:PORT" from the ready line, else "" */
-};
-
-static void shim_spawn(struct shim *shim, const char *const args[])
-{
-    const char *argv[20] = {VTPM_SHIM};
-    int from[2];
-
-    *shim = (struct shim){.pid = 0};
-    for (int i = 0; args[i]; i++)
-        argv[i + 1] = args[i];
-    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
-    shim->pid = fork();
-    assert_true(shim->pid >= 0);
-    if (shim->pid == 0) {
-        dup2(from[1], 1);
-        dup2(from[1], 2);
-        execv(VTPM_SHIM, (char *const *)(uintptr_t)argv);
-        _exit(127);
-    }
-    close(from[1]);
-    shim->err = from[0];
-}
-
-static bool shim_says(struct shim *shim, const char *word)
-{
-    struct pollfd poller = {.fd = shim->err, .events = POLLIN};
-    ssize_t n;
-
-    while (!strstr(shim->text, word)) {
-        if (poll(&poller, 1, 8000) <= 0)
-            return false;
-        n = read(shim->err, shim->text + shim->len, sizeof shim->text - 1 - shim->len);
-        if (n <= 0)
-            return false;
-        shim->len += (size_t)n;
-        shim->text[shim->len] = '\0';
-    }
-    return true;
-}
-
-static int shim_wait(struct shim *shim)
-{
-    int status;
-
-    (void)shim_says(shim, "\x01 nothing says this: read to the end");
-    assert_int_equal(waitpid(shim->pid, &status, 0), shim->pid);
-    close(shim->err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static int shim_stop(struct shim *shim)
-{
-    kill(shim->pid, SIGTERM);
-    return shim_wait(shim);
-}
-
 static int run_to_end(struct shim *shim, const char *const args[])
 {
-    shim_spawn(shim, args);
+    shim_spawn(shim, VTPM_SHIM, args);
     return shim_wait(shim);
-}
-
-static void shim_ready(struct shim *shim)
-{
-    const char *at;
-
-    if (!shim_says(shim, "vtpm-shim: ready"))
-        fail_msg("the shim said: %s", shim->text);
-    while (!strchr(strstr(shim->text, "vtpm-shim: ready"), '\n'))
-        assert_true(shim_says(shim, "\n"));
-    at = strstr(shim->text, "ready (");
-    if (at)
-        sscanf(at, "ready (%63[^)])", shim->where);
 }
 
 static void shim_start(struct shim *shim)
@@ -115,7 +41,7 @@ static void shim_start(struct shim *shim)
     const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend",
                                 "socket:tcp:127.0.0.1:0", NULL};
 
-    shim_spawn(shim, args);
+    shim_spawn(shim, VTPM_SHIM, args);
     shim_ready(shim);
     assert_true(shim->where[0]);
 }
@@ -372,7 +298,7 @@ static void test_shim__hold_limit__answers_retry(void **state VT_UNUSED)
     int fd;
 
     server_stop();
-    shim_spawn(&shim, args);
+    shim_spawn(&shim, VTPM_SHIM, args);
     shim_ready(&shim);
     fd = guest(&shim);
     say(fd, 1);
@@ -562,7 +488,7 @@ static void test_unix_frontend__stale_file__is_replaced_and_live_one_is_not(void
     snprintf(path, sizeof path, "%s/tpm", dir);
     snprintf(spec, sizeof spec, "socket:unix:%s", path);
     const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend", spec, NULL};
-    shim_spawn(&first, args);
+    shim_spawn(&first, VTPM_SHIM, args);
     shim_ready(&first);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0660);
@@ -571,7 +497,7 @@ static void test_unix_frontend__stale_file__is_replaced_and_live_one_is_not(void
     kill(first.pid, SIGKILL);
     assert_int_equal(shim_wait(&first), -SIGKILL);
     assert_int_equal(stat(path, &st), 0);
-    shim_spawn(&second, args);
+    shim_spawn(&second, VTPM_SHIM, args);
     shim_ready(&second);
     assert_int_equal(shim_stop(&second), 0);
     assert_int_equal(stat(path, &st), -1);
