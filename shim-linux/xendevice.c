@@ -12,6 +12,9 @@
 
 /* More than any course of the table has: a guard, not a limit. */
 #define STEPS_MOST 16
+/* What a guest can bring about by itself is said so often in a minute. */
+#define SAY_MOST 10
+#define SAY_MS   60000
 
 struct device {
     struct vt_list node;
@@ -28,6 +31,8 @@ struct device {
     uint32_t ring_ref, event_channel;
     struct lane *lane;
     bool is_orphan;             /* what the lane has under way is of a ring that is gone */
+    uint64_t say_since;
+    unsigned said;
 };
 
 struct xendevices {
@@ -39,6 +44,19 @@ struct xendevices {
 };
 
 static void step(struct device *device);
+
+static bool may_say(struct device *device)
+{
+    uint64_t now = host_now_ms();
+
+    if (now - device->say_since > SAY_MS) {
+        device->say_since = now;
+        device->said = 0;
+    }
+    if (device->said == SAY_MOST)
+        vt_notice("xen: %smore of this is not logged for a minute", device->label);
+    return device->said++ < SAY_MOST;
+}
 
 /* ---- The lane's source ---- */
 
@@ -219,6 +237,8 @@ static int connect_ring(struct device *device, struct vt_why *why)
     struct xenring_start start;
     int err;
 
+    device->ring_ref = names.ring_ref;
+    device->event_channel = names.event_channel;
     memcpy(names.boot_id, device->all->boot_id, sizeof names.boot_id);
     memcpy(names.uuid, device->uuid.bytes, sizeof names.uuid);
     drop_detached(device);
@@ -232,8 +252,6 @@ static int connect_ring(struct device *device, struct vt_why *why)
         device->ring = NULL;
         return err;
     }
-    device->ring_ref = names.ring_ref;
-    device->event_channel = names.event_channel;
     if (device->has_lost)
         xenring_fail(device->ring);
     return VT_OK;
@@ -245,9 +263,9 @@ static void map(struct device *device)
     int err = connect_ring(device, &why);
     struct xenback_step then = xenback_mapped(err == VT_OK);
 
-    if (err)
+    if (err && may_say(device))
         vt_error("xen: %srefused: %s", device->label, why.text);
-    else
+    else if (!err && may_say(device))
         vt_notice("xen: %sconnected", device->label);
     device->phase = then.next;
     write_nodes(device, &then);
@@ -281,7 +299,7 @@ static bool act(struct device *device, const struct xenback_step *todo)
     if ((todo->actions & XENBACK_PUBLISH) && (todo->actions & XENBACK_WRITE))
         device->has_lost = false;
     write_nodes(device, todo);
-    if (before != device->phase && device->phase != XENBACK_MAPPING)
+    if (before != device->phase && device->phase != XENBACK_MAPPING && may_say(device))
         vt_info("xen: %s%s", device->label, xenback_phase_name(device->phase));
     if (todo->actions & XENBACK_MAP)
         map(device);
@@ -294,16 +312,25 @@ static bool act(struct device *device, const struct xenback_step *todo)
     return true;
 }
 
+/* Than the one that is mapped, or was refused. */
+static bool is_other_ring(const struct device *device)
+{
+    return device->told.ring_ref != device->ring_ref || device->told.event_channel != device->event_channel;
+}
+
 static struct xenback_view view_of(struct device *device)
 {
     const struct xenstore_device *told = &device->told;
 
+    /* Between two looks of ours it has begun anew. */
+    if (device->phase == XENBACK_REFUSED && is_other_ring(device))
+        device->phase = XENBACK_CLOSED;
     return (struct xenback_view){
         .back = told->back,
         .online = told->online,
         .front = told->front,
         .has_ring = told->has_ring,
-        .ring_changed = told->ring_ref != device->ring_ref || told->event_channel != device->event_channel,
+        .ring_changed = is_other_ring(device),
         .domain_gone = told->domain_gone,
         .hold = hold(device),
     };

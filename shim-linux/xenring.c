@@ -27,6 +27,7 @@ struct xenring {
     struct journal *journal;
     bool waits;             /* a command, for the lane to take */
     bool failed;
+    bool said_events, said_journal; /* each is logged once */
     unsigned idle_events;
 };
 
@@ -91,8 +92,9 @@ void xenring_event(struct xenring *ring)
         return;
     }
     more = ring->idle_events - IDLE_EVENTS;
-    if (more == 1)
+    if (!ring->said_events)
         vt_notice("xen: %sthe guest sends events without commands: they are heard more seldom", ring->label);
+    ring->said_events = true;
     uv_timer_start(&ring->timer, on_timer, more < 8 ? 1u << (more - 1) : DEAF_MOST_MS, 0);
 }
 
@@ -125,9 +127,10 @@ int xenring_note(struct xenring *ring, const struct relay_mark *mark)
 {
     int err = journal_sent(ring->journal, mark);
 
-    if (err)
+    if (err && !ring->said_journal)
         vt_error("xen: %sthe journal in %s cannot be written (%s): the guest is told to try again", ring->label,
                  ring->host->runtime_dir, vt_err_text(err));
+    ring->said_journal = err;
     return err;
 }
 
