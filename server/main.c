@@ -414,11 +414,12 @@ static int check_store(const struct config *config, struct vt_why *why)
 {
     char path[1024], command[CONFIG_COMMAND];
 
-    if ((size_t)snprintf(path, sizeof path, "%s/vtpm.db", config->data_dir) >= sizeof path || !access(path, F_OK) ||
-        (errno != ENOENT && errno != ENOTDIR))
+    if ((size_t)snprintf(path, sizeof path, "%s/vtpm.db", config->data_dir) >= sizeof path ||
+        !access(path, F_OK) || (errno != ENOENT && errno != ENOTDIR))
         return VT_OK; /* who opens it says what is wrong with it */
     config_init_command(config, command, sizeof command);
-    return vt_fail(why, VT_ENOTFOUND, "%s: there is no store here; make it, once, with: %s", config->data_dir, command);
+    return vt_fail(why, VT_ENOTFOUND, "%s: there is no store here; make it, once, with: %s", config->data_dir,
+                   command);
 }
 
 static int run_server(const struct config *config, struct plan *plan, struct vt_why *why)

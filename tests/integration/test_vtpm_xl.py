@@ -143,7 +143,7 @@ def sha1(data):
 def measured(host, uuid, cmdline, ramdisk=True, pcrs=("8", "9", "9")):
     rows = [(pcrs[0], cmdline, "cmdline"), (pcrs[1], b"\x7fELF kernel", "kernel")] + (
         [(pcrs[2], b"ramdisk\n", "ramdisk")] if ramdisk else [])
-    return [["vtpmctl", "instance", "measure", uuid, "--clear"]] + [
+    return [["vtpmctl", "instance", "measure", uuid, "--clear", "--once"]] + [
         ["vtpmctl", "instance", "measure", uuid, "--once", "--pcr", pcr, "--file", sha1(data), "--label", label]
         for pcr, data, label in rows]
 
@@ -210,7 +210,7 @@ def test_create__what_cannot_be_told__is_refused_before_anything_is_done(host):
 
 def test_create__failures__leave_nothing_queued(host):
     cfg = host.config(vtpm=["backend=0,uuid=" + A, "backend=0,uuid=" + B])
-    clear = [["vtpmctl", "instance", "measure", u, "--clear"] for u in (A, B)]
+    clear = [["vtpmctl", "instance", "measure", u, "--clear", "--once"] for u in (A, B)]
     calls = started(host.run("create", cfg, code=1, says=("xl create failed (exit status 5)",), FAIL_XL="create=5"))
     check(calls[-2:] == clear and calls[-3] == ["xl", "create", "-f", cfg], "xl create fails: what was queued is dropped")
     calls = started(host.run("create", cfg, code=6, FAIL_CTL="9=6"))
