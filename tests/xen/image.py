@@ -47,19 +47,19 @@ def candidate(package):
 def choose_packages():
     """{role: (package, version)}, or None with the reason where Debian has no Xen for this machine."""
     if not shutil.which("apt-cache"):
-        return None, "there is no apt-cache: not a Debian machine"
+        return None, "there is no apt-cache: not a machine of Debian"
     names = output("apt-cache", "pkgnames", "xen-hypervisor-").split()
     releases = sorted((tuple(map(int, m.groups())) for m in
                        (re.fullmatch(r"xen-hypervisor-(\d+)\.(\d+)-amd64", name) for name in names)
                        if m and candidate(m.group(0))), reverse=True)
     if not releases:
-        if not candidate("base-files"):
-            raise SystemExit("image.py: apt knows no package at all: apt-get update")
+        if " release " not in output("apt-cache", "policy"):
+            raise SystemExit("image.py: apt has no lists: apt-get update")
         return None, "apt has no package xen-hypervisor-*-amd64 here"
     release = "%d.%d" % releases[0]
     kernel = re.search(r"Depends: (linux-image-\S+)", output("apt-cache", "depends", "linux-image-amd64")).group(1)
     roles = {"hypervisor": "xen-hypervisor-%s-amd64" % release, "tools": "xen-utils-" + release,
-             "common": "xen-utils-common", "store": "xenstore-utils", "kernel": kernel}
+             "common": "xen-utils-common", "store": "xenstore-utils", "kernel": kernel, "shell": "busybox-static"}
     return {role: (name, candidate(name)) for role, name in roles.items()}, release
 
 
@@ -222,7 +222,7 @@ def which(name):
 def base(trees, bin_dir, helper_dir, init):
     """What dom0 and every guest have: a shell, xenstore's tools, our programs, the agent."""
     tree = Tree()
-    tree.file("/bin/busybox", which("busybox"), 0o755)
+    tree.file("/bin/busybox", find(trees["shell"], "busybox"), 0o755)
     tree.file("/init", os.path.join(HERE, init), 0o755)
     for name in XENSTORE_TOOLS:
         tree.program("/usr/bin/" + name, find(trees["store"], name))
@@ -275,6 +275,7 @@ def dom0(trees, bin_dir, helper_dir, modules):
 def build(bin_dir, helper_dir, out):
     packages, release = choose_packages()
     if not packages:
+        shutil.rmtree(out, ignore_errors=True)
         print("SKIPPED:", release)
         return SKIPPED
     os.makedirs(CACHE, exist_ok=True)
