@@ -3,12 +3,14 @@
 
 One Bed is one data disk; boot() and power_off() may follow one another on it. Everything has a time limit.
 """
+import ctypes
 import json
 import os
 import queue
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +45,11 @@ def check(ok, what):
     say(("ok: " if ok else "FAILED: ") + what)
     if not ok:
         raise Failed(what)
+
+
+def die_with_us():
+    """A test that CTest kills takes its machine along (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Bed:
@@ -88,10 +95,13 @@ class Bed:
                 "-chardev", "socket,id=agent,path=%s,server=on,wait=off" % sock,
                 "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
                 "-drive", "file=%s,if=none,id=data,format=raw" % self.disk, "-device", "virtio-blk-pci,drive=data",
+                "-drive", "file=%s,if=none,id=boot,format=raw,readonly=on" % os.path.join(IMAGE, "boot.img"),
+                "-device", "virtio-blk-pci,drive=boot",
                 "-kernel", os.path.join(IMAGE, "xen"), "-append", XEN_LINE % (self.dom0_memory, self.dom0_memory),
                 "-initrd", "%s %s,%s" % (kernel, LINUX_LINE, initrd)]
         self.log = open(self.path("qemu.log"), "ab")
-        self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                     start_new_session=True, preexec_fn=die_with_us)
         self.agent = Agent(sock, self.qemu)
         self.agent.wait_ready(90 * SLOW)
         say("dom0 is up after %.1f s" % (time.monotonic() - begun))

@@ -169,7 +169,7 @@ class Chain:
     """A guest that extends a PCR (zero before) without end, beside what a test does."""
 
     def __init__(self, host, name, pcr=7):
-        self.host, self.name, self.pcr, self.seen = host, name, pcr, 0
+        self.host, self.name, self.seen, self.longest = host, name, 0, 0
         host.guest_ok(name, "rm -f %s*; tpmcmd chain %d %s >/tmp/chain.log 2>&1 &" % (CHAIN, pcr, CHAIN))
 
     def look(self):
@@ -184,10 +184,9 @@ class Chain:
         """So many extends more than at the last call."""
         self.host.wait("%s: %s goes on" % (what, self.name), "agent ask %s 20 'cut -d\" \" -f1 %s' | awk "
                        "'{exit !($1 >= %d)}'" % (self.name, CHAIN, self.seen + least), limit)
-        self.seen, failed, longest = self.look()
+        self.seen, failed, self.longest = self.look()
         say("ok: %s: %s goes on: %d extends, %d without answer, longest wait %d ms" %
-            (what, self.name, self.seen, failed, longest))
-        return failed
+            (what, self.name, self.seen, failed, self.longest))
 
     def end(self):
         self.host.guest_ok(self.name, "touch %s.stop; while pidof tpmcmd; do usleep 100000; done" % CHAIN)

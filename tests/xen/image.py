@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what a boot needs, in one directory: xen, vmlinux, dom0.cpio (guest.cpio is inside).
+"""Builds what a boot needs, in one directory: xen, vmlinux, dom0.cpio, guest.cpio, and boot.img, a disk with the guests'.
 
 Xen, its tools and the kernel come from Debian's packages: downloaded and unpacked, never installed (that would touch
 the boot loader of the machine). Libraries are those of the machine that our programs were linked on.
@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -76,8 +77,8 @@ def unpack(role, package, version):
     partial = tree + ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
-    subprocess.run(["apt-get", "download", "-q", "%s=%s" % (package, version)], cwd=partial, check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "%s=%s" % (package, version)], cwd=partial,
+                   check=True, stdout=subprocess.DEVNULL)
     deb, = (os.path.join(partial, name) for name in os.listdir(partial))
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as p, \
             tarfile.open(fileobj=p.stdout, mode="r|") as tar:
@@ -266,10 +267,21 @@ def dom0(trees, bin_dir, helper_dir, modules):
         path = os.path.join(ROOT, "deploy/xen", name)
         if os.path.exists(path):
             tree.file("/usr/bin/" + name, path, 0o755)
-    for folder in "/var/log/xen /var/lib/xen /var/lib/xenstored /data".split():
+    for folder in "/var/log/xen /var/lib/xen /var/lib/xenstored /data /boot".split():
         tree.folder(folder)
     tree.link("/var/run", "/run")
     return tree
+
+
+def boot_disk(out):
+    """What dom0 starts guests from. On a disk, since unpacking it into dom0's memory would take seconds."""
+    disk = os.path.join(out, "boot.img")
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        for name in "vmlinux", "guest.cpio":
+            os.link(os.path.join(out, name), os.path.join(folder, name))
+        if os.path.exists(disk):
+            os.unlink(disk)
+        subprocess.run([which("mke2fs"), "-q", "-t", "ext4", "-d", folder, disk, "128M"], check=True)
 
 
 def build(bin_dir, helper_dir, out):
@@ -291,10 +303,8 @@ def build(bin_dir, helper_dir, out):
         f.write(kernel)
     modules = Modules(trees["kernel"])
     guest(trees, bin_dir, helper_dir, modules).write(os.path.join(out, "guest.cpio"))
-    tree = dom0(trees, bin_dir, helper_dir, modules)
-    tree.data("/boot/vmlinux", kernel)
-    tree.file("/boot/guest.cpio", os.path.join(out, "guest.cpio"))
-    tree.write(os.path.join(out, "dom0.cpio"))
+    dom0(trees, bin_dir, helper_dir, modules).write(os.path.join(out, "dom0.cpio"))
+    boot_disk(out)
     for name in "guest.cpio", "dom0.cpio":
         print("%s: %.1f MiB" % (name, os.path.getsize(os.path.join(out, name)) / 2**20))
     print("Xen %s, %s" % (packages["hypervisor"][1], packages["kernel"][0]))

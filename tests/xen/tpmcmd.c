@@ -10,6 +10,9 @@
  *   tpmcmd chain N FILE       extends without end by 01..01 until FILE.stop exists; in FILE all the while:
  * how many, the value, how many gave no answer, the longest wait in ms
  *
+ * pcr, random and ek change nothing: when the driver loses patience (ETIME: a server that is started again), they are
+ * sent once more, for a minute.
+ *
  * The device is /dev/tpm0, or $TPM_DEVICE: a device, or the socket of a shim. Exit 1: no answer; 3: the TPM's
  * return code, on standard error.
  */
@@ -31,6 +34,7 @@ enum { ORD_EXTEND = 0x14, ORD_PCR_READ = 0x15, ORD_GET_RANDOM = 0x46, ORD_READ_P
 static int device;
 static uint8_t answer[ROOM];
 static size_t answer_size;
+static double patience_ms;
 
 static void fail(const char *what)
 {
@@ -51,11 +55,22 @@ static uint8_t *put32(uint8_t *p, uint32_t n)
     return p + 4;
 }
 
+static double now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static void transact(const uint8_t *command, size_t size)
 {
+    double end = now_ms() + patience_ms;
     ssize_t n;
 
-    if (write(device, command, size) != (ssize_t)size)
+    while ((n = write(device, command, size)) < 0 && errno == ETIME && now_ms() < end)
+        ;
+    if (n != (ssize_t)size)
         fail("write");
     n = read(device, answer, sizeof answer);
     if (n < HEADER)
@@ -136,14 +151,6 @@ static void do_send(const char *text)
 
     transact(command, unhex(text, command, sizeof command));
     print_hex(answer, answer_size);
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 /* FILE is replaced as a whole: who reads it sees one state. */
@@ -249,6 +256,8 @@ int main(int argc, char **argv)
     uint32_t n = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 0;
 
     open_device(path);
+    if (strcmp(verb, "pcr") == 0 || strcmp(verb, "random") == 0 || strcmp(verb, "ek") == 0)
+        patience_ms = 60e3;
     if (argc == 3 && strcmp(verb, "pcr") == 0) {
         call_number(ORD_PCR_READ, n);
         print_hex(answer + HEADER, 20);
