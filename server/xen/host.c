@@ -544,7 +544,7 @@ static int prepare(struct vchan_host *host, struct vt_why *why)
     int err = slot_lock_server(site_lock_file(), &host->lock_fd, why);
 
     if (err == VT_ECONFLICT)
-        return vt_fail(why, err, "another vtpm-server of this domain listens on vchan: stop it first");
+        return vt_fail(why, err, "another vtpm-server of this domain listens on vchan (or this one was told so twice): stop it first");
     if (!err)
         err = store_open(&xs, why);
     if (err)
