@@ -463,7 +463,7 @@ static void tend(struct peer *peer, bool closed, bool must_end)
     else if (peer->is_allowed && peer->host->worker.xs)
         tend_offers(peer);
     else if (!peer->is_allowed)
-        withdraw(peer, true);
+        withdraw(peer, false); /* whoever is connected is the policy's to end, above */
 }
 
 static unsigned active_channels(struct vchan_host *host)

@@ -26,7 +26,10 @@
 struct vchan_host;
 
 struct vchan_host_ops {
-    /* Whether it is offered anything: asked when it appears and every few seconds. Store thread; may wait for a disk. */
+    /*
+     * Whether it is offered anything: asked when it appears and every few seconds. False also when that cannot be told
+     * now: then nobody can connect, and who is connected stays. Store thread; may wait for a disk.
+     */
     bool (*allowed)(void *arg, const struct vt_domain *domain);
     /* Its client is there. Takes fd. False: not wanted now. Pump's thread: may not wait. */
     bool (*connected)(void *arg, int fd, const struct vt_domain *domain);
