@@ -4,9 +4,9 @@
  * the vchan, after what was written has gone into the ring; when the other domain closes or dies, the socket ends after
  * what came from there.
  *
- * Threads: one pumps bytes (pump.h) and waits for nothing; another asks xenstore, makes and unmakes vchans, and may hang
- * for as long as xenstored does: then no channel comes or goes, and those that stand go on. Callbacks say on which
- * thread they run.
+ * Threads: one pumps bytes (pump.h) and waits for nothing; another asks xenstore, makes and unmakes vchans, and may
+ * hang for as long as xenstored does: then no channel comes or goes, and those that stand go on. Callbacks say on
+ * which thread they run.
  *
  * Descriptors: a callback that is given one owns it. Errors: VT_EUNREACHED: xenstored does not answer; VT_ENOTFOUND:
  * nothing is offered there; VT_EUSAGE: a domain that no vchan can lead to.
