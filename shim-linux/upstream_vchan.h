@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way to a server in another Xen domain: a connection is made on server/xen's thread, since it asks xenstore, and is
- * an ordinary stream from then on. Loop thread.
+ * The way to a server in another Xen domain: a connection is made on server/xen's thread, since it asks xenstore, and
+ * is an ordinary stream from then on. Loop thread.
  */
 #ifndef VTPM_SHIM_UPSTREAM_VCHAN_H
 #define VTPM_SHIM_UPSTREAM_VCHAN_H

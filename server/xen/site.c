@@ -38,8 +38,8 @@ static int check_device(const char *root, const char *device, const char *option
     if (errno == ENOENT || errno == ENOTDIR)
         return device_missing(root, device, option, why);
     return vt_fail(why, VT_EUSAGE,
-                   "%s: uid %u may not use /dev/xen/%s (%s): install the udev rules of deploy/ and join their group, or "
-                   "run as root",
+                   "%s: uid %u may not use /dev/xen/%s (%s): install deploy/udev/70-vtpm-xen.rules and put the user into "
+                   "the group vtpm-xen",
                    option, (unsigned)geteuid(), device, strerror(errno));
 }
 

@@ -11,7 +11,8 @@
 
 #define SLOTS_MAX 512 /* that one domain offers to another */
 
-/* file: site_lock_file. Both: a descriptor whose closing gives the lock back. Any thread. VT_ECONFLICT: another has it; VT_EIO. */
+/* file: site_lock_file. Both: *fd is a descriptor whose closing gives the lock back. VT_ECONFLICT: another has it;
+ * VT_EIO. Any thread. */
 int slot_lock_client(const char *file, uint32_t server, unsigned slot, int *fd, struct vt_why *why) VT_USE_RESULT;
 /* The one server of this domain. */
 int slot_lock_server(const char *file, int *fd, struct vt_why *why) VT_USE_RESULT;

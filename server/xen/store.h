@@ -39,7 +39,8 @@ int store_domain(struct xs_handle *xs, uint32_t domid, struct vt_domain *domain,
  * behind the first one vtpm-1, vtpm-2, ... libxenvchan cuts paths: at most 48 bytes.
  */
 void store_offer_path(char path[STORE_PATH_MAX], uint32_t server, uint32_t client, unsigned slot);
-/* A node's text, at most max - 1 bytes. VT_ENOTFOUND: it is not there, or not for us to see; VT_EUNREACHED; VT_EPROTO: too long. */
+/* A node's text, at most max - 1 bytes. VT_ENOTFOUND: it is not there, or not for us to see; VT_EPROTO: too long;
+ * VT_EUNREACHED. */
 int store_read(struct xs_handle *xs, const char *path, char *text, size_t max) VT_USE_RESULT;
 
 #endif

@@ -4,9 +4,9 @@
  * the vchan, after what was written has gone into the ring; when the other domain closes or dies, the socket ends after
  * what came from there.
  *
- * Threads: one pumps bytes (pump.h) and waits for nothing; another asks xenstore, makes and unmakes vchans, and may hang
- * for as long as xenstored does: then no channel comes or goes, and those that stand go on. Callbacks say on which
- * thread they run.
+ * Threads: one pumps bytes (pump.h) and waits for nothing; another asks xenstore, makes and unmakes vchans, and may
+ * hang for as long as xenstored does: then no channel comes or goes, and those that stand go on. Callbacks say on
+ * which thread they run.
  *
  * Descriptors: a callback that is given one owns it. Errors: VT_EUNREACHED: xenstored does not answer; VT_ENOTFOUND:
  * nothing is offered there; VT_EUSAGE: a domain that no vchan can lead to.
@@ -26,7 +26,10 @@
 struct vchan_host;
 
 struct vchan_host_ops {
-    /* Whether it is offered anything: asked when it appears and every few seconds. Store thread; may wait for a disk. */
+    /*
+     * Whether it is offered anything: asked when it appears and every few seconds. False also when that cannot be told
+     * now: then nobody can connect, and who is connected stays. Store thread; may wait for a disk.
+     */
     bool (*allowed)(void *arg, const struct vt_domain *domain);
     /* Its client is there. Takes fd. False: not wanted now. Pump's thread: may not wait. */
     bool (*connected)(void *arg, int fd, const struct vt_domain *domain);

@@ -122,7 +122,7 @@ bool worker_sleep(struct worker *worker, int wait_ms)
 
 /* ---- libxenvchan's logger ---- */
 
-static void on_message(struct xentoollog_logger *logger, xentoollog_level level, int error, const char *context,
+__attribute__((format(printf, 5, 0))) static void on_message(struct xentoollog_logger *logger, xentoollog_level level, int error, const char *context,
                        const char *format, va_list al)
 {
     char text[400];

@@ -43,6 +43,7 @@ ONLY_IN = {
     "xenstore.h": XEN,
     "xengnttab.h": XEN,
     "xenevtchn.h": XEN,
+    "xentoollog.h": XEN,
     "libxenvchan.h": XEN,
     "uv.h": ["server/net", "server/core/loop_uv.c", MAIN, "shim-linux", "server/ctl"],
 }
@@ -54,6 +55,7 @@ SYMBOLS = {
     r"sqlite3_": ["libvt_db.a"],
     r"seccomp_": ["libvt_sandbox.a"],
     r"uv_": ["libvt_core.a", "libvt_net.a"],
+    r"xs_|libxenvchan_|xengnt|xenevtchn_": ["libvt_xen.a"],
 }
 # The engine and the channel are pure: nothing that does I/O, asks for the time, or starts a thread.
 IMPURE = re.compile(r"^(open|openat|fopen|read|write|socket|connect|send|recv|poll|select|epoll_\w+|time|clock_gettime|"
@@ -129,6 +131,7 @@ def check_the_check():
     assert room_of("server/engine/cmd/ch16_integrity.c") == "server/engine"
     assert "db" not in MAY_INCLUDE["server/engine"] and IMPURE.match("getrandom")
     assert not any("server/net".startswith(p) for p in ONLY_IN["sqlite3.h"])
+    assert MAY_INCLUDE["server/xen"] == ["server/base"] and re.match(list(SYMBOLS)[-1], "libxenvchan_read")
 
 
 check_the_check()

@@ -145,8 +145,7 @@ static void pass_time(int64_t *end_ms, const char *what)
     usleep(1000);
 }
 #define UNTIL(condition)                                                                                     \
-    for (int64_t end_ms = 0; !(condition);)                                                                  \
-    pass_time(&end_ms, #condition)
+    for (int64_t end_ms = 0; !(condition); pass_time(&end_ms, #condition))
 
 static unsigned asked(struct rig *rig)
 {
@@ -195,6 +194,27 @@ static struct libxenvchan *connect_to(unsigned server, unsigned client, unsigned
     chan = libxenvchan_client_init(NULL, (int)server, path);
     assert_non_null(chan);
     chan->blocking = 0;
+    return chan;
+}
+
+/* As a shim: it may meet the channel of the one before it, which the server is about to close, and tries again. */
+static struct libxenvchan *connect_again(struct rig *rig, unsigned client)
+{
+    unsigned before = connections(rig);
+    struct libxenvchan *chan = NULL;
+    char path[STORE_PATH_MAX];
+
+    store_offer_path(path, 0, client, 0);
+    UNTIL(connections(rig) > before)
+    {
+        if (chan && libxenvchan_is_open(chan))
+            continue;
+        if (chan)
+            libxenvchan_close(chan);
+        chan = libxenvchan_client_init(NULL, 0, path);
+        if (chan)
+            chan->blocking = 0;
+    }
     return chan;
 }
 
@@ -278,7 +298,7 @@ static void test_host__unbound_domain__is_offered_nothing_and_named(void **state
     UNTIL(is_offered(0, 5, 0));
 }
 
-static void test_host__binding_removed__ends_channels_and_offers(void **state)
+static void test_host__binding_removed__withdraws_the_offer_and_nothing_else(void **state)
 {
     struct rig *rig = *state;
     struct libxenvchan *chan;
@@ -290,10 +310,16 @@ static void test_host__binding_removed__ends_channels_and_offers(void **state)
     chan = connect_to(0, 5, 0);
     UNTIL(connections(rig) == 1 && is_offered(0, 5, 1));
     allow(rig, 0, "(nobody)");
-    UNTIL(!is_offered(0, 5, 0) && !is_offered(0, 5, 1));
-    UNTIL(has_ended(rig->fds[0]));
-    UNTIL(!libxenvchan_is_open(chan));
+    UNTIL(!is_offered(0, 5, 1));
+    settle(rig);
+    speaks(chan, rig->fds[0]);
     libxenvchan_close(chan);
+    UNTIL(has_ended(rig->fds[0]));
+    UNTIL(!is_offered(0, 5, 0));
+    settle(rig);
+    assert_false(is_offered(0, 5, 0));
+    allow(rig, 0, "guest");
+    UNTIL(is_offered(0, 5, 0));
 }
 
 static void test_host__who_cannot_be_told__is_offered_nothing(void **state)
@@ -416,9 +442,7 @@ static void test_host__domain_renamed__is_asked_for_anew(void **state)
     vchan_host_recheck(rig->host);
     UNTIL(has_ended(rig->fds[0]));
     libxenvchan_close(chan);
-    UNTIL(is_offered(0, 5, 0));
-    chan = connect_to(0, 5, 0);
-    UNTIL(connections(rig) == 2);
+    chan = connect_again(rig, 5);
     assert_string_equal(rig->domains[1].name, "renamed");
     libxenvchan_close(chan);
 }
@@ -472,14 +496,10 @@ static void test_host__client_dies__is_noticed_and_offered_again(void **state)
     fake_domain_add(5, UUID_A, "guest");
     start(rig);
     for (unsigned i = 0; i < 3; i++) {
-        struct libxenvchan *chan;
-        UNTIL(is_offered(0, 5, 0));
-        chan = connect_to(0, 5, 0);
-        UNTIL(connections(rig) == i + 1);
+        struct libxenvchan *chan = connect_again(rig, 5);
         speaks(chan, rig->fds[i]);
         libxenvchan_close(chan);
         UNTIL(has_ended(rig->fds[i]));
-        UNTIL(!is_offered(0, 5, 0) || is_offered(0, 5, 1));
     }
 }
 
@@ -723,7 +743,7 @@ int main(void)
         T(test_host__bound_domain__is_offered_and_connected),
         T(test_host__domain_that_comes_later__is_offered),
         T(test_host__unbound_domain__is_offered_nothing_and_named),
-        T(test_host__binding_removed__ends_channels_and_offers),
+        T(test_host__binding_removed__withdraws_the_offer_and_nothing_else),
         T(test_host__who_cannot_be_told__is_offered_nothing),
         T(test_host__half_made_domain__is_looked_at_again),
         T(test_host__domain_released__ends_its_channels_and_leaves_no_node),

@@ -328,19 +328,23 @@ static void test_vchan__unbound_domain__is_told_and_the_server_says_why(void **s
     runs_a_command(rig, shim);
 }
 
-static void test_vchan__binding_removed__ends_the_channel(void **state)
+static void test_vchan__binding_removed__lets_nobody_else_in(void **state)
 {
     struct rig *rig = *state;
-    struct shim *shim;
+    struct shim *shim, *second;
 
     open_listener(rig);
     shim = new_shim(rig, "vchan:0", FAKE_KEY_BYTE);
     UNTIL(rig, is_attached(shim));
     is_bound = false;
-    UNTIL(rig, (drive(shim), shim->closes > 0));
-    UNTIL(rig, rig->broker.sessions_now == 0);
+    UNTIL(rig, !fake_store_has("/local/domain/0/data/vchan/5/vtpm-1/ring-ref"));
+    second = new_shim(rig, "vchan:0", FAKE_KEY_BYTE);
+    UNTIL(rig, (drive(second), second->closes > 0));
+    assert_non_null(strstr(second->reason, "offers this domain (5) no channel"));
+    runs_a_command(rig, shim);
     is_bound = true;
-    UNTIL(rig, is_attached(shim));
+    UNTIL(rig, is_attached(second));
+    runs_a_command(rig, second);
 }
 
 static void test_vchan__wrong_key__is_refused_with_the_domain(void **state)
@@ -452,7 +456,7 @@ int main(void)
         T(test_vchan__bound_domain__attaches_and_the_broker_knows_it),
         T(test_vchan__several_shims_of_a_domain__are_served_at_once),
         T(test_vchan__unbound_domain__is_told_and_the_server_says_why),
-        T(test_vchan__binding_removed__ends_the_channel),
+        T(test_vchan__binding_removed__lets_nobody_else_in),
         T(test_vchan__wrong_key__is_refused_with_the_domain),
         T(test_vchan__server_starts_anew__shim_goes_on),
         T(test_vchan__domain_destroyed__its_session_ends),
