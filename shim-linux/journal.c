@@ -84,7 +84,7 @@ static int read_newest(struct journal *journal, struct vt_why *why)
 {
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         struct image image = {.head = {.kind = JOURNAL_NONE}};
-        bool whole;
+        bool whole = false;
         int err = read_slot(journal, slot, &image, &whole, why);
 
         journal->used[slot] = sizeof image;
@@ -122,11 +122,13 @@ static int write_slot(struct journal *journal)
 {
     const size_t len = sizeof journal->image.head + journal->image.head.len;
     const size_t whole = VT_MAX(len, journal->used[journal->next]);
+    /* Not by its name: some compilers then take its first field for the whole. */
+    uint8_t *const image = (uint8_t *)journal + offsetof(struct journal, image);
     ssize_t n;
 
-    memset((uint8_t *)&journal->image + len, 0, whole - len);
+    memset(image + len, 0, whole - len);
     do
-        n = pwrite(journal->fd, &journal->image, whole, (off_t)journal->next * SLOT_SIZE);
+        n = pwrite(journal->fd, image, whole, (off_t)journal->next * SLOT_SIZE);
     while (n < 0 && errno == EINTR);
     if (n != (ssize_t)whole)
         return n < 0 && errno == ENOSPC ? VT_ENOSPC : VT_EIO;

@@ -504,10 +504,11 @@ static void random_command(void)
     if (w.repeats && dice(5)) {
         guest_submits(w.id, false);
     } else {
-        if (w.repeats)
-            w.abandoned[w.id]++;
+        const bool again = w.next_id && dice(4) == 0, cancels = dice(12) == 0;
+
+        w.abandoned[w.id] += w.repeats;
         w.repeats = false;
-        guest_submits(w.next_id && dice(4) == 0 ? w.next_id - 1 : w.next_id++, dice(12) == 0);
+        guest_submits(again ? w.next_id - 1 : w.next_id++, cancels);
     }
     run_with(random_absence);
 }
