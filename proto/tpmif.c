@@ -109,7 +109,7 @@ struct tpmif_print tpmif_print_of(const void *bytes, size_t len)
 
 static struct tpmif_print put_code(struct tpmif *ring, tpm_rc code)
 {
-    const uint8_t bytes[10] = {0x00, TAG_RSP_COMMAND, 0, 0, 0, 10, 0, 0, 0, (uint8_t)code};
+    const uint8_t bytes[10] = {0x00, TAG_RSP_COMMAND, 0, 0, 0, 10, 0, 0, (uint8_t)(code >> 8), (uint8_t)code};
 
     return tpmif_put(ring, bytes, sizeof bytes);
 }
@@ -141,13 +141,20 @@ static enum tpmif_event refuse(struct tpmif *ring, const struct head *head, tpm_
 
 /* ---- Requests ---- */
 
-static enum tpmif_event take(struct tpmif *ring, const struct head *head)
+static bool has_response(const struct tpmif *ring)
+{
+    return ring->command[0] == 0 && ring->command[1] >= TAG_RSP_COMMAND && ring->command[1] <= TAG_RSP_LAST;
+}
+
+static enum tpmif_event take(struct tpmif *ring, const struct head *head, bool was_found)
 {
     if (!head->fits)
         return refuse(ring, head, TPM_BAD_PARAM_SIZE);
     if (head->locality > 7 || !(ring->localities >> head->locality & 1))
         return refuse(ring, head, TPM_BAD_LOCALITY);
     copy_in(ring, head->offset, head->length);
+    if (was_found && has_response(ring))
+        return refuse(ring, head, TPM_RETRY);
     ring->busy = true;
     ring->offset = head->offset;
     ring->locality = head->locality;
@@ -166,11 +173,13 @@ static enum tpmif_event poll_busy(struct tpmif *ring, const struct head *head)
 enum tpmif_event tpmif_poll(struct tpmif *ring)
 {
     const struct head head = look(ring);
+    const bool was_found = ring->was_found;
 
+    ring->was_found = false;
     if (ring->busy)
         return poll_busy(ring, &head);
     if (head.state == TPMIF_SUBMIT)
-        return take(ring, &head);
+        return take(ring, &head, was_found);
     if (head.state != TPMIF_CANCEL)
         return TPMIF_NOTHING;
     store_state(ring, TPMIF_IDLE);
@@ -184,11 +193,12 @@ void tpmif_look(struct tpmif *ring, struct tpmif_view *view)
     const struct head head = look(ring);
 
     *view = (struct tpmif_view){.state = head.state, .fits = head.fits, .offset = head.offset, .locality = head.locality};
+    ring->was_found = true;
     if (!head.fits)
         return;
     copy_in(ring, head.offset, head.length);
     ring->len = head.length;
-    view->is_response = ring->command[0] == 0 && ring->command[1] >= TAG_RSP_COMMAND && ring->command[1] <= TAG_RSP_LAST;
+    view->is_response = has_response(ring);
     view->print = tpmif_print_of(ring->command, ring->len);
 }
 

@@ -48,6 +48,7 @@ struct tpmif {
     uint8_t localities;      /* bit n: the guest may claim locality n */
     bool busy;               /* a command is under way */
     bool cancelled;          /* and the guest has said never mind */
+    bool was_found;          /* the next tpmif_poll is the first one after tpmif_look */
     uint32_t offset;         /* of the data, as the command under way had it */
     uint32_t locality;
     size_t len;
@@ -89,7 +90,11 @@ void tpmif_finish(struct tpmif *ring);
 
 /* ---- After a restart (docs/record-and-recovery.md, "A shim's own death") ---- */
 
-/* Before the first tpmif_poll: what stands in the page, looked at once, bytes in ring->command. Changes nothing. */
+/*
+ * Before the first tpmif_poll: what stands in the page, looked at once, bytes in ring->command. Changes nothing.
+ * If that tpmif_poll finds a "request" with a response's tag, the back end before us died while it answered a command
+ * that it had never sent: it is answered by TPM_RETRY.
+ */
 void tpmif_look(struct tpmif *ring, struct tpmif_view *view);
 /*
  * The command of before is under way again; the response goes where view says. False: it cannot have been in such

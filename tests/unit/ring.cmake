@@ -11,3 +11,5 @@ vtpm_test(test_journal LABELS unit
     ${CMAKE_SOURCE_DIR}/shim-linux/journal.c ${CMAKE_SOURCE_DIR}/proto/tpmif.c
   LIBS vt_proto)
 target_compile_definitions(test_journal PRIVATE TPMIF_HOOK)
+vtpm_test(test_relay_resume LABELS unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_relay_resume.c ${CMAKE_CURRENT_LIST_DIR}/fake_server.c LIBS vt_proto)

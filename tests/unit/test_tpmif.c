@@ -358,6 +358,23 @@ static void test_tpmif__look__tells_command_from_response(void **state VT_UNUSED
     }
 }
 
+/* Only right after a restart: else it is a command like any other, and the TPM says what is wrong with it. */
+static void test_tpmif__response_found_as_request__retry_once(void **state VT_UNUSED)
+{
+    static const uint8_t retry[10] = {0x00, 0xc4, 0, 0, 0, 10, 0, 0, 8, 0};
+    struct tpmif_view view;
+
+    set_up(1);
+    page.bytes[9] = 0xc4;
+    guest_writes(14, TPMIF_SUBMIT, 0, 0);
+    tpmif_look(&ring, &view);
+    assert_int_equal(tpmif_poll(&ring), TPMIF_ANSWERED);
+    assert_int_equal(page.bytes[4], TPMIF_FINISH);
+    assert_memory_equal(page.bytes + 8, retry, sizeof retry);
+    guest_writes(14, TPMIF_SUBMIT, 0, 0);
+    assert_int_equal(tpmif_poll(&ring), TPMIF_COMMAND);
+}
+
 static void test_tpmif__look_at_nonsense__does_not_fit(void **state VT_UNUSED)
 {
     struct tpmif_view view;
@@ -426,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_tpmif__cancel_without_a_command__idle),
         cmocka_unit_test(test_tpmif__page_changes_at_every_access__stays_within_bounds),
         cmocka_unit_test(test_tpmif__look__tells_command_from_response),
+        cmocka_unit_test(test_tpmif__response_found_as_request__retry_once),
         cmocka_unit_test(test_tpmif__look_at_nonsense__does_not_fit),
         cmocka_unit_test(test_tpmif__restore__answers_the_command_of_before),
         cmocka_unit_test(test_tpmif__restore_of_what_cannot_be__refused),
