@@ -169,7 +169,8 @@ static int run_check(const struct config *config, const struct plan *plan, struc
         err = store_examine(config->data_dir, plan->keyslots, config->keyslots.count, &found, why);
     if (err)
         return err;
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, %llu events\n%s\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, "
+           "%llu events\n%s\n",
            found.is_whole ? "ok" : "DAMAGED", (unsigned long long)found.db.instances,
            (unsigned long long)found.broken, (unsigned long long)found.db.deleted,
            (unsigned long long)found.db.credentials, (unsigned long long)found.db.bindings,

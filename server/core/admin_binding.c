@@ -91,6 +91,9 @@ struct listing {
     size_t count, cap;
 };
 
+/* What fits one answer (FRAME_ADMIN_MAX), with the longest names. */
+#define LISTED_MAX 20000u
+
 static int make_room(struct listing *listing)
 {
     size_t cap = listing->cap ? listing->cap * 2 : 16;
@@ -111,6 +114,8 @@ static int add_row(void *ctx, const struct db_binding *binding)
     struct listing *listing = ctx;
     struct listed *listed;
 
+    if (listing->count == LISTED_MAX)
+        return VT_ETOOBIG;
     if (make_room(listing))
         return VT_ENOMEM;
     listed = VT_NEW(struct listed);
@@ -136,9 +141,12 @@ void admin_binding_list(struct admin_call *call)
     if (*instance && admin_find(call, instance, &row))
         return;
     reply.err = db_binding_each(call->broker->db, *instance ? &row.uuid : NULL, add_row, &listing);
-    if (reply.err)
+    if (reply.err == VT_ETOOBIG) {
+        vt_fail(&call->why, reply.err,
+                "there are more than %u bindings: list those of one instance, vtpmctl binding list I", LISTED_MAX);
+    } else if (reply.err) {
         vt_fail(&call->why, reply.err, "the store cannot be read: %s", vt_err_text(reply.err));
-    else {
+    } else {
         reply.n_bindings = listing.count;
         reply.bindings = listing.rows;
     }

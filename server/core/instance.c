@@ -337,8 +337,8 @@ static void decide_platform(struct instance *i, const struct job *job)
     if (i->record.power != RECORD_ON)
         instance_finish(i, VT_EPOWER, "the TPM is off");
     else if (job->what.act == SANDBOX_ACT_INIT && !instance_measures_allow_init(i))
-        instance_finish(i, VT_ECONFLICT, "it requires a measured start, and a reset by the monitor is none: restart the "
-                        "guest");
+        instance_finish(i, VT_ECONFLICT,
+                        "it requires a measured start, and a reset by the monitor is none: restart the guest");
     else
         instance_run(i);
 }

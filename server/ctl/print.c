@@ -88,8 +88,7 @@ static json_t *json_check(const Vtpm__Check *c)
     return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
                      "broken", (json_int_t)c->broken, "deleted", (json_int_t)c->deleted, "credentials",
                      (json_int_t)c->credentials, "bindings", (json_int_t)c->bindings, "keyslots",
-                     (json_int_t)c->keyslots, "events", (json_int_t)c->events,
-                     "text", c->text);
+                     (json_int_t)c->keyslots, "events", (json_int_t)c->events, "text", c->text);
 }
 
 /* ---- Both forms ---- */
@@ -205,10 +204,11 @@ void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         emit(json_pack("{s:o}", "check", json_check(c)));
         return;
     }
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, %llu events\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, "
+           "%llu events\n",
            c->ok ? "ok" : "DAMAGED", (unsigned long long)c->instances, (unsigned long long)c->broken,
-           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->bindings, (unsigned long long)c->keyslots,
-           (unsigned long long)c->events);
+           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->bindings,
+           (unsigned long long)c->keyslots, (unsigned long long)c->events);
     if (*c->text)
         printf("%s\n", c->text);
 }

@@ -96,8 +96,8 @@ static int add(const struct arguments *a, char *instance)
     int err;
 
     if (!vt_parse_u64(&pcr, a->pcr, MEASURE_PCRS - 1))
-        return print_error(&a->ctl, VT_EUSAGE, "--pcr must be a number from 0 to 15: the other PCRs can be reset without a "
-                           "power on");
+        return print_error(&a->ctl, VT_EUSAGE,
+                           "--pcr must be a number from 0 to 15: the other PCRs can be reset without a power on");
     err = cr_init();
     if (!err)
         err = digest_of(a, digest, &measure.size, &why);

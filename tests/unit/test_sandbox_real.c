@@ -135,7 +135,8 @@ static void test_real__damaged_state__refused_with_a_reason(void **state)
 /* Extended in order after TPM_Startup, as TPM_Extend would; the answer is still that of TPM_Startup. */
 static void test_real__measured_start__pcrs_hold_the_digests(void **state)
 {
-    uint8_t digests[SANDBOX_MEASURES_MAX * SANDBOX_MEASURE_LEN], extend[34] = {0, 0xC1, 0, 0, 0, 34, 0, 0, 0, 0x14, 0, 0, 0, 10};
+    uint8_t digests[SANDBOX_MEASURES_MAX * SANDBOX_MEASURE_LEN];
+    uint8_t extend[34] = {0, 0xC1, 0, 0, 0, 34, 0, 0, 0, 0x14, 0, 0, 0, 10};
     struct sb *sb = *state;
     struct box *measured, *guest;
     uint8_t pcr[20];
