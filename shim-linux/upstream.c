@@ -270,9 +270,11 @@ static int find_row(const char *spec, const struct upstream_row **row, struct vt
 
 int upstream_check(const char *spec, struct vt_why *why)
 {
-    const struct upstream_row *row;
+    const struct upstream_row *row = NULL;
+    struct upstream scratch;
+    int err = find_row(spec, &row, why);
 
-    return find_row(spec, &row, why);
+    return err ? err : row->parse(&scratch, endpoint_after(spec, row->scheme), why);
 }
 
 int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
