@@ -120,7 +120,8 @@ class Bed:
         for name in names:
             if os.path.exists(name):
                 with open(name, errors="replace") as f:
-                    print("---- %s\n%s" % (os.path.basename(name), f.read()[-6000:]))
+                    lines = [line for line in f if not re.match(r"\(XEN\) ( |ACPI|mtrr|SVM|HVM|xstate)", line)]
+                    print("---- %s\n%s" % (os.path.basename(name), "".join(lines[-60:])))
         try:
             print(self.run("tail -n 60 /var/log/xen/xl-*.log /var/log/vtpm/*.log; dmesg | tail -n 20; xl list; "
                            "xenstore-ls -fp /local/domain/0/backend", limit=30)[1][-20000:], flush=True)
