@@ -7,7 +7,7 @@ import shlex
 import threading
 import time
 
-from bed import SLOW, Bed, Failed, check, say
+from bed import QUICK, SLOW, Bed, Failed, check, say
 
 ADMIN = "unix:/run/vtpm/admin.sock"
 LISTEN = "unix:/run/vtpm/vtpm.sock"
@@ -20,7 +20,7 @@ GUEST = '''name="%(name)s"
 type="pv"
 kernel="/boot/vmlinux"
 ramdisk="/boot/guest.cpio"
-extra="console=hvc0 loglevel=1 name=%(name)s"
+extra="%(line)s"
 memory=%(memory)d
 vcpus=1
 on_poweroff="destroy"
@@ -28,6 +28,7 @@ on_crash="destroy"
 on_reboot="restart"
 %(more)s
 '''
+GUEST_LINE = "console=hvc0 loglevel=1 %s name=%%s" % QUICK
 ZERO = "0" * 40
 CHAIN = "/tmp/chain"
 
@@ -111,7 +112,7 @@ class Host(Bed):
         if uuid:
             more += '\nvtpm=["backend=0,uuid=%s"]' % uuid
         path = "/etc/xen/%s.cfg" % name
-        self.write(path, GUEST % {"name": name, "memory": memory, "more": more})
+        self.write(path, GUEST % {"name": name, "line": GUEST_LINE % name, "memory": memory, "more": more})
         return path
 
     def create(self, name, uuid=None, **kw):

@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from bed import IMAGE, check, say
-from host import ADMIN, ZERO, Host, extended, together
+from host import ADMIN, GUEST_LINE, ZERO, Host, extended, together
 
 # libxl gives a back end 10 s; under emulation all of xl takes longer than it says.
 XL = 30
@@ -72,8 +72,8 @@ def measured_start(h, name, uuid):
     cfg = h.configure(name, uuid)
     h.ok("vtpm-xl --admin %s create %s" % (ADMIN, cfg), 90)
     h.wait_guest(name)
-    line = b"console=hvc0 loglevel=1 name=%s" % name.encode()
-    check(h.pcr(name, 8) == extended(ZERO, hashlib.sha1(line).digest()), "vtpm-xl create: PCR 8 has the command line")
+    line = hashlib.sha1((GUEST_LINE % name).encode()).digest()
+    check(h.pcr(name, 8) == extended(ZERO, line), "vtpm-xl create: PCR 8 has the command line")
     check(h.pcr(name, 9) == extended(ZERO, digest("vmlinux"), digest("guest.cpio")),
           "vtpm-xl create: PCR 9 has the kernel and the ramdisk")
     return cfg
