@@ -13,6 +13,7 @@
 #include "proto/message.h"
 
 #define FAKE_IDENTITY "00112233-4455-6677-8899-aabbccddeeff"
+#define FAKE_HOST     "host:test"
 #define FAKE_IDS      4096
 #define FAKE_COMMAND  14
 #define FAKE_RESPONSE 18
