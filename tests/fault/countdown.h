@@ -21,8 +21,8 @@ enum fault {
                            calloc(3) are told from others by where they come from */
     FAULT_LIBCRYPTO,    /* libcrypto's memory: count_hook_libcrypto */
     FAULT_ENTROPY,      /* getrandom */
-    FAULT_SOCKET,       /* our own socketpair, sendmsg, recv, write and uv_try_write on sockets */
-    FAULT_FORK,         /* posix_spawn, pthread_create */
+    FAULT_SOCKET,       /* count_wrap.c: our own calls; count_net.c: ours and libuv's; count_zygote.c: the zygote's */
+    FAULT_FORK,         /* posix_spawn and what prepares it, pthread_create; count_zygote.c: fork and confinement */
     FAULT_FILE,         /* our own open, openat, fchmod, rename, fsync, mmap, posix_fallocate, ... */
     FAULT_COUNT
 };
@@ -30,6 +30,10 @@ enum fault {
 /* Arms the fault of this run, and disarms it: true if it struck. Only in a scenario. */
 void count_begin(void);
 bool count_end(void);
+/* This thread's calls of one kind are neither counted nor fail (not FAULT_ALLOC, which knows no threads). */
+void count_not_here(enum fault fault);
+/* In a process that the scenario forked, before its end: the count is one for all, but allocations are counted apart. */
+void count_end_of_child(void);
 /* The number of this run: which call fails. */
 long count_nth(void);
 
