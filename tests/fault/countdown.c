@@ -27,6 +27,7 @@ static struct {
 static enum fault kind;
 static long nth;
 static bool must_disarm;
+static bool is_alloc_hooked;
 static _Thread_local bool is_outside[FAULT_COUNT];
 
 __attribute__((constructor)) static void share_count(void)
@@ -52,16 +53,16 @@ bool count_strikes(enum fault fault)
     return true;
 }
 
-void count_not_here(enum fault fault)
+void count_here(enum fault fault, bool counts)
 {
-    is_outside[fault] = true;
+    is_outside[fault] = !counts;
 }
 
 void count_begin(void)
 {
     atomic_store(&shared->struck, false);
     must_disarm = true;
-    if (kind == FAULT_ALLOC)
+    if (kind == FAULT_ALLOC && !is_alloc_hooked)
         (void)vt_alloc_fail_after(nth);
     else
         atomic_store(&shared->left, nth);
@@ -70,16 +71,15 @@ void count_begin(void)
 bool count_end(void)
 {
     must_disarm = false;
-    if (kind == FAULT_ALLOC && vt_alloc_fail_after(-1) > nth)
+    if (kind == FAULT_ALLOC && !is_alloc_hooked && vt_alloc_fail_after(-1) > nth)
         atomic_store(&shared->struck, true);
     atomic_store(&shared->left, -1);
     return atomic_load(&shared->struck);
 }
 
-void count_end_of_child(void)
+void count_hook_alloc(void)
 {
-    if (kind == FAULT_ALLOC && vt_alloc_fail_after(-1) > nth)
-        atomic_store(&shared->struck, true);
+    is_alloc_hooked = true;
 }
 
 long count_nth(void)

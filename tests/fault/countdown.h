@@ -30,10 +30,8 @@ enum fault {
 /* Arms the fault of this run, and disarms it: true if it struck. Only in a scenario. */
 void count_begin(void);
 bool count_end(void);
-/* This thread's calls of one kind are neither counted nor fail (not FAULT_ALLOC, which knows no threads). */
-void count_not_here(enum fault fault);
-/* In a process that the scenario forked, before its end: the count is one for all, but allocations are counted apart. */
-void count_end_of_child(void);
+/* Whether this thread's calls of one kind are counted and fail; they are, until told (FAULT_ALLOC knows no threads). */
+void count_here(enum fault fault, bool counts);
 /* The number of this run: which call fails. */
 long count_nth(void);
 
@@ -50,5 +48,7 @@ void count_hook_sqlite(void);
 void count_hook_store(void);
 void count_hook_uv(void);
 void count_hook_libcrypto(void);
+/* FAULT_ALLOC is counted by count_zygote.c, as one for all processes; else each that is forked counts on its own. */
+void count_hook_alloc(void);
 
 #endif

@@ -260,7 +260,7 @@ static void *visit(void *arg)
     struct peer *peer = arg;
     const struct timeval silence = {.tv_sec = SILENCE_S};
 
-    count_not_here(FAULT_SOCKET);
+    count_here(FAULT_SOCKET, false);
     for (int i = 0; i < TRIES && !peer->is_served; i++) {
         int fd = socket(peer->at->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

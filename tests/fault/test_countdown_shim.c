@@ -68,8 +68,8 @@ static int count_fds(void)
 
 static void outside(void)
 {
-    count_not_here(FAULT_SOCKET);
-    count_not_here(FAULT_ENTROPY);
+    count_here(FAULT_SOCKET, false);
+    count_here(FAULT_ENTROPY, false);
 }
 
 /* False: the connection is over. */
@@ -93,7 +93,8 @@ static bool serve(int fd, struct fake_conn *conn)
 static void *server_main(void *arg)
 {
     struct world *w = arg;
-    struct pollfd fds[3] = {{.fd = w->end[0], .events = POLLIN}, {.fd = w->listener, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[3] = {
+        {.fd = w->end[0], .events = POLLIN}, {.fd = w->listener, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
     struct fake_conn *conn = NULL;
 
     outside();
@@ -214,7 +215,7 @@ static int listen_on(bool tcp, char *upstream, size_t size)
     if (tcp)
         snprintf(upstream, size, "tcp:127.0.0.1:%u", ntohs(in.sin_port));
     else
-        snprintf(upstream, size, "unix:%s", un.sun_path);
+        snprintf(upstream, size, "unix:%s/up", dir);
     return fd;
 }
 
