@@ -6,3 +6,4 @@ vtpm_test(test_db_trouble LABELS unit SOURCES test_db_trouble.c db_fixture.c db_
   LIBS vt_db PkgConfig::sqlite Threads::Threads)
 vtpm_test(test_log LABELS unit SOURCES test_log.c LIBS vt_net)
 vtpm_test(test_acts LABELS unit SOURCES test_acts.c LIBS vt_core)
+vtpm_test(test_logsink LABELS unit SOURCES test_logsink.c LIBS vt_net)
