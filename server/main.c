@@ -458,6 +458,8 @@ int main(int argc, char **argv)
     err = config_load(&config, argc, argv, CONFIG_DEFAULT_FILE, &why);
     logsink_start((enum logsink_format)config.log_format, (enum vt_log_level)config.log_level);
     if (!err)
+        err = process_watch_loop_memory();
+    if (!err)
         err = run(&config, &why);
     if (err)
         logsink_say(VT_LOG_ERROR, "%s", why.text[0] ? why.text : vt_err_text(err));
