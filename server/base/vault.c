@@ -38,8 +38,10 @@ int vt_locked_map(void **at, size_t *size, const char *what, struct vt_why *why)
         int e = errno;
 
         munmap(*at, *size);
-        return vt_fail(why, VT_ENOMEM, "the memory of %s cannot be locked: %s. Raise the limit: LimitMEMLOCK=8M (or "
-                       "more) in the systemd unit, or `ulimit -l 8192` before the start", what, strerror(e));
+        return vt_fail(why, VT_ENOMEM,
+                       "the memory of %s cannot be locked: %s. Raise the limit: LimitMEMLOCK=8M (or "
+                       "more) in the systemd unit, or `ulimit -l 8192` before the start",
+                       what, strerror(e));
     }
     /* Best effort: old kernels do without, and core dumps are off anyway. */
     (void)madvise(*at, *size, MADV_DONTDUMP);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket calls of our objects and of libuv: these functions stand in the program, so the loader gives them to the
- * shared library too. Calls of glibc's own (getaddrinfo) are not seen. Spared:
- * - read and write on anything but sockets: libuv ends the process itself when its own event descriptor fails;
+ * The socket calls of our objects and of libuv: these functions stand in the program, so the loader gives
+ * them to the shared library too. Calls of glibc's own (getaddrinfo) are not seen. Spared:
+ * - read and write on anything but sockets: libuv ends the process itself when its own event descriptor
+ * fails;
  * - getsockopt(SO_ERROR) of libuv's, which does not look whether it worked;
- * - epoll_ctl: libuv ends the process when it fails. What watches a descriptor of ours, uv_poll_init, fails instead.
+ * - epoll_ctl: libuv ends the process when it fails. What watches a descriptor of ours, uv_poll_init, fails
+ * instead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +69,9 @@ int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 
 int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 {
-    return strikes(one_of(EMFILE, ECONNABORTED)) ? -1 : (int)syscall(SYS_accept4, fd, addr.__sockaddr__, len, flags);
+    return strikes(one_of(EMFILE, ECONNABORTED))
+               ? -1
+               : (int)syscall(SYS_accept4, fd, addr.__sockaddr__, len, flags);
 }
 
 int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The zygote's and a sandbox's own calls to the system, by the linker's --wrap. Behind the filter a call that strikes
- * makes none: count_strikes only touches memory.
+ * The zygote's and a sandbox's own calls to the system, by the linker's --wrap. Behind the filter a call that
+ * strikes makes none: count_strikes only touches memory.
  */
 #include <errno.h>
 #include <poll.h>
@@ -36,11 +36,12 @@ WRAP(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t off
      (at, len, prot, flags, fd, offset), FAULT_FORK, ENOMEM, MAP_FAILED)
 WRAP(int, sigprocmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), FAULT_FORK, EINVAL, -1)
 WRAP(int, signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags), FAULT_FORK, EMFILE, -1)
-WRAP(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old), (sig, act, old), FAULT_FORK,
-     EINVAL, -1)
-WRAP(int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), (resource, limit), FAULT_FORK, EPERM,
+WRAP(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old), (sig, act, old),
+     FAULT_FORK, EINVAL, -1)
+WRAP(int, setrlimit, (__rlimit_resource_t resource, const struct rlimit *limit), (resource, limit),
+     FAULT_FORK, EPERM, -1)
+WRAP(int, close_range, (unsigned first, unsigned last, int flags), (first, last, flags), FAULT_FORK, ENOMEM,
      -1)
-WRAP(int, close_range, (unsigned first, unsigned last, int flags), (first, last, flags), FAULT_FORK, ENOMEM, -1)
 WRAP(int, memfd_create, (const char *name, unsigned flags), (name, flags), FAULT_FORK, EMFILE, -1)
 WRAP(ssize_t, pread, (int fd, void *to, size_t len, off_t at), (fd, to, len, at), FAULT_FORK, EIO, -1)
 
@@ -94,9 +95,11 @@ WRAP(ssize_t, send, (int fd, const void *from, size_t len, int flags), (fd, from
      one_of(EINTR, ENOBUFS), -1)
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags), (fd, msg, flags), FAULT_SOCKET,
      one_of(EINTR, ENOMEM), -1)
-WRAP(int, poll, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms), FAULT_SOCKET, one_of(EINTR, ENOMEM), -1)
+WRAP(int, poll, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms), FAULT_SOCKET,
+     one_of(EINTR, ENOMEM), -1)
 WRAP(ssize_t, read, (int fd, void *to, size_t len), (fd, to, len), FAULT_SOCKET, one_of(EINTR, EIO), -1)
-WRAP(ssize_t, write, (int fd, const void *from, size_t len), (fd, from, len), FAULT_SOCKET, one_of(EINTR, EPIPE), -1)
+WRAP(ssize_t, write, (int fd, const void *from, size_t len), (fd, from, len), FAULT_SOCKET,
+     one_of(EINTR, EPIPE), -1)
 
 /* ---- FAULT_ALLOC: one count for all processes ---- */
 
@@ -105,4 +108,5 @@ WRAP(void *, vt_realloc, (void *ptr, size_t size), (ptr, size), FAULT_ALLOC, ENO
 
 /* ---- FAULT_ENTROPY ---- */
 
-WRAP(ssize_t, getrandom, (void *out, size_t len, unsigned flags), (out, len, flags), FAULT_ENTROPY, ENOSYS, -1)
+WRAP(ssize_t, getrandom, (void *out, size_t len, unsigned flags), (out, len, flags), FAULT_ENTROPY, ENOSYS,
+     -1)

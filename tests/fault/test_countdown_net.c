@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What stands in front of the broker, on real sockets: listeners, channels with their handshakes, the admin socket;
- * a shim and an administrator, each in a thread, come again until they have what they came for. Each socket call,
- * allocation (libuv's and, on both sides, ours and mbedTLS's) and entropy call fails once: the start says what is
- * wrong, or both are served, and nothing stays behind.
+ * What stands in front of the broker, on real sockets: listeners, channels with their handshakes, the admin
+ * socket; a shim and an administrator, each in a thread, come again until they have what they came for. Each
+ * socket call, allocation (libuv's and, on both sides, ours and mbedTLS's) and entropy call fails once: the
+ * start says what is wrong, or both are served, and nothing stays behind.
  */
 #include "tests/fault/countdown.h"
 
@@ -31,11 +31,11 @@
 #include "server/net/conn.h"
 #include "tests/unit/fake_broker.h"
 
-#define COMMANDS     2
-#define TRIES        100
-#define PAUSE_US     10000
-#define SILENCE_S    20 /* of a server that should answer at once */
-#define TICK_MS      2
+#define COMMANDS  2
+#define TRIES     100
+#define PAUSE_US  10000
+#define SILENCE_S 20 /* of a server that should answer at once */
+#define TICK_MS   2
 
 static char dir[] = "/tmp/vtpm-net-faults-XXXXXX";
 
@@ -296,9 +296,15 @@ static int listen_at(struct world *w, struct listener **listener, struct net_add
 
 static int world_start(struct world *w, const char *where, struct vt_why *why)
 {
-    static const struct channel_limits limits = {
-        .connections = 8, .half_open = 8, .half_open_per_peer = 8, .idle_per_identity = 8, .workers = 2,
-        .handshake_ms = 60000, .unattached_ms = 60000, .write_ms = 60000, .linger_ms = 20};
+    static const struct channel_limits limits = {.connections = 8,
+                                                 .half_open = 8,
+                                                 .half_open_per_peer = 8,
+                                                 .idle_per_identity = 8,
+                                                 .workers = 2,
+                                                 .handshake_ms = 60000,
+                                                 .unattached_ms = 60000,
+                                                 .write_ms = 60000,
+                                                 .linger_ms = 20};
     static const struct admin_limits admin_limits = ADMIN_LIMITS_DEFAULT;
     const struct role_policy policy = {.own_uid = geteuid()};
     char path[64];

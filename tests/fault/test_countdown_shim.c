@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Linux shim whole, on real sockets: a server and a client of the test's own, each in a thread, and three commands.
- * Each socket call, allocation (ours, libuv's, mbedTLS's) and entropy call fails once: shim_run says what is wrong, or
- * each command has its effect once; a client whose connection was lost with a command under way finds it done once or
- * not at all.
+ * The Linux shim whole, on real sockets: a server and a client of the test's own, each in a thread, and three
+ * commands. Each socket call, allocation (ours, libuv's, mbedTLS's) and entropy call fails once: shim_run
+ * says what is wrong, or each command has its effect once; a client whose connection was lost with a command
+ * under way finds it done once or not at all.
  */
 #include "tests/fault/countdown.h"
 
@@ -93,8 +93,9 @@ static bool serve(int fd, struct fake_conn *conn)
 static void *server_main(void *arg)
 {
     struct world *w = arg;
-    struct pollfd fds[3] = {
-        {.fd = w->end[0], .events = POLLIN}, {.fd = w->listener, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = w->end[0], .events = POLLIN},
+                            {.fd = w->listener, .events = POLLIN},
+                            {.fd = -1, .events = POLLIN}};
     struct fake_conn *conn = NULL;
 
     outside();
@@ -208,7 +209,8 @@ static int listen_on(bool tcp, char *upstream, size_t size)
 
     snprintf(un.sun_path, sizeof un.sun_path, "%s/up", dir);
     unlink(un.sun_path);
-    assert_int_equal(tcp ? bind(fd, (struct sockaddr *)&in, sizeof in) : bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    assert_int_equal(
+        tcp ? bind(fd, (struct sockaddr *)&in, sizeof in) : bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     assert_int_equal(listen(fd, 8), 0);
     if (tcp)
         assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
@@ -227,7 +229,9 @@ static void prepare(struct world *w, bool tcp, char *upstream, size_t size, char
     w->credential.has_uuid = true;
     snprintf(w->credential.identity, sizeof w->credential.identity, "%s", FAKE_IDENTITY);
     assert_true(vt_uuid_parse(&w->credential.uuid, FAKE_IDENTITY));
-    w->options = (struct options){.upstream = upstream, .frontend = frontend, .credential = "/nonexistent",
+    w->options = (struct options){.upstream = upstream,
+                                  .frontend = frontend,
+                                  .credential = "/nonexistent",
                                   .startup = VTPM__STARTUP__STARTUP_CLEAR};
     assert_int_equal(pipe2(w->end, O_CLOEXEC), 0);
     assert_int_equal(pthread_create(&w->server, NULL, server_main, w), 0);
@@ -307,13 +311,15 @@ static void test_shim__each_fault__each_command_once_or_told_why(void **state VT
     assert_true(count_down("shim tcp, uv", FAULT_UV, scenario, tcp) > 2);
     assert_true(count_down("shim unix, alloc", FAULT_ALLOC, scenario, NULL) > 20);
     assert_true(count_down("shim unix, entropy", FAULT_ENTROPY, scenario, NULL) > 2);
-    assert_true(count_down_by("shim unix, mbedtls", FAULT_MBEDTLS, getenv("VTPM_LONG") ? 1 : 331, scenario, NULL) > 5);
+    assert_true(count_down_by("shim unix, mbedtls", FAULT_MBEDTLS, getenv("VTPM_LONG") ? 1 : 331, scenario,
+                              NULL) > 5);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_shim__each_fault__each_command_once_or_told_why, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shim__each_fault__each_command_once_or_told_why, set_up,
+                                        tear_down),
     };
 
     count_hook_uv();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The zygote itself, with the test in the broker's place: it gets ready, forks two sandboxes, each manufactures, each
- * ends. Each fork, each step of a confinement, each system call on a socket, each allocation and each entropy call in
- * the zygote or in a sandbox fails once. Either it says why it cannot start, or a sandbox works, or it could not be
- * made, or it is gone and its end is told; a zygote that goes on makes working ones afterwards. Nobody runs unconfined.
+ * The zygote itself, with the test in the broker's place: it gets ready, forks two sandboxes, each
+ * manufactures, each ends. Each fork, each step of a confinement, each system call on a socket, each
+ * allocation and each entropy call in the zygote or in a sandbox fails once. Either it says why it cannot
+ * start, or a sandbox works, or it could not be made, or it is gone and its end is told; a zygote that goes
+ * on makes working ones afterwards. Nobody runs unconfined.
  */
 #include "tests/fault/countdown.h"
 
@@ -39,6 +40,7 @@ struct world {
     char text[108];         /* of READY */
     struct {
         bool is_spawned, is_refused, is_exited;
+        pid_t pid;
         int status;
     } of[IDS];
 };
@@ -93,6 +95,7 @@ static void note(struct world *w, const struct sandbox_control_msg *msg)
     w->of[msg->id].is_spawned |= msg->type == SANDBOX_SPAWNED;
     w->of[msg->id].is_refused |= msg->type == SANDBOX_SPAWN_FAILED;
     w->of[msg->id].is_exited |= msg->type == SANDBOX_EXITED;
+    w->of[msg->id].pid = msg->pid;
     w->of[msg->id].status = msg->status;
     if (msg->type == SANDBOX_SPAWN_FAILED)
         assert_int_not_equal(msg->status, 0);
@@ -121,7 +124,9 @@ static bool ask_spawn(struct world *w, uint32_t id, int fd)
     } control = {{0}};
     struct sandbox_control_msg msg = {.type = SANDBOX_SPAWN, .id = id, .syscall = -1};
     struct iovec iov = {&msg, sizeof msg};
-    struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr hdr = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
                          .msg_controllen = sizeof control.bytes};
 
     control.align.cmsg_level = SOL_SOCKET;
@@ -175,6 +180,29 @@ static bool manufacture(int fd)
     return true;
 }
 
+/* Whoever answers is behind the filter. */
+static void expect_confined(struct world *w, uint32_t id)
+{
+    char path[64], line[128];
+    int filter = -1, no_new_privileges = -1;
+    FILE *file;
+
+    while (!w->is_over && !w->of[id].is_spawned)
+        listen_once(w);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)w->of[id].pid);
+    file = w->of[id].is_spawned && !w->of[id].is_exited ? fopen(path, "re") : NULL;
+    if (!file)
+        return;
+    while (fgets(line, sizeof line, file)) {
+        (void)!sscanf(line, "NoNewPrivs: %d", &no_new_privileges);
+        (void)!sscanf(line, "Seccomp: %d", &filter);
+    }
+    fclose(file);
+    /* Unless it has ended meanwhile. */
+    if (filter >= 0 && (filter != 2 || no_new_privileges != 1))
+        fail_msg("call %ld failed: a sandbox answers without its filter", count_nth());
+}
+
 /* True: it was made and has worked. Its end is told if the zygote is there to tell. */
 static bool use_sandbox(struct world *w, uint32_t id)
 {
@@ -185,6 +213,8 @@ static bool use_sandbox(struct world *w, uint32_t id)
     works = ask_spawn(w, id, fds[1]);
     close(fds[1]);
     works = works && manufacture(fds[0]);
+    if (works)
+        expect_confined(w, id);
     close(fds[0]);
     while (!w->is_over && !w->of[id].is_refused && !w->of[id].is_exited)
         listen_once(w);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One instance, "a", powered on and attached, with one command behind it: what several of the core's tests begin with. */
+/* One instance, "a", powered on and attached, with one command behind it: what several of the core's tests
+ * begin with. */
 #ifndef VTPM_TESTS_CORE_ONE_H
 #define VTPM_TESTS_CORE_ONE_H
 

@@ -137,10 +137,10 @@ int pass_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int flag
     return rc;
 }
 
-#define TAKE(to, from, call)      \
-    do {                          \
-        if ((from)->call)         \
-            (to).call = (from)->call; \
+#define TAKE(to, from, call)                                                                                 \
+    do {                                                                                                     \
+        if ((from)->call)                                                                                    \
+            (to).call = (from)->call;                                                                        \
     } while (0)
 
 static void take_methods(const sqlite3_io_methods *own)

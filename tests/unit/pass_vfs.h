@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VFS for SQLite that hands everything on to SQLite's own; a test puts functions of its own in the place of those it
- * wants to watch or to fail. One per process.
+ * A VFS for SQLite that hands everything on to SQLite's own; a test puts functions of its own in the place of
+ * those it wants to watch or to fail. One per process.
  */
 #ifndef VTPM_TESTS_PASS_VFS_H
 #define VTPM_TESTS_PASS_VFS_H
@@ -26,8 +26,8 @@ sqlite3_vfs *pass_below(void);
 int pass_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *file, int flags, int *out);
 
 /*
- * Becomes the default. Taken from vfs: xOpen, xDelete, xAccess; from methods: xRead, xWrite, xTruncate, xSync,
- * xFileSize, xLock, xShmMap, xShmLock. NULL: as SQLite does it.
+ * Becomes the default. Taken from vfs: xOpen, xDelete, xAccess; from methods: xRead, xWrite, xTruncate,
+ * xSync, xFileSize, xLock, xShmMap, xShmLock. NULL: as SQLite does it.
  */
 void pass_install(const char *name, const sqlite3_vfs *vfs, const sqlite3_io_methods *methods);
 

@@ -137,7 +137,8 @@ static void test_log__full_pipe_json__count_is_a_member(void **state)
     read_all();
     vt_info("net: after");
     read_all();
-    assert_non_null(strstr(text, "\"level\":\"warning\",\"subject\":\"log\",\"text\":\"lines are missing here"));
+    assert_non_null(
+        strstr(text, "\"level\":\"warning\",\"subject\":\"log\",\"text\":\"lines are missing here"));
     assert_non_null(strstr(text, "\"lines\":"));
     end();
 }

@@ -15,9 +15,9 @@
 #include "server/base/log.h"
 #include "server/base/vault.h"
 
-#define PAGE       ((size_t)sysconf(_SC_PAGESIZE))
-#define PER_PAGE   (PAGE / sizeof(struct vt_key))
-#define KEYS_MAX   8192
+#define PAGE     ((size_t)sysconf(_SC_PAGESIZE))
+#define PER_PAGE (PAGE / sizeof(struct vt_key))
+#define KEYS_MAX 8192
 
 static unsigned lines;
 static char last_line[1024];
@@ -134,11 +134,12 @@ static void test_vault__many_given_back__pages_unlocked(void **state)
     assert_int_equal(locked_kb(), one - (long)(PAGE / 1024));
 }
 
-/* Root's limit is none: another user's holds. Returns an exit code for the parent: the line that was not as expected. */
-#define EXPECT(cond)         \
-    do {                     \
-        if (!(cond))         \
-            return __LINE__ - first; \
+/* Root's limit is none: another user's holds. Returns an exit code for the parent: the line that was not as
+ * expected. */
+#define EXPECT(cond)                                                                                         \
+    do {                                                                                                     \
+        if (!(cond))                                                                                         \
+            return __LINE__ - first;                                                                         \
     } while (0)
 
 static int run_out(rlim_t limit)
