@@ -155,14 +155,37 @@ static void send_power_on(struct relay *relay)
     send_message(relay, &msg);
 }
 
+/*
+ * The shim notes the number down before it is used, or it could not tell after its own death what happened to it.
+ * False: it could not, so the guest is told to try again; a number that was new is free again.
+ */
+static bool note(struct relay *relay)
+{
+    const bool is_new = !relay->command.n;
+    struct relay_mark mark;
+
+    if (is_new)
+        number_command(relay);
+    if (relay->command.noted || !relay->config.note)
+        return true;
+    mark = relay_mark_of(relay, &relay->command);
+    relay->command.noted = relay->config.note(relay->config.note_ctx, &mark) == VT_OK;
+    if (relay->command.noted)
+        return true;
+    if (is_new)
+        relay->command.n = 0;
+    relay_stop_waiting(relay);
+    return false;
+}
+
 void relay_send_execute(struct relay *relay)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Execute execute = VTPM__EXECUTE__INIT;
 
     relay->resend_at = UINT64_MAX;
-    if (!relay->command.n)
-        number_command(relay);
+    if (!note(relay))
+        return;
     execute.stream.data = relay->stream;
     execute.stream.len = sizeof relay->stream;
     execute.n = relay->command.n;
