@@ -267,6 +267,55 @@ int db_credential_allows(struct db *db, const char *identity, const struct vt_uu
     return err;
 }
 
+static void q_uuid_or_null(struct q *q, const struct vt_uuid *uuid)
+{
+    if (uuid)
+        q_uuid(q, uuid);
+    else
+        q_null(q);
+}
+
+int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn, void *ctx)
+{
+    struct db_binding binding;
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    if (err)
+        return err;
+    q_open(&q, conn, R_BINDINGS);
+    q_uuid_or_null(&q, uuid);
+    while (!err && q_row(&q)) {
+        memset(&binding, 0, sizeof binding);
+        q_get_fixed(&q, 0, binding.uuid.bytes, sizeof binding.uuid.bytes);
+        q_get_text(&q, 1, binding.peer, sizeof binding.peer);
+        q_get_text(&q, 2, binding.name, sizeof binding.name);
+        err = db_err(q.rc);
+        if (!err)
+            err = fn(ctx, &binding);
+    }
+    return finish(db, &q, err);
+}
+
+int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound)
+{
+    struct conn *conn;
+    struct q q;
+    int err = count > DB_PEERS_MAX ? VT_EUSAGE : pool_take(db, &conn);
+
+    *bound = false;
+    if (err)
+        return err;
+    q_open(&q, conn, R_BOUND);
+    q_uuid_or_null(&q, uuid);
+    for (size_t i = 0; i < DB_PEERS_MAX; i++)
+        q_text(&q, i < count ? peers[i] : NULL);
+    if (q_row(&q))
+        *bound = q_get_i64(&q, 0) == 1;
+    return finish(db, &q, VT_OK);
+}
+
 static void read_keyslot(struct q *q, struct db_keyslot *slot)
 {
     memset(slot, 0, sizeof *slot);

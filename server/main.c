@@ -169,10 +169,12 @@ static int run_check(const struct config *config, const struct plan *plan, struc
         err = store_examine(config->data_dir, plan->keyslots, config->keyslots.count, &found, why);
     if (err)
         return err;
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n%s\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, "
+           "%llu events\n%s\n",
            found.is_whole ? "ok" : "DAMAGED", (unsigned long long)found.db.instances,
            (unsigned long long)found.broken, (unsigned long long)found.db.deleted,
-           (unsigned long long)found.db.credentials, (unsigned long long)found.db.keyslots,
+           (unsigned long long)found.db.credentials, (unsigned long long)found.db.bindings,
+           (unsigned long long)found.db.keyslots,
            (unsigned long long)found.db.events, found.text);
     return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup%s", config->data_dir,
                                                found.broken ? ", or start the server and delete what is broken" : "");

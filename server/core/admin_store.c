@@ -297,6 +297,7 @@ static void checked(void *arg)
     check.instances = found->instances;
     check.deleted = found->deleted;
     check.credentials = found->credentials;
+    check.bindings = found->bindings;
     check.keyslots = found->keyslots;
     check.events = found->events;
     check.broken = work->found.broken;

@@ -9,6 +9,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
+#include "server/core/binding.h"
 #include "server/core/instance.h"
 #include "server/core/session_priv.h"
 
@@ -499,6 +500,16 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
     *known = found && may_attach && opened;
     if (!*known)
         *key = decoy;
+}
+
+bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
+{
+    bool bound;
+    int err = binding_holds(broker->db, NULL, domain, &bound);
+
+    if (err)
+        vt_warning("bindings: the store cannot be read: %s", vt_err_text(err));
+    return !err && bound;
 }
 
 uint64_t broker_psk_version(struct broker *broker, const char *identity)

@@ -43,10 +43,9 @@ struct load {
     struct vt_why why;
 };
 
-static int read_durable(struct load *load, struct record *durable)
+int instance_read_durable(struct broker *broker, const struct vt_uuid *uuid, struct record *durable, struct vt_key *key,
+                          struct vt_why *why)
 {
-    struct broker *broker = load->instance->broker;
-    const struct vt_uuid *uuid = &load->instance->node.uuid;
     struct db_instance row;
     struct db_sealed sealed;
     uint8_t *data = NULL;
@@ -54,16 +53,14 @@ static int read_durable(struct load *load, struct record *durable)
     int err = db_instance_get(broker->db, uuid, &row);
 
     if (err)
-        return vt_fail(&load->why, err, "the store cannot be read: %s", vt_err_text(err));
-    err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, load->key);
+        return vt_fail(why, err, "the store cannot be read: %s", vt_err_text(err));
+    err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, key);
     if (err)
-        return vt_fail(&load->why, err, "the instance's key does not open under the master key: %s", vt_err_text(err));
+        return vt_fail(why, err, "the instance's key does not open under the master key: %s", vt_err_text(err));
     err = db_record_get(broker->db, uuid, &seq, &sealed, &data);
     if (err)
-        return vt_fail(&load->why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s",
-                       vt_err_text(err));
-    err = instance_open_record(broker, uuid, load->key, SEAL_DURABLE, seq, sealed.data, sealed.len, sealed.tag,
-                               durable, &load->why);
+        return vt_fail(why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s", vt_err_text(err));
+    err = instance_open_record(broker, uuid, key, SEAL_DURABLE, seq, sealed.data, sealed.len, sealed.tag, durable, why);
     vt_free(data);
     return err;
 }
@@ -122,7 +119,8 @@ static void work(void *arg)
     struct record durable = {0}, runtime = {0};
     bool has_runtime;
 
-    load->err = read_durable(load, &durable);
+    load->err = instance_read_durable(load->instance->broker, &load->instance->node.uuid, &durable, load->key,
+                                      &load->why);
     if (!load->err)
         load->err = read_runtime(load, &runtime, &has_runtime);
     if (!load->err) {

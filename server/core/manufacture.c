@@ -17,7 +17,7 @@ struct making {
     struct manufactured made;
     struct db_instance row;
     struct vt_key *key;         /* the instance key, in the vault */
-    bool with_ek;
+    bool with_ek, require_measure;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
     void *arg;
@@ -56,8 +56,12 @@ static void on_stored(void *arg, int err)
 static int seal_first(struct making *m, const struct sandbox_state *state, struct db_sealed *sealed, uint8_t **bytes)
 {
     struct record record = {.seq = 1, .base_seq = 1, .power = RECORD_OFF};
+    struct measures measures = {.required = m->require_measure};
+    uint8_t policy[MEASURE_BYTES_MAX];
     int err = record_set(&record.permanent, state->permanent.data, state->permanent.len);
 
+    if (!err)
+        err = record_set(&record.measures, policy, measures_encode(&measures, policy));
     memcpy(record.boot_id, m->broker->boot_id, sizeof record.boot_id);
     if (!err)
         err = instance_seal_record(m->broker, &m->made.uuid, m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
@@ -166,6 +170,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     else
         vt_uuid_from_random(&m->made.uuid, random);
     m->with_ek = order->with_ek;
+    m->require_measure = order->require_measure;
     snprintf(m->peer, sizeof m->peer, "%s", order->peer);
     snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
     snprintf(m->row.group, sizeof m->row.group, "%s", order->group);

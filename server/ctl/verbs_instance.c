@@ -42,6 +42,7 @@ int run_create(const struct arguments *a, char *const *operands)
 
     create.name = operands[0];
     create.no_ek = a->given & OPT_NO_EK;
+    create.require_measure = a->given & OPT_REQUIRE;
     if (a->uuid)
         create.uuid = a->uuid;
     if (a->profile)

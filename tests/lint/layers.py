@@ -24,7 +24,7 @@ MAY_INCLUDE = {
                     "hwtpm"],
     "server/net": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
                    "hwtpm", "server/core"],
-    "server/ctl": ["server/base", "server/core", "proto", "db"],
+    "server/ctl": ["server/base", "server/crypto", "server/core", "proto", "db"],
     "shim-linux": ["server/base", "proto"],
     "shim-minios": ["server/base", "proto"],
 }

@@ -68,7 +68,10 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD, false},  {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_REMOVE, false},
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_TEST, false}, {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL, false},
         {VTPM__ADMIN_REQUEST__VERB_CHECK, true},         {VTPM__ADMIN_REQUEST__VERB_EVENTS, true},
-        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},
+        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},        {VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, false},
+        {VTPM__ADMIN_REQUEST__VERB_BINDING_LIST, true},  {VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, false},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE, false},      {VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, true},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false}, {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
     };
     struct rig rig;
     struct vt_uuid uuid;
@@ -82,12 +85,15 @@ static void test_roles__table__holds(void **state)
         Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
         Vtpm__InstanceList list = VTPM__INSTANCE_LIST__INIT;
         Vtpm__Events events = VTPM__EVENTS__INIT;
+        Vtpm__Binding binding = VTPM__BINDING__INIT;
         char name[] = "a";
 
         request.verb_case = rows[k].verb;
         ref.instance = name;
         request.list = &list;
-        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW)
+        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_BINDING_LIST)
+            request.binding_list = &binding;
+        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW || rows[k].verb == VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST)
             request.show = &ref;
         if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_EVENTS)
             request.events = &events;
