@@ -141,7 +141,10 @@ void admin_list(struct admin_call *call)
     end_listing(&listing, err);
 }
 
-/* The queue is in the sealed record: a worker opens it, for those who may look, without taking the instance. */
+/*
+ * The queue is in the sealed record: a worker opens it, for those who may look, without taking the instance. One record
+ * is quick: it does not wait behind a `check` (admin_work).
+ */
 struct show_work {
     struct admin_call *call;
     struct db_instance row;
@@ -182,7 +185,7 @@ void admin_show(struct admin_call *call)
     work = VT_NEW(struct show_work);
     if (work) {
         *work = (struct show_work){.call = call, .row = row, .err = VT_ENOMEM};
-        err = admin_work(call->broker, work_show, shown, work);
+        err = broker_work(call->broker, work_show, shown, work);
     }
     if (err) {
         vt_free(work);

@@ -127,7 +127,7 @@ void admin_measure_list(struct admin_call *call)
     if (work) {
         work->call = call;
         work->err = VT_ENOMEM;
-        err = admin_work(call->broker, work_list, listed, work);
+        err = broker_work(call->broker, work_list, listed, work);
     }
     if (err) {
         vt_free(work);

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 
 from rig import Rig, check
 from tpm12 import Socket, Tpm, TpmError
@@ -108,6 +109,14 @@ def events_of(rig, kind):
     return [e["text"] for e in rig.ctl_json("events")["events"] if e["kind"] == kind]
 
 
+def wait_event(rig, kind):
+    """One that is written by itself may come after the answer."""
+    end = time.monotonic() + 60
+    while not events_of(rig, kind) and time.monotonic() < end:
+        time.sleep(0.05)
+    return events_of(rig, kind)[-1]
+
+
 def measured(rig):
     kernel, ramdisk = os.urandom(3 * 65536 + 17), b""
     for name, content in ("kernel", kernel), ("ramdisk", ramdisk):
@@ -151,7 +160,7 @@ def required(rig):
     guest.start()
     check(fails(guest), "an empty queue: the guest gets TPM_FAIL")
     check(rig.state("strict") != "on", "the TPM stays off")
-    check("requires a measured start" in events_of(rig, "power-on-refused")[-1], "an event says why")
+    check("requires a measured start" in wait_event(rig, "power-on-refused"), "an event says why")
     check(guest.shim.wait_line("vtpmctl instance measure"), "the shim's log says what to do")
     rig.ctl("instance", "measure", "strict", "--pcr", "0", "--digest", "01" * 20)
     check(fails(guest), "queued is not powered on")
