@@ -351,7 +351,14 @@ void admin_power_cycle(struct admin_call *call)
 
 void admin_suspend(struct admin_call *call)
 {
-    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME};
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_ALLOW};
 
     admin_submit(call, call->request->suspend->instance, &job);
+}
+
+void admin_suspend_cancel(struct admin_call *call)
+{
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_CANCEL};
+
+    admin_submit(call, call->request->suspend_cancel->instance, &job);
 }

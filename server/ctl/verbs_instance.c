@@ -108,7 +108,8 @@ int run_power_cycle(const struct arguments *a, char *const *operands)
 
 int run_suspend(const struct arguments *a, char *const *operands)
 {
-    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
+    return run_ref(a, a->given & OPT_CANCEL ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
+                                            : VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
 }
 
 int run_enable(const struct arguments *a, char *const *operands)

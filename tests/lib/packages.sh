@@ -4,7 +4,8 @@ PACKAGES_BUILD="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libmbedtls
 protobuf-c-compiler protobuf-compiler libsqlite3-dev libseccomp-dev libssl-dev libjansson-dev"
 # What deploy/quickstart shows its work with.
 PACKAGES_DEMO="trousers tpm-tools sqlite3"
-PACKAGES_TEST="$PACKAGES_DEMO clang libclang-rt-dev libcmocka-dev python3 swtpm openssl mandoc git binutils systemd strace valgrind"
+PACKAGES_TEST="$PACKAGES_DEMO clang libclang-rt-dev libcmocka-dev python3 swtpm openssl mandoc git binutils systemd strace valgrind
+shellcheck busybox-static"
 
 # Installs those that are missing; says so first; sudo where needed.
 install_packages() {

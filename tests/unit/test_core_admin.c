@@ -71,7 +71,9 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_STATUS, true},        {VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, false},
         {VTPM__ADMIN_REQUEST__VERB_BINDING_LIST, true},  {VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, false},
         {VTPM__ADMIN_REQUEST__VERB_MEASURE, false},      {VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, true},
-        {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false}, {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, false}, {VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, false},
+        {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
     };
     struct rig rig;
     struct vt_uuid uuid;

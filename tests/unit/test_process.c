@@ -238,6 +238,33 @@ static void test_notify__nobody_there__is_no_error(void **state)
     assert_false(vt_notify("READY=1"));
 }
 
+static void test_watchdog__what_the_manager_waits__is_halved(void **state)
+{
+    static const struct {
+        const char *usec, *pid;
+        uint64_t ms;
+    } cases[] = {
+        {NULL, NULL, 0},          {"60000000", NULL, 30000}, {"60000000", "self", 30000}, {"1", NULL, 1},
+        {"60000000", "1", 0},     {"60000000", "x", 0},      {"0", NULL, 0},              {"", NULL, 0},
+        {"60000000x", NULL, 0},   {"-1", NULL, 0},
+    };
+    char self[16];
+
+    (void)state;
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    for (size_t i = 0; i < VT_COUNT(cases); i++) {
+        unsetenv("WATCHDOG_USEC");
+        unsetenv("WATCHDOG_PID");
+        if (cases[i].usec)
+            setenv("WATCHDOG_USEC", cases[i].usec, 1);
+        if (cases[i].pid)
+            setenv("WATCHDOG_PID", strcmp(cases[i].pid, "self") ? cases[i].pid : self, 1);
+        assert_int_equal(vt_watchdog_ms(), cases[i].ms);
+    }
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+}
+
 static void test_channels__few_descriptors__few_channels(void **state)
 {
     struct rlimit before, files;
@@ -330,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_channels__few_descriptors__few_channels),
         cmocka_unit_test(test_notify__path_and_abstract_name__are_reached),
         cmocka_unit_test(test_notify__nobody_there__is_no_error),
+        cmocka_unit_test(test_watchdog__what_the_manager_waits__is_halved),
     };
     int failed;
 
