@@ -44,7 +44,7 @@ void relay_complain(struct relay *relay, const struct vt_why *why, const char *t
     if (strncmp(relay->said, why->text, sizeof relay->said) == 0)
         return;
     memcpy(relay->said, why->text, sizeof relay->said);
-    vt_warning("relay: server %s: %s; %s", relay->config.server, why->text, todo);
+    vt_warning("relay: %sserver %s: %s; %s", relay->label, relay->config.server, why->text, todo);
 }
 
 /* The connection is of no more use. */
@@ -279,7 +279,8 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(relay->command.since_ms, relay->away_since) + relay->config.hold_ms;
     if (now_ms < until)
         return until;
-    vt_warning("relay: the server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->config.hold_ms);
+    vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
+               relay->config.hold_ms);
     relay_stop_waiting(relay);
     return UINT64_MAX;
 }
@@ -367,6 +368,7 @@ int relay_new(struct relay **relay_out, const struct relay_config *config)
         return VT_ENOMEM;
     relay->config = *config;
     strncpy(relay->identity, config->tls.identity, TLS_IDENTITY_MAX);
+    strncpy(relay->label, config->label ? config->label : "", sizeof relay->label - 1);
     relay->key = *config->tls.key;
     relay->config.tls.identity = relay->identity;
     relay->config.tls.key = &relay->key;

@@ -41,6 +41,7 @@ struct relay_config {
     const char *server;         /* for the log: "unix:/run/..."; borrowed for life, as the next two */
     const char *software;       /* Hello */
     const char *front_end;      /* Attach */
+    const char *label;          /* in the log, "domain 5: "; NULL: none. Copied, cut to 95 bytes */
     uint8_t uuid[16];           /* of the instance */
     bool has_uuid;              /* false: the one that the credential names */
     uint8_t stream[MESSAGE_STREAM];

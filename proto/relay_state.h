@@ -34,6 +34,7 @@ struct position {
 struct relay {
     struct relay_config config;
     char identity[TLS_IDENTITY_MAX + 1];
+    char label[96];
     struct vt_key key;
 
     enum state state;

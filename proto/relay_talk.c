@@ -41,8 +41,8 @@ static void new_stream(struct relay *relay)
  */
 static void outcome_lost(struct relay *relay)
 {
-    vt_error("relay: the outcome of command %" PRIu64 " is unknown: the instance went on without it (another shim, or "
-             "a restored state); the guest gets TPM_FAIL", relay->command.n);
+    vt_error("relay: %sthe outcome of command %" PRIu64 " is unknown: the instance went on without it (another shim, or "
+             "a restored state); the guest gets TPM_FAIL", relay->label, relay->command.n);
     relay_command_drop(&relay->command);
     relay_answer_code(relay, TPM_FAIL);
     new_stream(relay);
@@ -74,7 +74,8 @@ static bool reconcile(struct relay *relay)
     if (relay->doubt.n ? may_resend(relay, relay->doubt.n)
                        : !relay->last_n || (is_mine(relay) && relay->seen.n == relay->last_n))
         return true;
-    vt_notice("relay: the instance was used by another shim or its state was restored: starting a new stream");
+    vt_notice("relay: %sthe instance was used by another shim or its state was restored: starting a new stream",
+              relay->label);
     new_stream(relay);
     return false;
 }
@@ -225,7 +226,7 @@ static void on_attached(struct relay *relay, const Vtpm__Attached *attached)
         return;
     /* While the server's disk is full this is repeated every two seconds. */
     if (!relay->no_store_since)
-        vt_info("relay: attached to instance %s at %s (%s)", text, relay->config.server, attached->state);
+        vt_info("relay: %sattached to instance %s at %s (%s)", relay->label, text, relay->config.server, attached->state);
     send_power_on(relay);
 }
 
@@ -244,9 +245,9 @@ static void on_power_result(struct relay *relay, const Vtpm__PowerResult *result
 {
     relay->said[0] = '\0';
     if (result->acted)
-        vt_notice("relay: the TPM was powered on");
+        vt_notice("relay: %sthe TPM was powered on", relay->label);
     if (result->tpm_rc)
-        vt_warning("relay: TPM_Startup at power on gave 0x%x: the TPM is not started", result->tpm_rc);
+        vt_warning("relay: %sTPM_Startup at power on gave 0x%x: the TPM is not started", relay->label, result->tpm_rc);
     become_ready(relay);
 }
 
@@ -255,7 +256,7 @@ static void on_response(struct relay *relay, Vtpm__Message *msg)
 {
     relay->last_n = relay->command.n;
     if (relay->is_not_now) {
-        vt_notice("relay: server %s executes commands again", relay->config.server);
+        vt_notice("relay: %sserver %s executes commands again", relay->label, relay->config.server);
         relay->said[0] = '\0';
         relay->is_not_now = false;
     }

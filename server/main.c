@@ -306,7 +306,7 @@ static int open_listeners(struct server *server, struct vt_why *why)
     struct plan *plan = server->plan;
 
     for (size_t i = 0; i < server->config->listen.count; i++) {
-        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], channels_accept,
+        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], &channels_listen,
                                 server->channels, why);
         if (err)
             return err;
@@ -322,8 +322,9 @@ static int open_listeners(struct server *server, struct vt_why *why)
 static int open_admin(struct server *server, struct vt_why *why)
 {
     struct plan *plan = server->plan;
+    static const struct listener_ops admin_listen = {.accept = admin_accept};
     int err =
-        listener_open(&server->admin_listener, &server->uv, &plan->admin, admin_accept, server->admin, why);
+        listener_open(&server->admin_listener, &server->uv, &plan->admin, &admin_listen, server->admin, why);
 
     if (!err)
         err = admin_own_socket(plan->admin.sa.un.sun_path, &plan->policy, why);
@@ -406,6 +407,7 @@ static void tear_down(struct server *server)
     /* Handles are freed by their close callbacks: a turn or two of the loop. */
     for (int i = 0; i < 8 && uv_loop_close(&server->uv) == UV_EBUSY; i++)
         uv_run(&server->uv, UV_RUN_NOWAIT);
+    listeners_finish();
     free_lists(server);
 }
 

@@ -94,8 +94,8 @@ static int take_option(struct options *options, enum options_then *then, int opt
         options->has_instance = vt_uuid_parse(&options->instance, value);
         return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
     case 'C':
-        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to \"xen\", which is not in this build yet; "
-                       "use --credential", value);
+        options->credential_dir = value;
+        return VT_OK;
     case 'h':
         *then = OPTIONS_HELP;
         return VT_OK;
@@ -105,6 +105,24 @@ static int take_option(struct options *options, enum options_then *then, int opt
     }
 }
 
+static int check_credential(const struct options *options, const struct frontend_kind *kind, struct vt_why *why)
+{
+    if (options->credential && options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, "--credential and --credential-dir: one of them");
+    if (options->credential_dir && !kind->many)
+        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: --frontend %s serves one instance: use --credential FILE",
+                       options->credential_dir, kind->scheme);
+    if (options->has_instance && kind->many)
+        return vt_fail(why, VT_EUSAGE, "--instance: --frontend %s knows from the toolstack which instance is meant",
+                       kind->scheme);
+    if (!options->credential && !options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, kind->many ? "--credential-dir is missing: name the directory with UUID.cred files, "
+                                                    "or by --credential the file of a host's credential"
+                                                  : "--credential is missing: name the file that vtpmctl made for the "
+                                                    "instance");
+    return VT_OK;
+}
+
 static int check_complete(const struct options *options, struct vt_why *why)
 {
     const struct frontend_kind *kind;
@@ -112,18 +130,14 @@ static int check_complete(const struct options *options, struct vt_why *why)
     int err;
 
     if (!options->upstream)
-        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH or tcp:HOST:PORT");
+        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH, tcp:HOST:PORT or vchan:DOMID");
     if (!options->frontend)
         return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT or socket:unix:PATH");
     /* What is not in this build is said before anything that would only be needed for it. */
     err = frontend_find(options->frontend, &kind, &rest, why);
     if (!err)
         err = upstream_check(options->upstream, why);
-    if (err)
-        return err;
-    if (!options->credential)
-        return vt_fail(why, VT_EUSAGE, "--credential is missing: name the file that vtpmctl made for the instance");
-    return VT_OK;
+    return err ? err : check_credential(options, kind, why);
 }
 
 int options_read(struct options *options, enum options_then *then, int argc, char **argv, struct vt_why *why)
