@@ -17,6 +17,7 @@
 struct shim {
     uv_loop_t loop;
     uv_timer_t stop_timer;
+    uv_timer_t watchdog;
     uv_signal_t signals[2];
     const struct frontend_kind *kind;
     struct frontend_host host;
@@ -73,6 +74,12 @@ static void on_stop_timer(uv_timer_t *timer)
     uv_timer_start(timer, on_stop_timer, FLUSH_MS, 0);
 }
 
+/* From the loop itself: one that hangs is silent. */
+static void on_watchdog(uv_timer_t *timer VT_UNUSED)
+{
+    (void)vt_notify("WATCHDOG=1");
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct shim *shim = handle->data;
@@ -102,11 +109,22 @@ static int start_parts(struct shim *shim, const struct options *options, struct 
     return err;
 }
 
+static void start_watchdog(struct shim *shim)
+{
+    uint64_t period = vt_watchdog_ms();
+
+    uv_timer_init(&shim->loop, &shim->watchdog);
+    uv_unref((uv_handle_t *)&shim->watchdog);
+    if (period)
+        uv_timer_start(&shim->watchdog, on_watchdog, 0, period);
+}
+
 static void start_signals(struct shim *shim)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
 
     signal(SIGPIPE, SIG_IGN);
+    start_watchdog(shim);
     uv_timer_init(&shim->loop, &shim->stop_timer);
     /* It bounds the end but does not delay it. */
     uv_unref((uv_handle_t *)&shim->stop_timer);

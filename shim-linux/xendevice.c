@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "shim-linux/xendevice.h"
+#include "shim-linux/xendevice_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "proto/xenback.h"
 #include "server/base/alloc.h"
-#include "server/base/list.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
 
@@ -15,33 +13,6 @@
 /* What a guest can bring about by itself is said so often in a minute. */
 #define SAY_MOST 10
 #define SAY_MS   60000
-
-struct device {
-    struct vt_list node;
-    struct xendevices *all;
-    char label[80];             /* in the log: "domain 5 device 0 (uuid): " */
-    enum xenback_phase phase;
-    struct xenstore_device told; /* as the nodes were read last, and what we wrote since */
-    uint64_t writes;
-    struct vt_uuid uuid;
-    bool has_uuid;
-    bool is_held;               /* a device of the same uuid is served */
-    bool has_lost;              /* another shim has the instance: until the toolstack attaches the device again */
-    struct xenring *ring;       /* NULL: not connected */
-    uint32_t ring_ref, event_channel;
-    struct lane *lane;
-    bool is_orphan;             /* what the lane has under way is of a ring that is gone */
-    uint64_t say_since;
-    unsigned said;
-};
-
-struct xendevices {
-    const struct frontend_host *host;
-    const struct xenring_host *rings;
-    struct xenstore *const *store;
-    struct vt_list list;
-    uint8_t boot_id[16];
-};
 
 static void step(struct device *device);
 
@@ -56,91 +27,6 @@ static bool may_say(struct device *device)
     if (device->said == SAY_MOST)
         vt_notice("xen: %smore of this is not logged for a minute", device->label);
     return device->said++ < SAY_MOST;
-}
-
-/* ---- The lane's source ---- */
-
-static bool take(void *ctx, struct lane_request *request)
-{
-    struct device *device = ctx;
-
-    return device->ring && xenring_take(device->ring, request);
-}
-
-static bool respond(void *ctx, const struct lane_response *response)
-{
-    struct device *device = ctx;
-    bool is_orphan = device->is_orphan;
-
-    device->is_orphan = false;
-    return is_orphan || !device->ring || xenring_respond(device->ring, response);
-}
-
-/* Of a command that nobody waits for nothing has to be known after our death. */
-static int note(void *ctx, const struct relay_mark *mark)
-{
-    struct device *device = ctx;
-
-    return device->is_orphan || !device->ring ? VT_OK : xenring_note(device->ring, mark);
-}
-
-static void on_ended(void *ctx, int err)
-{
-    struct device *device = ctx;
-
-    /* The shim is told to stop. */
-    if (!err)
-        return;
-    vt_error("xen: %s%s: another shim has the instance, this guest gets TPM_FAIL; detach and attach the device, or start "
-             "this shim again, to take it back", device->label, vt_err_text(err));
-    lane_close(device->lane, LANE_NOW);
-    device->lane = NULL;
-    device->has_lost = true;
-    if (device->ring)
-        xenring_fail(device->ring);
-}
-
-static const struct lane_source source = {.take = take, .respond = respond, .note = note, .ended = on_ended};
-
-static void on_ready(void *ctx)
-{
-    struct device *device = ctx;
-
-    if (device->lane)
-        lane_ready(device->lane);
-}
-
-static int open_lane(struct device *device, const struct xenring_start *start, struct vt_why *why)
-{
-    const struct options *options = device->all->host->options;
-    char path[512], uuid[VT_UUID_TEXT];
-    struct lane_config config = {
-        .credential = options->credential,
-        .wait_for_credential = true,
-        .label = device->label,
-        .uuid = device->uuid,
-        .has_uuid = true,
-        .domid = device->told.domid,
-        .has_domid = true,
-        .from = start->has_from ? &start->from : NULL,
-        .under_way = start->under_way,
-    };
-
-    if (options->credential_dir) {
-        vt_uuid_text(uuid, &device->uuid);
-        if (snprintf(path, sizeof path, "%s/%s.cred", options->credential_dir, uuid) >= (int)sizeof path)
-            return vt_fail(why, VT_EUSAGE, "--credential-dir: the name is too long");
-        config.credential = path;
-    }
-    return lane_open(&device->lane, device->all->host->lanes, &config, &source, device, why);
-}
-
-static void close_lane(struct device *device, enum lane_end how)
-{
-    if (device->lane)
-        lane_close(device->lane, how);
-    device->lane = NULL;
-    device->is_orphan = false;
 }
 
 /* ---- Who serves a uuid ---- */
@@ -171,7 +57,7 @@ static void drop_detached(struct device *device)
     VT_LIST_EACH(&device->all->list, node) {
         struct device *other = VT_LIST_ENTRY(node, struct device, node);
         if (same_instance(device, other) && other->phase == XENBACK_DETACHED)
-            close_lane(other, LANE_ANSWERED);
+            device_close_lane(other, LANE_ANSWERED);
     }
 }
 
@@ -242,11 +128,11 @@ static int connect_ring(struct device *device, struct vt_why *why)
     memcpy(names.boot_id, device->all->boot_id, sizeof names.boot_id);
     memcpy(names.uuid, device->uuid.bytes, sizeof names.uuid);
     drop_detached(device);
-    err = xenring_open(&device->ring, device->all->rings, &names, device->label, on_ready, device, &start, why);
+    err = xenring_open(&device->ring, device->all->rings, &names, device->label, device_on_ready, device, &start, why);
     if (err)
         return err;
     if (!device->lane && !device->has_lost)
-        err = open_lane(device, &start, why);
+        err = device_open_lane(device, &start, why);
     if (err) {
         xenring_close(device->ring, false);
         device->ring = NULL;
@@ -280,7 +166,7 @@ static void release(struct device *device, bool off)
     struct device gone = *device;
 
     unmap(device);
-    close_lane(device, off ? LANE_OFF : LANE_ANSWERED);
+    device_close_lane(device, off ? LANE_OFF : LANE_ANSWERED);
     xenstore_forget(*all->store, device->told.domid, device->told.devid);
     vt_list_remove(&device->node);
     vt_free(device);
@@ -372,7 +258,7 @@ static void set_uuid(struct device *device, const struct xenstore_device *told)
     /* A node that is gone names none: the device keeps what it had. */
     if (!told->has_uuid && device->has_uuid)
         return;
-    close_lane(device, LANE_ANSWERED);
+    device_close_lane(device, LANE_ANSWERED);
     device->has_uuid = told->has_uuid;
     device->uuid = told->uuid;
     device->has_lost = false;
@@ -463,7 +349,7 @@ void xendevices_close(struct xendevices *devices)
         if (device->ring)
             xenring_close(device->ring, false);
         device->ring = NULL;
-        close_lane(device, LANE_NOW);
+        device_close_lane(device, LANE_NOW);
     }
 }
 

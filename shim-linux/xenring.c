@@ -8,12 +8,15 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
+#include "shim-linux/host.h"
 
 /* Events without a command behind them that are harmless: the one of the bind, a cancel now and then. */
 #define IDLE_EVENTS 8
 /* Then the next one is heard after 1, 2, 4 ... ms. */
 #define DEAF_MOST_MS 128
 #define LOCALITIES   0x01
+/* Linux' driver gives up after the duration that the TPM names, 2 s for most commands. */
+#define SLOW_MS 1000
 
 struct xenring {
     const struct xenring_host *host;
@@ -29,6 +32,7 @@ struct xenring {
     bool failed;
     bool said_events, said_journal; /* each is logged once */
     unsigned idle_events;
+    uint64_t since_ms;      /* when the command under way was seen */
 };
 
 /* ---- Serving ---- */
@@ -55,6 +59,7 @@ static bool look(struct xenring *ring)
     switch (tpmif_poll(&ring->tpmif)) {
     case TPMIF_COMMAND:
         ring->waits = true;
+        ring->since_ms = host_now_ms();
         if (ring->failed)
             answer_fail(ring);
         else
@@ -140,6 +145,9 @@ bool xenring_respond(struct xenring *ring, const struct lane_response *response)
 
     if (journal_delivered(ring->journal, &response->position, &print))
         return false;
+    if (host_now_ms() - ring->since_ms > SLOW_MS)
+        vt_info("xen: %sa command took %" PRIu64 " ms%s", ring->label, host_now_ms() - ring->since_ms,
+                ring->tpmif.cancelled ? "; the guest had given it up" : "");
     tpmif_finish(&ring->tpmif);
     notify(ring);
     return true;
@@ -177,6 +185,7 @@ static void go_on(struct xenring *ring, const struct journal_entry *entry, struc
     case JOURNAL_RESEND:
         if (!tpmif_restore(&ring->tpmif, &view, entry->mark.locality, entry->mark.command, entry->mark.len))
             break;
+        ring->since_ms = host_now_ms();
         vt_notice("xen: %sa command was under way when the shim before this one ended: it is sent again", ring->label);
         from_entry(start, entry);
         start->under_way = true;

@@ -14,7 +14,7 @@
 #include "server/base/list.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
-#include "shim-linux/xennodes.h"
+#include "shim-linux/xenrecords.h"
 
 /* A dead connection shows up when it is used: so often, if nothing else happens. */
 #define PROBE_MS 5000
@@ -26,17 +26,6 @@
 #define STOP_S  1
 /* Watch events taken before the devices that they name are read: one guest's do not keep others' waiting. */
 #define EVENTS_MOST 256
-
-/* What the thread knows of a device. */
-struct record {
-    struct vt_list node;
-    uint32_t domid, devid;
-    uint64_t writes;
-    char front[NODES_PATH];
-    bool is_watched;
-    bool is_dirty;
-    bool domain_gone;
-};
 
 struct request {
     struct vt_list node;
@@ -74,9 +63,7 @@ struct xenstore {
 
     /* Thread */
     struct nodes nodes;
-    struct vt_list records;
-    unsigned count;
-    bool is_refused;        /* a device over the limits was told to people */
+    struct records records;
     bool check_domains;
 };
 
@@ -95,135 +82,15 @@ static void tell(struct xenstore *store, const struct xenstore_device *device)
         news->device = *device;
     pthread_mutex_lock(&store->lock);
     vt_list_add(&store->news, &news->node);
+    /* At the end the loop may be gone before us. */
+    if (!store->stop)
+        uv_async_send(&store->async);
     pthread_mutex_unlock(&store->lock);
-    uv_async_send(&store->async);
 }
 
-/* ---- Records: thread ---- */
-
-static struct record *find_record(struct xenstore *store, uint32_t domid, uint32_t devid)
+static void tell_device(void *ctx, const struct xenstore_device *device)
 {
-    VT_LIST_EACH(&store->records, node) {
-        struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        if (record->domid == domid && record->devid == devid)
-            return record;
-    }
-    return NULL;
-}
-
-static void drop_record(struct xenstore *store, struct record *record)
-{
-    if (record->is_watched && store->nodes.xs && !store->nodes.lost)
-        nodes_unwatch(&store->nodes, record->front, record->domid, record->devid);
-    vt_list_remove(&record->node);
-    store->count--;
-    vt_free(record);
-}
-
-static bool has_room(struct xenstore *store, uint32_t domid, uint32_t devid)
-{
-    unsigned of_domain = 0;
-
-    VT_LIST_EACH(&store->records, node)
-        of_domain += VT_LIST_ENTRY(node, struct record, node)->domid == domid;
-    if (store->count < XENSTORE_DEVICES_MAX && of_domain < XENSTORE_DOMAIN_MAX)
-        return true;
-    if (!store->is_refused)
-        vt_error("xen: domain %" PRIu32 " device %" PRIu32 " is not served: at most %d devices, %d of one domain", domid,
-                 devid, XENSTORE_DEVICES_MAX, XENSTORE_DOMAIN_MAX);
-    store->is_refused = true;
-    return false;
-}
-
-/* One that is there and not yet known. */
-static void add_record(struct xenstore *store, uint32_t domid, uint32_t devid)
-{
-    char front[NODES_PATH];
-    struct record *record;
-    int err = nodes_front(&store->nodes, domid, devid, front);
-
-    if (err == VT_EUSAGE)
-        vt_error("xen: domain %" PRIu32 " device %" PRIu32 " is not served: its node `frontend` is of another domain", domid,
-                 devid);
-    if (err || !has_room(store, domid, devid))
-        return;
-    record = VT_NEW(struct record);
-    if (!record)
-        return;
-    *record = (struct record){.domid = domid, .devid = devid, .is_dirty = true};
-    memcpy(record->front, front, sizeof front);
-    record->domain_gone = nodes_domain_gone(&store->nodes, domid);
-    vt_list_add(&store->records, &record->node);
-    store->count++;
-}
-
-static void look_at_device(struct xenstore *store, uint32_t domid, uint32_t devid)
-{
-    struct record *record = find_record(store, domid, devid);
-
-    if (record)
-        record->is_dirty = true;
-    else
-        add_record(store, domid, devid);
-}
-
-static void look_at_domain(struct xenstore *store, uint32_t domid)
-{
-    uint32_t devids[XENSTORE_DOMAIN_MAX + 1];
-    char dir[NODES_PATH];
-    size_t count;
-
-    snprintf(dir, sizeof dir, "%.100s/%" PRIu32, store->nodes.base, domid);
-    count = nodes_list(&store->nodes, dir, devids, VT_COUNT(devids));
-    for (size_t i = 0; i < count; i++)
-        look_at_device(store, domid, devids[i]);
-    /* Those that are not there any more have no name in the list. */
-    VT_LIST_EACH(&store->records, node) {
-        struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        record->is_dirty |= record->domid == domid;
-    }
-}
-
-static void look_at_all(struct xenstore *store)
-{
-    uint32_t *domids = vt_calloc(XENSTORE_DEVICES_MAX, sizeof *domids);
-    size_t count = domids ? nodes_list(&store->nodes, store->nodes.base, domids, XENSTORE_DEVICES_MAX) : 0;
-
-    for (size_t i = 0; i < count; i++)
-        look_at_domain(store, domids[i]);
-    vt_free(domids);
-    VT_LIST_EACH(&store->records, node)
-        VT_LIST_ENTRY(node, struct record, node)->is_dirty = true;
-}
-
-static void read_record(struct xenstore *store, struct record *record)
-{
-    struct xenstore_device device;
-
-    /* The watch first: what changes after the reading is told. */
-    if (!record->is_watched)
-        nodes_watch(&store->nodes, record->front, record->domid, record->devid);
-    record->is_watched = true;
-    record->is_dirty = false;
-    nodes_read(&store->nodes, record->front, record->domid, record->devid, &device);
-    if (store->nodes.lost) {
-        record->is_dirty = true;
-        return;
-    }
-    device.writes = record->writes;
-    device.domain_gone = record->domain_gone;
-    tell(store, &device);
-}
-
-static void check_domains(struct xenstore *store)
-{
-    store->check_domains = false;
-    VT_LIST_EACH(&store->records, node) {
-        struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        if (record->domain_gone || !nodes_domain_gone(&store->nodes, record->domid))
-            continue;
-        record->domain_gone = record->is_dirty = true;
-    }
+    tell(ctx, device);
 }
 
 /* ---- Turns of the thread ---- */
@@ -235,11 +102,11 @@ static void take_events(struct xenstore *store)
 
     for (unsigned i = 0; i < EVENTS_MOST && nodes_event(&store->nodes, &about, &domid, &devid); i++) {
         if (about == NODES_ALL)
-            look_at_all(store);
+            records_look_at_all(&store->records);
         else if (about == NODES_DOMAIN)
-            look_at_domain(store, domid);
+            records_look_at_domain(&store->records, domid);
         else if (about == NODES_DEVICE)
-            look_at_device(store, domid, devid);
+            records_look_at(&store->records, domid, devid);
         else if (about == NODES_RELEASE)
             store->check_domains = true;
     }
@@ -268,30 +135,15 @@ static void done_request(struct xenstore *store, struct request *request)
 static void serve_requests(struct xenstore *store)
 {
     struct request *request;
-    struct record *record;
 
     while (!store->nodes.lost && (request = next_request(store)) != NULL) {
-        record = find_record(store, request->domid, request->devid);
-        if (!request->forget) {
-            if (!nodes_write(&store->nodes, request->domid, request->devid, request->publish, request->state))
-                return;
-            if (record) {
-                record->writes++;
-                record->is_dirty = true;
-            }
-        } else if (record) {
-            drop_record(store, record);
-        }
+        if (request->forget)
+            records_forget(&store->records, request->domid, request->devid);
+        else if (nodes_write(&store->nodes, request->domid, request->devid, request->publish, request->state))
+            records_wrote(&store->records, request->domid, request->devid);
+        else
+            return;
         done_request(store, request);
-    }
-}
-
-static void read_dirty(struct xenstore *store)
-{
-    VT_LIST_EACH(&store->records, node) {
-        struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        if (record->is_dirty && !store->nodes.lost)
-            read_record(store, record);
     }
 }
 
@@ -300,9 +152,11 @@ static void turn(struct xenstore *store)
     serve_requests(store);
     if (!store->nodes.lost)
         take_events(store);
-    if (store->check_domains && !store->nodes.lost)
-        check_domains(store);
-    read_dirty(store);
+    if (store->check_domains && !store->nodes.lost) {
+        store->check_domains = false;
+        records_check_domains(&store->records);
+    }
+    records_read(&store->records);
 }
 
 /* Until there is something to do. */
@@ -335,9 +189,7 @@ static bool reach(struct xenstore *store, struct vt_why *why)
 {
     if (nodes_open(&store->nodes, why))
         return false;
-    VT_LIST_EACH(&store->records, node)
-        VT_LIST_ENTRY(node, struct record, node)->is_watched = false;
-    look_at_all(store);
+    records_reached(&store->records);
     store->check_domains = true;
     return true;
 }
@@ -479,7 +331,7 @@ int xenstore_open(struct xenstore **store_out, uv_loop_t *loop, const struct xen
     store->events = *events;
     vt_list_init(&store->requests);
     vt_list_init(&store->news);
-    vt_list_init(&store->records);
+    records_init(&store->records, &store->nodes, tell_device, store);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->reached, NULL);
     store->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -531,7 +383,7 @@ void xenstore_free(struct xenstore *store)
         return;
     free_list(&store->requests, offsetof(struct request, node));
     free_list(&store->news, offsetof(struct news, node));
-    free_list(&store->records, offsetof(struct record, node));
+    records_free(&store->records);
     close(store->wake);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->reached);

@@ -18,6 +18,9 @@
 /* Free places without an offer, after which no more are tried. */
 #define MISSES_MAX 4
 #define END_MS     1000
+/* A server offers the next channel when the one before is taken: with many guests at once it is a moment behind. */
+#define NEXT_TRIES 10
+#define NEXT_MS    50
 
 /* Where a channel's ring is, as the server wrote it: it changes with every channel that is made. */
 struct rendezvous {
@@ -161,7 +164,9 @@ static int try_slot(struct vchan_client *client, uint32_t own, uint32_t domid, u
     return err;
 }
 
-static int try_slots(struct vchan_client *client, uint32_t own, uint32_t domid, int *fd, struct vt_why *why)
+/* *in_use: there are channels of this domain to that one. */
+static int try_slots(struct vchan_client *client, uint32_t own, uint32_t domid, bool *in_use, int *fd,
+                     struct vt_why *why)
 {
     unsigned misses = 0;
 
@@ -170,12 +175,36 @@ static int try_slots(struct vchan_client *client, uint32_t own, uint32_t domid, 
 
         if (!err || (err != VT_ECONFLICT && err != VT_ENOTFOUND && err != VT_EFAIL))
             return err;
+        *in_use |= err == VT_ECONFLICT;
         misses += err != VT_ECONFLICT;
     }
     return vt_fail(why, VT_ENOTFOUND,
                    "domain %u offers this domain (%u) no channel: vtpm-server must run there with --listen vchan, and an "
                    "instance must be bound to this domain (vtpmctl binding add)",
                    domid, own);
+}
+
+static bool must_end(struct vchan_client *client)
+{
+    bool ending;
+
+    pthread_mutex_lock(&client->worker.lock);
+    ending = client->is_ending;
+    pthread_mutex_unlock(&client->worker.lock);
+    return ending;
+}
+
+static int try_for_a_while(struct vchan_client *client, uint32_t own, uint32_t domid, int *fd, struct vt_why *why)
+{
+    bool in_use = false;
+    int err = try_slots(client, own, domid, &in_use, fd, why);
+
+    for (int i = 0; i < NEXT_TRIES && err == VT_ENOTFOUND && in_use && !must_end(client); i++) {
+        usleep(NEXT_MS * 1000);
+        *why = (struct vt_why){0};
+        err = try_slots(client, own, domid, &in_use, fd, why);
+    }
+    return err;
 }
 
 static int attempt(struct vchan_client *client, uint32_t domid, int *fd, struct vt_why *why)
@@ -189,7 +218,7 @@ static int attempt(struct vchan_client *client, uint32_t domid, int *fd, struct 
     if (!err && own == domid)
         return vt_fail(why, VT_EUSAGE, "domain %u is this domain itself: no vchan leads there; use unix:PATH", domid);
     if (!err)
-        err = try_slots(client, own, domid, fd, why);
+        err = try_for_a_while(client, own, domid, fd, why);
     if (err == VT_EUNREACHED) {
         vt_fail(why, err, "xenstore: no answer");
         worker_lost_store(&client->worker, why);
@@ -297,16 +326,6 @@ static void look_at_links(struct vchan_client *client)
 }
 
 /* ---- The thread ---- */
-
-static bool must_end(struct vchan_client *client)
-{
-    bool ending;
-
-    pthread_mutex_lock(&client->worker.lock);
-    ending = client->is_ending;
-    pthread_mutex_unlock(&client->worker.lock);
-    return ending;
-}
 
 static bool has_links(struct vchan_client *client)
 {

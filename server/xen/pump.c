@@ -14,6 +14,7 @@
 
 #define TURNS_AT_ONCE 8
 #define SOCKET_BUFFER 32768
+#define LAST_WORDS_MS 500
 
 struct vchan_pump {
     pthread_t thread;
@@ -26,6 +27,7 @@ struct vchan_pump {
     struct pollfd *polls; /* the wake-up, then two for each end: event channel, socket */
     size_t polls_max;
     size_t count; /* of ends */
+    int64_t ending_ms; /* since when; 0: not */
 };
 
 const char *vchan_over_text(enum vchan_over how)
@@ -263,7 +265,7 @@ static short socket_events(const struct vchan_end *end)
 
 static int fill_polls(struct vchan_pump *pump)
 {
-    int wait_ms = vt_list_empty(&pump->ends) ? -1 : VCHAN_TICK_MS;
+    int wait_ms = vt_list_empty(&pump->ends) ? -1 : pump->ending_ms ? LAST_WORDS_MS / 10 : VCHAN_TICK_MS;
     size_t i = 1;
 
     pump->polls[0] = (struct pollfd){.fd = pump->wake, .events = POLLIN};
@@ -369,9 +371,18 @@ static void take_drops(struct vchan_pump *pump, bool all)
     VT_LIST_EACH(&pump->ends, node)
     {
         struct vchan_end *end = VT_LIST_ENTRY(node, struct vchan_end, node);
-        if (all || is_dropped(pump, end))
+        if (all || (pump->ending_ms && end->fd < 0) || is_dropped(pump, end))
             finish(pump, end, VCHAN_OVER_DROPPED);
     }
+}
+
+/* Whoever closed its socket just now may have said something before. True: there is nobody left. */
+static bool is_ended(struct vchan_pump *pump)
+{
+    if (!pump->ending_ms)
+        pump->ending_ms = vchan_now_ms();
+    take_drops(pump, vchan_now_ms() - pump->ending_ms >= LAST_WORDS_MS);
+    return vt_list_empty(&pump->ends);
 }
 
 /* False: the pump ends. */
@@ -385,9 +396,9 @@ static bool take_orders(struct vchan_pump *pump)
     has_drops = pump->has_drops;
     pump->has_drops = false;
     pthread_mutex_unlock(&pump->lock);
-    if (has_drops || is_ending)
-        take_drops(pump, is_ending);
-    return !is_ending;
+    if (has_drops)
+        take_drops(pump, false);
+    return !is_ending || !is_ended(pump);
 }
 
 static void *run(void *arg)

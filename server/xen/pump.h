@@ -62,7 +62,8 @@ struct vchan_end {
 };
 
 int vchan_pump_new(struct vchan_pump **pump, struct vt_why *why) VT_USE_RESULT;
-/* Ends what is left (VCHAN_OVER_DROPPED) and joins the thread. May be NULL. Not on the pump's thread. */
+/* What was written to sockets that were closed is still sent, for a moment; then ends what is left (VCHAN_OVER_DROPPED)
+ * and joins the thread. May be NULL. Not on the pump's thread. */
 void vchan_pump_free(struct vchan_pump *pump);
 /* Any thread. `over` will follow, whatever happens. */
 void vchan_pump_add(struct vchan_pump *pump, struct vchan_end *end);

@@ -545,6 +545,20 @@ static void test_pump__end_of_it__ends_every_channel(void **state)
     done(line);
 }
 
+static void test_pump__end_of_it__lets_last_words_out(void **state)
+{
+    struct rig *rig = *state;
+    struct line *line = connected(rig);
+
+    assert_int_equal(put_socket(line->fd, 0, 100), 100);
+    close_user(line);
+    vchan_pump_free(rig->pump);
+    rig->pump = NULL;
+    assert_int_equal(line->how, VCHAN_OVER_USER);
+    assert_int_equal(get_ring(line->peer, 0), 100);
+    done(line);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -568,6 +582,7 @@ int main(void)
         T(test_offer__connected_channel_that_is_dropped__ends_the_socket),
         T(test_offer__a_hundred__all_carry_bytes),
         T(test_pump__end_of_it__ends_every_channel),
+        T(test_pump__end_of_it__lets_last_words_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,7 +102,7 @@ class Bed:
         self.log = open(self.path("qemu.log"), "ab")
         self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                      start_new_session=True, preexec_fn=die_with_us)
-        self.agent = Agent(sock, self.qemu)
+        self.agent = Agent(sock, self.qemu, self.console)
         self.agent.wait_ready(90 * SLOW)
         say("dom0 is up after %.1f s" % (time.monotonic() - begun))
 
@@ -120,7 +120,8 @@ class Bed:
         for name in names:
             if os.path.exists(name):
                 with open(name, errors="replace") as f:
-                    print("---- %s\n%s" % (os.path.basename(name), f.read()[-6000:]))
+                    lines = [line for line in f if not re.match(r"\(XEN\) ( |ACPI|mtrr|SVM|HVM|xstate)", line)]
+                    print("---- %s\n%s" % (os.path.basename(name), "".join(lines[-60:])))
         try:
             print(self.run("tail -n 60 /var/log/xen/xl-*.log /var/log/vtpm/*.log; dmesg | tail -n 20; xl list; "
                            "xenstore-ls -fp /local/domain/0/backend", limit=30)[1][-20000:], flush=True)
@@ -188,8 +189,8 @@ class Standing:
 class Agent:
     """The other end of dom0's agent.c. Threads may use it side by side."""
 
-    def __init__(self, path, qemu):
-        self.qemu, self.next, self.waiting, self.lock = qemu, 0, {}, threading.Lock()
+    def __init__(self, path, qemu, console):
+        self.qemu, self.console, self.next, self.waiting, self.lock = qemu, console, 0, {}, threading.Lock()
         self.is_ready = threading.Event()
         end = time.monotonic() + 30
         while True:
@@ -228,9 +229,14 @@ class Agent:
 
     def wait_ready(self, limit):
         end = time.monotonic() + limit
-        while not self.is_ready.wait(0.2):
-            if self.qemu.poll() is not None or time.monotonic() > end:
+        while not self.is_ready.wait(0.5):
+            if self.is_dead() or time.monotonic() > end:
                 raise Failed("dom0 does not come up in %d s (QEMU exit %s)" % (limit, self.qemu.poll()))
+
+    def is_dead(self):
+        """Xen stays, to be looked at, when dom0 has crashed."""
+        with open(self.console, "rb") as f:
+            return self.qemu.poll() is not None or b"Dom0 crashed" in f.read()
 
     def run(self, command, limit):
         with self.lock:
@@ -238,14 +244,16 @@ class Agent:
             number, box = self.next, queue.Queue()
             self.waiting[number] = box
             self.s.sendall(b"run %d %d %s\n" % (number, int(limit), command.encode().hex().encode()))
-        try:
-            answer = box.get(timeout=limit + 20)
-        except queue.Empty:
-            raise Failed("dom0's agent does not answer: %s" % command) from None
-        finally:
-            del self.waiting[number]
-        if answer is None:
-            raise Failed("the machine ended during: %s" % command)
+        end, answer = time.monotonic() + limit + 20, ()
+        while answer == ():
+            try:
+                answer = box.get(timeout=2)
+            except queue.Empty:
+                if self.is_dead() or time.monotonic() > end:
+                    break
+        del self.waiting[number]
+        if not answer:
+            raise Failed("dom0 %s: %s" % ("has ended" if self.is_dead() else "does not answer", command))
         return answer
 
     def close(self):

@@ -90,10 +90,11 @@ def unpack(role, package, version):
     return tree
 
 
-def find(tree, name):
+def find(tree, name, mode=0):
     for folder, _, files in os.walk(tree):
-        if name in files:
-            return os.path.join(folder, name)
+        path = os.path.join(folder, name)
+        if name in files and os.stat(path).st_mode & mode == mode:
+            return path
     raise SystemExit("image.py: no %s in %s" % (name, tree))
 
 
@@ -223,7 +224,7 @@ def which(name):
 def base(trees, bin_dir, helper_dir, init):
     """What dom0 and every guest have: a shell, xenstore's tools, our programs, the agent."""
     tree = Tree()
-    tree.file("/bin/busybox", find(trees["shell"], "busybox"), 0o755)
+    tree.file("/bin/busybox", find(trees["shell"], "busybox", 0o111), 0o755)
     tree.file("/init", os.path.join(HERE, init), 0o755)
     for name in XENSTORE_TOOLS:
         tree.program("/usr/bin/" + name, find(trees["store"], name))

@@ -10,8 +10,8 @@
  *   tpmcmd chain N FILE       extends without end by 01..01 until FILE.stop exists; in FILE all the while:
  * how many, the value, how many gave no answer, the longest wait in ms
  *
- * pcr, random and ek change nothing: when the driver loses patience (ETIME: a server that is started again), they are
- * sent once more, for a minute.
+ * When the driver loses patience (ETIME: a server that is started again, a machine that is busy), pcr, random
+ * and ek are sent once more, for a minute; so is extend, unless the PCR shows that it was done.
  *
  * The device is /dev/tpm0, or $TPM_DEVICE: a device, or the socket of a shim. Exit 1: no answer; 3: the TPM's
  * return code, on standard error.
@@ -117,17 +117,33 @@ static size_t unhex(const char *text, uint8_t *out, size_t room)
     return n;
 }
 
+static void read_pcr(uint32_t pcr, uint8_t value[20])
+{
+    patience_ms = 60e3;
+    call_number(ORD_PCR_READ, pcr);
+    memcpy(value, answer + HEADER, 20);
+}
+
 static void do_extend(uint32_t pcr, const char *digest)
 {
-    uint8_t params[24];
+    uint8_t command[HEADER + 24] = {0, TAG, 0, 0, 0, HEADER + 24, 0, 0, 0, ORD_EXTEND}, before[20], after[20];
+    ssize_t n;
 
-    put32(params, pcr);
-    if (unhex(digest, params + 4, 20) != 20) {
+    put32(command + HEADER, pcr);
+    if (unhex(digest, command + HEADER + 4, 20) != 20) {
         fprintf(stderr, "tpmcmd: extend wants 40 hexadecimal digits\n");
         exit(2);
     }
-    call(ORD_EXTEND, params, sizeof params);
-    print_hex(answer + HEADER, 20);
+    read_pcr(pcr, before);
+    do {
+        n = write(device, command, sizeof command);
+        if (n == sizeof command && read(device, answer, sizeof answer) != HEADER + 20)
+            fail("extend");
+        if (n < 0 && errno != ETIME)
+            fail("extend");
+        read_pcr(pcr, after);
+    } while (memcmp(before, after, 20) == 0);
+    print_hex(after, 20);
 }
 
 /* TPM_PUBKEY: 4 + 2 + 2 bytes, the length of the parameters, these, the length of the modulus, it; a
