@@ -49,6 +49,7 @@ struct relay_config {
     uint8_t boot_id[16];
     uint32_t domid;
     bool has_domid;
+    char domain[MESSAGE_DOMAIN_MAX + 1]; /* its name, for the inventory; may be empty */
     int startup;                /* enum Vtpm__Startup: the policy of PowerOn */
     uint64_t hold_ms;           /* a command waits this long for an absent server; 0: without limit */
     /*

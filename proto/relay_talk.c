@@ -120,6 +120,7 @@ static void fill_guest(struct relay *relay, Vtpm__GuestEpoch *guest)
     guest->boot_id.len = sizeof relay->config.boot_id;
     guest->domid = relay->config.domid;
     guest->has_domid = relay->config.has_domid;
+    guest->domain = relay->config.domain;
 }
 
 static void send_attach(struct relay *relay)

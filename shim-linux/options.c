@@ -134,7 +134,7 @@ static int check_complete(const struct options *options, struct vt_why *why)
     int err;
 
     if (!options->upstream)
-        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH or tcp:HOST:PORT");
+        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH, tcp:HOST:PORT or vchan:DOMID");
     if (!options->frontend)
         return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH or xen");
     /* What is not in this build is said before anything that would only be needed for it. */
