@@ -200,6 +200,7 @@ static void on_power_on(struct fake_conn *conn, const Vtpm__PowerOn *power_on)
     }
     conn->fake->startup = power_on->startup;
     conn->fake->domid = power_on->guest && power_on->guest->has_domid ? power_on->guest->domid : UINT32_MAX;
+    snprintf(conn->fake->domain, sizeof conn->fake->domain, "%s", power_on->guest ? power_on->guest->domain : "");
     result.acted = !conn->fake->on;
     conn->fake->power_acts += result.acted;
     conn->fake->on = true;

@@ -26,6 +26,7 @@ struct fake {
     bool on;
     unsigned power_ons, power_acts, startup;
     unsigned domid;         /* of the last PowerOn; UINT32_MAX: none */
+    char domain[65];        /* and its name */
     unsigned attaches, detaches, offs;
     bool has_record;
     uint8_t stream[16];

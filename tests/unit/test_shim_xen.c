@@ -230,6 +230,7 @@ static void test_attach__no_server__init_wait_at_once_and_the_first_command_wait
     server_stop();
     start(&shim);
     world_domain(5);
+    world_set("/local/domain/5/name", "web\x07 one");
     guest_submit(0, 7);
     world_attach(5, 0, UUID_A);
     world_wait_back(5, 0, 2);
@@ -242,6 +243,9 @@ static void test_attach__no_server__init_wait_at_once_and_the_first_command_wait
     guest_expect(0, 7);
     guest_ask(0, 8);
     assert_int_equal(fake_get(&server.fake.domid), 5);
+    pthread_mutex_lock(&server.lock);
+    assert_string_equal(server.fake.domain, "web? one");
+    pthread_mutex_unlock(&server.lock);
     assert_int_equal(fake_get(&server.fake.power_acts), 1);
     assert_true(world.xen->notified[5] > 0);
     stop(&shim);
