@@ -178,7 +178,8 @@ static int run_check(const struct config *config, const struct plan *plan, struc
            (unsigned long long)found.db.credentials, (unsigned long long)found.db.bindings,
            (unsigned long long)found.db.keyslots,
            (unsigned long long)found.db.events, found.text);
-    return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup", config->data_dir);
+    return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup%s", config->data_dir,
+                                               found.broken ? ", or start the server and delete what is broken" : "");
 }
 
 /* ---- Stopping: listeners, broker, channels, administrators; then the loop ---- */
@@ -496,6 +497,8 @@ int main(int argc, char **argv)
     process_harden();
     err = config_load(&config, argc, argv, CONFIG_DEFAULT_FILE, &why);
     logsink_start((enum logsink_format)config.log_format, (enum vt_log_level)config.log_level);
+    if (!err)
+        err = process_watch_loop_memory();
     if (!err)
         err = run(&config, &why);
     if (err)

@@ -20,6 +20,7 @@ struct xenstore;
 /* Grants and event channels are limited, and only the toolstack makes devices: this bounds its mistakes. */
 #define XENSTORE_DEVICES_MAX 1024
 #define XENSTORE_DOMAIN_MAX  8
+#define XENSTORE_NAME        65 /* of a domain, with its NUL */
 
 /* BACK is /local/domain/SELF/backend/vtpm/DOMID/DEVID, FRONT what its node `frontend` names. */
 struct xenstore_device {
@@ -31,11 +32,11 @@ struct xenstore_device {
     struct vt_uuid uuid;
     bool has_ring;          /* FRONT/ring-ref and event-channel are there, well-formed */
     uint32_t ring_ref, event_channel;
+    char name[XENSTORE_NAME]; /* of the domain, printable, perhaps cut; "" if it may not be read. For people */
     bool domain_gone;       /* as the hypervisor's own event told xenstore; stays so */
 };
 
 struct xenstore_events {
-    /* None of ours was written since it was read. */
     void (*device)(void *ctx, const struct xenstore_device *device);
     /* Every device that exists has been told, for the first time. */
     void (*scanned)(void *ctx);
@@ -55,9 +56,11 @@ void xenstore_free(struct xenstore *store);
 
 /*
  * Queues: BACK/state = state, with feature-protocol-v2 = 1 before it if publish is set; state 0: that only. Never makes
- * a node of a device that the toolstack has removed. Done again, as long as it takes, when xenstore is lost.
+ * a node of a device that the toolstack has removed. Done again, as long as it takes, when xenstore is lost. False: out
+ * of memory.
  */
-void xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state);
+bool xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state)
+    VT_USE_RESULT;
 /* Nothing more is told of this device, until it is made anew. */
 void xenstore_forget(struct xenstore *store, uint32_t domid, uint32_t devid);
 

@@ -108,7 +108,8 @@ void instance_unload(struct instance *i)
 {
     record_free(&i->record);
     record_free(&i->next);
-    vt_key_wipe(&i->key);
+    vt_vault_give(i->broker->vault, i->key);
+    i->key = NULL;
     runtime_file_close(i->runtime);
     i->runtime = NULL;
     if (i->runtime_refused)

@@ -146,7 +146,7 @@ static int put_runtime(struct instance *i, const struct record *record)
         err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
     if (err)
         return err;
-    err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
+    err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
     if (err)
         return err;
     err = runtime_write(i->runtime, record->seq, tag, sealed, len);
@@ -262,7 +262,7 @@ static int commit(struct instance *i, const struct record *whole)
     char text[256];
     uint8_t *sealed;
     size_t len;
-    int err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_DURABLE, whole, args.record.tag,
+    int err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_DURABLE, whole, args.record.tag,
                                    &sealed, &len);
 
     if (err)
