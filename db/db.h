@@ -120,6 +120,10 @@ int db_instance_get(struct db *db, const struct vt_uuid *uuid, struct db_instanc
 int db_instance_by_name(struct db *db, const char *name, struct db_instance *out) VT_USE_RESULT;
 typedef int (*db_instance_fn)(void *ctx, const struct db_instance *instance);
 int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx) VT_USE_RESULT;
+/* Of the living those whose names sort behind `after` ("": all), by name, at most `limit`. */
+int db_instance_page(struct db *db, const char *after, unsigned limit, db_instance_fn fn, void *ctx) VT_USE_RESULT;
+/* The living. */
+int db_instance_count(struct db *db, uint64_t *count) VT_USE_RESULT;
 /* The durable record; *data returns owned (vt_free). */
 int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, struct db_sealed *out, uint8_t **data) VT_USE_RESULT;
 

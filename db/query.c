@@ -114,9 +114,22 @@ int db_instance_by_name(struct db *db, const char *name, struct db_instance *out
     return one_instance(db, &q, out);
 }
 
-int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx)
+static int each_instance(struct db *db, struct q *q, db_instance_fn fn, void *ctx)
 {
     struct db_instance instance;
+    int err = VT_OK;
+
+    while (!err && q_row(q)) {
+        read_instance(q, &instance);
+        err = db_err(q->rc);
+        if (!err)
+            err = fn(ctx, &instance);
+    }
+    return finish(db, q, err);
+}
+
+int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx)
+{
     struct conn *conn;
     struct q q;
     int err = pool_take(db, &conn);
@@ -125,13 +138,36 @@ int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *
         return err;
     q_open(&q, conn, R_INSTANCES);
     q_i64(&q, with_deleted);
-    while (!err && q_row(&q)) {
-        read_instance(&q, &instance);
-        err = db_err(q.rc);
-        if (!err)
-            err = fn(ctx, &instance);
-    }
-    return finish(db, &q, err);
+    return each_instance(db, &q, fn, ctx);
+}
+
+int db_instance_page(struct db *db, const char *after, unsigned limit, db_instance_fn fn, void *ctx)
+{
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    if (err)
+        return err;
+    q_open(&q, conn, R_INSTANCE_PAGE);
+    q_text(&q, after);
+    q_i64(&q, limit);
+    return each_instance(db, &q, fn, ctx);
+}
+
+int db_instance_count(struct db *db, uint64_t *count)
+{
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    *count = 0;
+    if (err)
+        return err;
+    q_open(&q, conn, R_INSTANCE_COUNT);
+    if (q_row(&q))
+        *count = (uint64_t)sqlite3_column_int64(q.st, 0);
+    return finish(db, &q, VT_OK);
 }
 
 /* A blob of its own memory, of at most DB_SEALED_MAX bytes. */

@@ -50,6 +50,9 @@ struct frontend {
     struct vt_list queue;
     unsigned client_count;
     struct client *serving; /* NULL too when it has left */
+    union stream refused;   /* while is_refusing: a client there was no memory for */
+    bool is_refusing;
+    bool refuse_next;       /* another one waits for its place */
     bool stopped;
     char where[ENDPOINT_TEXT];
     char receive[COMMAND_MAX];
@@ -165,19 +168,54 @@ static void resume(struct client *client)
         client_close(client);
 }
 
+static int init_stream(const struct frontend *front, union stream *stream)
+{
+    if (front->listener.handle.type == UV_TCP)
+        return uv_tcp_init(front->loop, &stream->tcp);
+    return uv_pipe_init(front->loop, &stream->pipe, 0);
+}
+
+static void on_connection(uv_stream_t *listener, int status);
+
+static void on_refused(uv_handle_t *handle)
+{
+    struct frontend *front = VT_CONTAINER(handle, struct frontend, refused);
+
+    front->is_refusing = false;
+    if (front->refuse_next && !uv_is_closing(&front->listener.handle))
+        on_connection(&front->listener.stream, 0);
+}
+
+/* It is accepted all the same: until then libuv takes no other one. */
+static void refuse_client(struct frontend *front)
+{
+    front->refuse_next = front->is_refusing;
+    if (front->is_refusing || init_stream(front, &front->refused))
+        return;
+    front->is_refusing = true;
+    (void)uv_accept(&front->listener.stream, &front->refused.stream);
+    uv_close(&front->refused.handle, on_refused);
+    vt_warning("socket: a client was turned away: out of memory (%u are connected)", front->client_count);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct frontend *front = VT_CONTAINER(listener, struct frontend, listener);
-    struct client *client = status ? NULL : VT_NEW(struct client);
-    bool tcp = listener->type == UV_TCP;
+    struct client *client;
 
-    if (!client)
+    if (status)
         return;
+    front->refuse_next = false;
+    client = VT_NEW(struct client);
+    if (!client) {
+        refuse_client(front);
+        return;
+    }
     client->front = front;
     vt_list_init(&client->queue);
     vt_list_init(&client->all);
     vt_buf_init(&client->in, INPUT_MAX);
-    if (tcp ? uv_tcp_init(front->loop, &client->stream.tcp) : uv_pipe_init(front->loop, &client->stream.pipe, 0)) {
+    if (init_stream(front, &client->stream)) {
         vt_free(client);
         return;
     }
@@ -189,7 +227,7 @@ static void on_connection(uv_stream_t *listener, int status)
         client_close(client);
         return;
     }
-    if (tcp)
+    if (listener->type == UV_TCP)
         (void)uv_tcp_nodelay(&client->stream.tcp, 1);
 }
 

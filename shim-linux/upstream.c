@@ -171,8 +171,9 @@ void upstream_send(struct upstream *up, struct vt_buf *out)
 
     if (!up->link || !len)
         return;
-    /* A write that fails ends the connection: its reading side tells. */
-    (void)!stream_write(&up->link->stream, vt_buf_bytes(out), len);
+    /* Bytes are missing from here on, whatever the reason was: the reading side is made to tell. */
+    if (stream_write(&up->link->stream, vt_buf_bytes(out), len))
+        stream_cut(&up->link->stream);
     vt_buf_drop(out, len);
 }
 

@@ -18,6 +18,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_RENAME] = {"instance rename", admin_rename, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_POWER_CYCLE] = {"instance power-cycle", admin_power_cycle, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_SUSPEND] = {"instance suspend", admin_suspend, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL] = {"instance suspend --cancel", admin_suspend_cancel, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_ENABLE] = {"instance enable", admin_enable, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_DISABLE] = {"instance disable", admin_disable, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_DELETE] = {"instance delete", admin_delete, ADMIN_FULL},
@@ -36,6 +37,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_MEASURE] = {"instance measure", admin_measure, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST] = {"instance measure --list", admin_measure_list, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR] = {"instance measure --clear", admin_measure_clear, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP] = {"instance measure --clear --once", admin_measure_drop, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE] = {"instance require-measure", admin_require_measure, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };

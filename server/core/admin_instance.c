@@ -14,7 +14,11 @@ struct listing {
     struct admin_call *call;
     Vtpm__Instance **rows;
     size_t count, cap;
+    bool more;
 };
+
+/* Each row is under 2 KiB: a page fits into FRAME_ADMIN_MAX, and the loop is not held up by the reading. */
+#define LIST_MAX 1000u
 
 static const char *state_word(const struct db_instance *row)
 {
@@ -116,6 +120,7 @@ static void end_listing(struct listing *listing, int err)
     if (!err) {
         reply.n_instances = listing->count;
         reply.instances = listing->rows;
+        reply.more = listing->more;
     }
     if (err)
         vt_fail(&listing->call->why, err, "the store cannot be read: %s", vt_err_text(err));
@@ -127,9 +132,13 @@ static void end_listing(struct listing *listing, int err)
 
 void admin_list(struct admin_call *call)
 {
+    const Vtpm__InstanceList *list = call->request->list;
+    const unsigned limit = list->limit && list->limit < LIST_MAX ? list->limit : LIST_MAX;
     struct listing listing = {.call = call};
+    int err = db_instance_page(call->broker->db, list->after, limit, add_row, &listing);
 
-    end_listing(&listing, db_instance_each(call->broker->db, false, add_row, &listing));
+    listing.more = listing.count == limit;
+    end_listing(&listing, err);
 }
 
 /*
@@ -342,7 +351,14 @@ void admin_power_cycle(struct admin_call *call)
 
 void admin_suspend(struct admin_call *call)
 {
-    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME};
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_ALLOW};
 
     admin_submit(call, call->request->suspend->instance, &job);
+}
+
+void admin_suspend_cancel(struct admin_call *call)
+{
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_CANCEL};
+
+    admin_submit(call, call->request->suspend_cancel->instance, &job);
 }

@@ -41,6 +41,13 @@ void admin_measure_clear(struct admin_call *call)
     admin_submit(call, call->request->measure_clear->instance, &job);
 }
 
+void admin_measure_drop(struct admin_call *call)
+{
+    const struct instance_job job = {.kind = INSTANCE_MEASURE, .act = MEASURING_DROP};
+
+    admin_submit(call, call->request->measure_drop->instance, &job);
+}
+
 void admin_require_measure(struct admin_call *call)
 {
     const Vtpm__RequireMeasure *asked = call->request->require_measure;

@@ -56,6 +56,7 @@ void admin_show(struct admin_call *call);
 void admin_rename(struct admin_call *call);
 void admin_power_cycle(struct admin_call *call);
 void admin_suspend(struct admin_call *call);
+void admin_suspend_cancel(struct admin_call *call);
 void admin_enable(struct admin_call *call);
 void admin_disable(struct admin_call *call);
 void admin_delete(struct admin_call *call);
@@ -70,6 +71,7 @@ void admin_binding_remove(struct admin_call *call);
 void admin_measure(struct admin_call *call);
 void admin_measure_list(struct admin_call *call);
 void admin_measure_clear(struct admin_call *call);
+void admin_measure_drop(struct admin_call *call);
 void admin_require_measure(struct admin_call *call);
 /* admin_store.c */
 void admin_keyslot_list(struct admin_call *call);

@@ -228,6 +228,8 @@ static int open_store(struct broker *broker, const struct broker_config *config,
     if (!err)
         err = keys_new(&broker->keys, &master, &broker->store, why);
     if (!err)
+        err = vt_vault_new(&broker->vault, why);
+    if (!err)
         err = db_start(broker->db, keys_mac(broker->keys), false, why);
     if (!err)
         vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("dir", config->data_dir)), "store: opened by key slot %s",
@@ -432,6 +434,7 @@ void broker_free(struct broker *broker)
     zygote_free(broker->zygote);
     if (broker->runtime)
         runtime_close(broker->runtime);
+    vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
     if (broker->db_wake)

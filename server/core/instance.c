@@ -108,7 +108,8 @@ void instance_unload(struct instance *i)
 {
     record_free(&i->record);
     record_free(&i->next);
-    vt_key_wipe(&i->key);
+    vt_vault_give(i->broker->vault, i->key);
+    i->key = NULL;
     runtime_file_close(i->runtime);
     i->runtime = NULL;
     if (i->runtime_refused)
@@ -343,6 +344,20 @@ static void decide_platform(struct instance *i, const struct job *job)
         instance_run(i);
 }
 
+static void decide_resume(struct instance *i, const struct job *job)
+{
+    const bool armed = job->what.act == RESUME_ALLOW;
+
+    if (!armed && !i->record.resume_armed) {
+        instance_finish(i, VT_ECONFLICT, "no resume is allowed: none was, or a new domain has used it");
+        return;
+    }
+    instance_stage(i);
+    i->next.resume_armed = armed;
+    i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
+    instance_persist(i);
+}
+
 static void decide(struct instance *i)
 {
     struct job *job = instance_current(i);
@@ -369,10 +384,7 @@ static void decide(struct instance *i)
         decide_platform(i, job);
         return;
     case INSTANCE_ARM_RESUME:
-        instance_stage(i);
-        i->next.resume_armed = true;
-        i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
-        instance_persist(i);
+        decide_resume(i, job);
         return;
     case INSTANCE_MEASURE:
         instance_change_measures(i);

@@ -37,8 +37,10 @@ enum instance_job_kind {
     INSTANCE_MEASURE        /* the queue of measurements changes */
 };
 
-/* What a MEASURE does; its `act`. */
-enum instance_measuring { MEASURING_ADD, MEASURING_CLEAR, MEASURING_REQUIRE, MEASURING_RELAX };
+/* What an ARM_RESUME does; its `act`. */
+enum instance_resume { RESUME_ALLOW, RESUME_CANCEL };
+/* What a MEASURE does; its `act`. DROP: those that are for one power on. */
+enum instance_measuring { MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX };
 
 /* A job to be queued: filled by the caller, copied (command and data too). */
 struct instance_job {
@@ -50,7 +52,7 @@ struct instance_job {
     uint8_t locality;               /* EXECUTE, PLATFORM */
     const uint8_t *data;            /* command, or what HASH_DATA hashes */
     size_t len;
-    uint8_t act;                    /* PLATFORM: as in messages.h; MEASURE */
+    uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */

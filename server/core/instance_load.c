@@ -37,7 +37,7 @@ void instance_acquire(struct instance *i)
 struct load {
     struct instance *instance;
     struct record record;
-    struct vt_key key;
+    struct vt_key *key; /* of the vault */
     uint64_t durable_seq;
     int err;
     struct vt_why why;
@@ -82,7 +82,7 @@ static int read_slots(struct load *load, struct runtime_file *file, struct recor
     size_t count = runtime_read(file, slots);
 
     for (size_t k = 0; k < count; k++) {
-        int err = instance_open_record(broker, &load->instance->node.uuid, &load->key, SEAL_RUNTIME, slots[k].seq,
+        int err = instance_open_record(broker, &load->instance->node.uuid, load->key, SEAL_RUNTIME, slots[k].seq,
                                        slots[k].data, slots[k].len, slots[k].tag, runtime, NULL);
         if (err == VT_EDAMAGED)
             drop_all(file, slots + k, count - k);
@@ -119,7 +119,7 @@ static void work(void *arg)
     struct record durable = {0}, runtime = {0};
     bool has_runtime;
 
-    load->err = instance_read_durable(load->instance->broker, &load->instance->node.uuid, &durable, &load->key,
+    load->err = instance_read_durable(load->instance->broker, &load->instance->node.uuid, &durable, load->key,
                                       &load->why);
     if (!load->err)
         load->err = read_runtime(load, &runtime, &has_runtime);
@@ -158,7 +158,9 @@ static void loaded(struct instance *i, struct load *load)
 {
     i->record = load->record;
     load->record = (struct record){0};
+    vt_vault_give(i->broker->vault, i->key);
     i->key = load->key;
+    load->key = NULL;
     i->durable_seq = load->durable_seq;
     i->is_loaded = true;
     i->in_doubt = false;
@@ -171,6 +173,7 @@ static void done(void *arg)
 {
     struct load *load = arg;
     struct instance *i = load->instance;
+    struct vt_vault *vault = i->broker->vault;
 
     i->step = STEP_IDLE;
     switch (load->err) {
@@ -186,21 +189,23 @@ static void done(void *arg)
         break;
     }
     record_free(&load->record);
-    vt_key_wipe(&load->key);
+    vt_vault_give(vault, load->key); /* the instance may be gone */
     vt_free_wiped(load, sizeof *load);
 }
 
 void instance_load(struct instance *i)
 {
     struct load *load = VT_NEW(struct load);
-    int err = VT_ENOMEM;
+    int err = load ? vt_vault_take(i->broker->vault, &load->key, NULL) : VT_ENOMEM;
 
-    if (load) {
+    if (!err) {
         load->instance = i;
         i->step = STEP_LOADING;
         err = loop_work(i->broker->loop, work, done, load);
     }
     if (err) {
+        if (load)
+            vt_vault_give(i->broker->vault, load->key);
         vt_free(load);
         instance_finish(i, err, NULL);
     }

@@ -37,6 +37,9 @@ static int apply(const struct instance_job *job, struct measures *measures, stru
     case MEASURING_CLEAR:
         measures->count = 0;
         return VT_OK;
+    case MEASURING_DROP:
+        measures_use(measures);
+        return VT_OK;
     case MEASURING_REQUIRE:
     case MEASURING_RELAX:
         measures->required = job->act == MEASURING_REQUIRE;
@@ -168,6 +171,7 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
 {
     static const char *const changes[] = {
         [MEASURING_CLEAR] = "the queue of measurements was cleared",
+        [MEASURING_DROP] = "measurements for one power on were dropped",
         [MEASURING_REQUIRE] = "no power on without measurements",
         [MEASURING_RELAX] = "a power on needs no measurements",
     };

@@ -42,7 +42,7 @@ struct instance {
     uint64_t epoch, epoch_in;
     bool is_loaded;                 /* record, key, durable_seq are valid */
     struct record record;           /* the last safe record */
-    struct vt_key key;
+    struct vt_key *key;             /* in the broker's vault; NULL: not loaded */
     uint64_t durable_seq;
     struct runtime_file *runtime;   /* NULL: not open */
     bool runtime_refused;           /* its last write met a disk that takes nothing: counted by the broker */

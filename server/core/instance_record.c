@@ -146,7 +146,7 @@ static int put_runtime(struct instance *i, const struct record *record)
         err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
     if (err)
         return err;
-    err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
+    err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
     if (err)
         return err;
     err = runtime_write(i->runtime, record->seq, tag, sealed, len);
@@ -232,9 +232,12 @@ static const struct act {
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
+static const struct act cancelled = {"suspend", "no resume is allowed any more"};
 
 static const struct act *act_of(const struct instance *i, const struct job *job)
 {
+    if (job->what.kind == INSTANCE_ARM_RESUME && job->what.act == RESUME_CANCEL)
+        return &cancelled;
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
@@ -259,7 +262,7 @@ static int commit(struct instance *i, const struct record *whole)
     char text[256];
     uint8_t *sealed;
     size_t len;
-    int err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_DURABLE, whole, args.record.tag,
+    int err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_DURABLE, whole, args.record.tag,
                                    &sealed, &len);
 
     if (err)

@@ -16,7 +16,7 @@ struct making {
     struct engine *engine;
     struct manufactured made;
     struct db_instance row;
-    struct vt_key key;          /* the instance key */
+    struct vt_key *key;         /* the instance key, in the vault */
     bool with_ek, require_measure;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
@@ -26,6 +26,7 @@ struct making {
 static void end(struct making *m, int err, const char *why)
 {
     engine_free(m->engine);
+    vt_vault_give(m->broker->vault, m->key);
     m->done(m->arg, err, err ? NULL : &m->made, why);
     vt_free_wiped(m, sizeof *m);
 }
@@ -63,7 +64,7 @@ static int seal_first(struct making *m, const struct sandbox_state *state, struc
         err = record_set(&record.measures, policy, measures_encode(&measures, policy));
     memcpy(record.boot_id, m->broker->boot_id, sizeof record.boot_id);
     if (!err)
-        err = instance_seal_record(m->broker, &m->made.uuid, &m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
+        err = instance_seal_record(m->broker, &m->made.uuid, m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
                                    &sealed->len);
     sealed->data = *bytes;
     record_free(&record);
@@ -101,7 +102,7 @@ static void store(struct making *m, const struct sandbox_state *state)
     int err;
 
     fill_row(m, state);
-    err = keys_wrap_instance(m->broker->keys, &m->made.uuid, &m->key, m->row.wrapped_key);
+    err = keys_wrap_instance(m->broker->keys, &m->made.uuid, m->key, m->row.wrapped_key);
     m->row.wrapped_key_len = SEAL_KEY_LEN;
     if (!err)
         err = make_credential(m, &credential);
@@ -159,7 +160,9 @@ static int prepare(struct making *m, const struct manufacture *order)
     int err = cr_os_random(random, sizeof random);
 
     if (!err)
-        err = cr_os_random(&m->key, sizeof m->key);
+        err = vt_vault_take(m->broker->vault, &m->key, NULL);
+    if (!err)
+        err = cr_os_random(m->key, sizeof *m->key);
     if (err)
         return err;
     if (order->has_uuid)

@@ -35,7 +35,7 @@ size_t measures_encode(const struct measures *measures, uint8_t out[MEASURE_BYTE
 int measures_decode(struct measures *measures, const uint8_t *bytes, size_t len) VT_USE_RESULT;
 /* VT_EUSAGE or VT_ECONFLICT (full), with a text for who asked. */
 int measures_add(struct measures *measures, const struct measure *measure, struct vt_why *why) VT_USE_RESULT;
-/* What stays after a power on. */
+/* What stays after a power on: those that are for each. */
 void measures_use(struct measures *measures);
 /* "PCR 4 x2, PCR 8 x1"; "" for none. */
 #define MEASURES_TEXT 200

@@ -25,10 +25,10 @@ static const struct verb verbs[] = {
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
     {"instance", "power-cycle", {"I"}, 1, 0, 0, run_power_cycle, ""},
-    {"instance", "suspend", {"I"}, 1, 0, 0, run_suspend, ""},
+    {"instance", "suspend", {"I"}, 1, OPT_CANCEL, 0, run_suspend, "[--cancel]"},
     {"instance", "measure", {"I"}, 1,
      OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
-     "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear"},
+     "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
     {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
@@ -87,7 +87,7 @@ static const struct option options[] = {
     {"digest", required_argument, NULL, 'd'},       {"label", required_argument, NULL, 'l'},
     {"once", no_argument, NULL, 'o'},               {"always", no_argument, NULL, 'w'},
     {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
-    {"require-measure", no_argument, NULL, 'm'},
+    {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
     {NULL, 0, NULL, 0},
 };
 
@@ -113,6 +113,7 @@ static bool take(struct arguments *a, int letter)
         {'L', OPT_LIST, 0},
         {'C', OPT_CLEAR, 0},
         {'m', OPT_REQUIRE, 0},
+        {'x', OPT_CANCEL, 0},
         {'n', OPT_NO_EK, 0},
         {'y', OPT_YES, 0},
         {'v', OPT_VERIFY, 0},
@@ -193,6 +194,7 @@ static const char *option_name(unsigned bits)
         {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"}, {OPT_PCR, "--pcr"}, {OPT_FILE, "--file"},
         {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
+        {OPT_CANCEL, "--cancel"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

@@ -116,22 +116,41 @@ static void show_instance(const Vtpm__Instance *i)
     printf("created      %s\nupdated      %s\n", i->created, i->updated);
 }
 
-void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool details)
+void print_instance(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     if (ctl->json) {
         EMIT_LIST("instances", reply->n_instances, reply->instances, json_instance);
         return;
     }
-    if (!details)
-        printf("%-36s  %-20s  %-14s  %-20s  %s\n", "UUID", "NAME", "STATE", "LAST SEEN", "COMMANDS");
+    for (size_t k = 0; k < reply->n_instances; k++)
+        show_instance(reply->instances[k]);
+}
+
+json_t *print_instances_begin(const struct ctl *ctl)
+{
+    if (ctl->json)
+        return json_array();
+    printf("%-36s  %-20s  %-14s  %-20s  %s\n", "UUID", "NAME", "STATE", "LAST SEEN", "COMMANDS");
+    return NULL;
+}
+
+void print_instances_page(const struct ctl *ctl, json_t *list, const Vtpm__AdminReply *reply)
+{
     for (size_t k = 0; k < reply->n_instances; k++) {
         const Vtpm__Instance *i = reply->instances[k];
-        if (details)
-            show_instance(i);
+
+        if (ctl->json)
+            json_array_append_new(list, json_instance(i));
         else
             printf("%-36s  %-20s  %-14s  %-20s  %llu\n", i->uuid, i->name, i->state,
                    *i->last_seen ? i->last_seen : "never", (unsigned long long)i->commands);
     }
+}
+
+void print_instances_end(const struct ctl *ctl, json_t *list)
+{
+    if (ctl->json)
+        emit(json_pack("{s:o}", "instances", list));
 }
 
 void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply)

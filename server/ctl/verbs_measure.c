@@ -145,7 +145,8 @@ static int list(const struct arguments *a, char *instance)
 static int clear(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
+    int code = ref_request(a, a->given & OPT_ONCE ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
+                                                  : VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
 
     if (code)
         return code;
@@ -156,11 +157,12 @@ static int clear(const struct arguments *a, char *instance)
 
 int run_measure(const struct arguments *a, char *const *operands)
 {
-    const unsigned adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS;
     const unsigned queue = a->given & (OPT_LIST | OPT_CLEAR);
+    const unsigned adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ALWAYS |
+                            (queue == OPT_CLEAR ? 0 : OPT_ONCE);
 
     if (queue == (OPT_LIST | OPT_CLEAR) || (queue && (a->given & adding)))
-        return print_error(&a->ctl, VT_EUSAGE, "--list and --clear stand alone");
+        return print_error(&a->ctl, VT_EUSAGE, "--list and --clear stand alone; --clear --once keeps those of --always");
     if (queue == OPT_LIST)
         return list(a, operands[0]);
     if (queue == OPT_CLEAR)

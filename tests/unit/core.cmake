@@ -8,7 +8,7 @@ add_library(test_core STATIC
   ${core}/admin.c ${core}/admin_binding.c ${core}/admin_measure.c ${core}/admin_instance.c ${core}/admin_credential.c ${core}/admin_store.c
   ${core}/binding.c ${core}/keys.c ${core}/keyslot.c ${core}/keyslot_file.c ${core}/params.c ${core}/recovery.c ${core}/store_init.c
   ${core}/seal.c ${core}/record.c ${core}/runtime.c ${core}/loop_uv.c ${core}/acts.c ${core}/store_check.c
-  fake_zygote.c core_rig.c)
+  fake_zygote.c core_rig.c core_one.c)
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 

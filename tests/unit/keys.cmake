@@ -17,3 +17,5 @@ foreach(k RANGE 1 24)
   target_compile_definitions(test_recovery_mutant_${k} PRIVATE MUTANT=${k})
   set_tests_properties(test_recovery_mutant_${k} PROPERTIES WILL_FAIL ON)
 endforeach()
+
+vtpm_test(test_vault LABELS unit SOURCES test_vault.c LIBS vt_base)

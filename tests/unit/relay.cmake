@@ -21,7 +21,7 @@ if(VTPM_HAVE_XEN)
   add_executable(vtpm-shim-fake-xen ${shim_sources} ${CMAKE_CURRENT_LIST_DIR}/fake_xen.c
     ${CMAKE_CURRENT_LIST_DIR}/fake_xen_memory.c)
   target_compile_definitions(vtpm-shim-fake-xen PRIVATE VTPM_HAVE_XEN=1)
-  target_link_libraries(vtpm-shim-fake-xen PRIVATE vt_proto vt_base PkgConfig::uv Threads::Threads)
+  target_link_libraries(vtpm-shim-fake-xen PRIVATE vt_proto vt_base vt_xen PkgConfig::uv Threads::Threads)
   set_target_properties(vtpm-shim-fake-xen PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   vtpm_test(test_shim_xen LABELS unit
     SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_shim_xen.c ${CMAKE_CURRENT_LIST_DIR}/shim_process.c

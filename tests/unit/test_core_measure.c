@@ -121,6 +121,24 @@ static void test_power_on__queue__is_extended_in_order_and_used_up(void **state)
     peer_expect(&peer, 3, FAKE_READ, 0, 0);
 }
 
+/* A start came to nothing: what was for it goes, what is for each stays. */
+static void test_queue__those_for_once_dropped__the_others_are_extended(void **state)
+{
+    char event[300];
+
+    (void)state;
+    queue(8, 1, true);
+    queue(4, 2, false);
+    queue(4, 3, false);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, "a"), VT_OK);
+    expect_queue(1, false);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, "a"), VT_OK);
+    last_event("measure", event);
+    assert_string_equal(event, "measurements for one power on were dropped");
+    powers_on(1);
+    peer_expect(&peer, 1, FAKE_READ, 81, 0);
+}
+
 /* Queued while the guest runs: its PCRs and its commands go on, and the next domain gets it. */
 static void test_queue__while_on__waits_for_the_next_power_on(void **state)
 {
@@ -434,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)
         TEST(test_power_on__queue__is_extended_in_order_and_used_up),
+        TEST(test_queue__those_for_once_dropped__the_others_are_extended),
         TEST(test_queue__while_on__waits_for_the_next_power_on),
         TEST(test_queue__restart_and_reboot__is_kept_or_used),
         TEST(test_queue__resume__is_not_used),

@@ -429,6 +429,39 @@ static void test_suspend__armed__survives_restart(void **state)
     rig_free(&rig);
 }
 
+/* xl save has failed: the guest goes on, and its next domain begins anew. */
+static void test_suspend__cancelled__no_resume(void **state)
+{
+    struct rig rig;
+    struct peer peer;
+    struct vt_uuid uuid;
+    bool acted;
+
+    (void)state;
+    rig_make(&rig);
+    rig_powered(&rig, &peer, "a", &uuid);
+    peer_expect(&peer, 1, FAKE_BUMP_VOLATILE, 1, 0);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, "a"), VT_ECONFLICT);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND, "a"), VT_OK);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, "a"), VT_OK);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, "a"), VT_ECONFLICT);
+    peer_expect(&peer, 2, FAKE_BUMP_VOLATILE, 2, 0);
+    peer_close(&peer);
+    rig_restart(&rig);
+    peer_on(&rig, &peer, &uuid);
+    peer_expect(&peer, 1, FAKE_READ, 2, 0);
+    assert_int_equal(peer_power_on(&peer, CLEAR, (struct guest){1, 7}, &acted), 0);
+    assert_true(acted);
+    peer_expect(&peer, 2, FAKE_READ, 0, 0);
+    /* Used up is not allowed: whoever cancels hears that it came too late. */
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND, "a"), VT_OK);
+    assert_int_equal(peer_power_on(&peer, CLEAR, (struct guest){1, 8}, &acted), 0);
+    assert_false(acted);
+    assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, "a"), VT_ECONFLICT);
+    peer_close(&peer);
+    rig_free(&rig);
+}
+
 /* xl save: the domain is destroyed, and its shim says so. */
 static void test_suspend__armed_and_the_domain_ends__its_pcrs_wait(void **state)
 {
@@ -526,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_suspend__armed__exactly_one_resume),
         cmocka_unit_test(test_suspend__armed__the_end_of_the_domain_keeps_the_state),
         cmocka_unit_test(test_suspend__armed__survives_restart),
+        cmocka_unit_test(test_suspend__cancelled__no_resume),
         cmocka_unit_test(test_suspend__armed_and_the_domain_ends__its_pcrs_wait),
         cmocka_unit_test(test_suspend__armed_then_power_cycle__is_off),
         cmocka_unit_test(test_suspend__armed_guest_without_a_domid_ends__is_off),

@@ -327,6 +327,38 @@ static void test_each__with_and_without_deleted__counts(void **state)
     assert_int_equal(db_instance_each(fx.db, true, count_instances, &count), 77);
 }
 
+static int note_name(void *ctx, const struct db_instance *instance)
+{
+    char *names = ctx;
+
+    strcat(names, instance->name);
+    return 0;
+}
+
+static void test_page__after_a_name__living_in_order(void **state)
+{
+    static const struct {
+        const char *after, *names;
+        unsigned limit;
+    } rows[] = {{"", "abd", 9}, {"", "ab", 2}, {"b", "d", 2}, {"c", "d", 1}, {"d", "", 9}, {"", "", 0}};
+    uint64_t count;
+
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "d"), VT_OK);
+    assert_int_equal(fx_create(&fx, 2, "b"), VT_OK);
+    assert_int_equal(fx_create(&fx, 3, "c"), VT_OK);
+    assert_int_equal(fx_create(&fx, 4, "a"), VT_OK);
+    assert_int_equal(fx_life(&fx, 3, DB_DELETED, NULL), VT_OK);
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        char names[16] = "";
+
+        assert_int_equal(db_instance_page(fx.db, rows[i].after, rows[i].limit, note_name, names), VT_OK);
+        assert_string_equal(names, rows[i].names);
+    }
+    assert_int_equal(db_instance_count(fx.db, &count), VT_OK);
+    assert_int_equal(count, 3);
+}
+
 static void test_power__word_and_domain__each_alone(void **state)
 {
     const struct vt_uuid uuid = fx_uuid(1), none = fx_uuid(2);
@@ -625,6 +657,7 @@ int main(void)
         VERB_TEST(test_life__broken_disabled_live__with_reason),
         VERB_TEST(test_delete__erases_everything_but_the_tombstone),
         VERB_TEST(test_each__with_and_without_deleted__counts),
+        VERB_TEST(test_page__after_a_name__living_in_order),
         VERB_TEST(test_power__word_and_domain__each_alone),
         VERB_TEST(test_credential__rotate__next_version_only),
         VERB_TEST(test_credential__host__attaches_its_list_only),

@@ -173,6 +173,37 @@ static int end(void **state VT_UNUSED)
     return 0;
 }
 
+static void test_options__xen__wrong_ones_are_named_with_exit_code(void **state VT_UNUSED)
+{
+    const struct {
+        const char *args[6];
+        int code;
+        const char *says;
+    } rows[] = {
+        {{NULL}, 2, "--credential-dir is missing"},
+        {{"--credential-dir", "/nonexistent"}, 3, "--credential-dir /nonexistent"},
+        {{"--credential-dir", "/dev/null"}, 2, "not a directory"},
+        {{"--credential-dir", "/", "--instance", UUID_A}, 2, "--instance"},
+        {{"--credential-dir", "/", "--credential", "/x"}, 2, "one of them"},
+        {{"--credential", "/nonexistent"}, 3, "/nonexistent"},
+        {{"--credential-dir", "/", "--runtime-dir", "/nonexistent/x"}, 3, "--runtime-dir /nonexistent/x"},
+        {{"--credential-dir", "/", "--upstream", "unix:", "--runtime-dir", runtime}, 2, "--upstream: no path"},
+    };
+    struct shim shim;
+
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        const char *args[12] = {"--upstream", upstream, "--frontend", "xen"};
+        int code;
+
+        for (size_t k = 0; k < VT_COUNT(rows[i].args); k++)
+            args[4 + k] = rows[i].args[k];
+        shim_spawn(&shim, VTPM_SHIM, args);
+        code = shim_wait(&shim);
+        if (code != rows[i].code || !strstr(shim.text, rows[i].says))
+            fail_msg("row %zu: exit %d: %s", i, code, shim.text);
+    }
+}
+
 /* ---- Coming up ---- */
 
 static void test_attach__no_server__init_wait_at_once_and_the_first_command_waits(void **state VT_UNUSED)
@@ -810,6 +841,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
+        TEST(test_options__xen__wrong_ones_are_named_with_exit_code),
         TEST(test_attach__no_server__init_wait_at_once_and_the_first_command_waits),
         TEST(test_start__devices_are_there__each_is_brought_up),
         TEST(test_front_end__nodes_of_nonsense__stays_in_init_wait),
