@@ -58,13 +58,14 @@ def die_with_us():
 
 
 class Bed:
-    def __init__(self, memory=2048, dom0_memory=900, disk_mb=1024):
+    def __init__(self, memory=2304, dom0_memory=900, disk_mb=1024, console=None):
         if not os.path.exists(os.path.join(IMAGE, "dom0.cpio")):
             print("SKIPPED: no image in %s (see the test xen_image)" % IMAGE)
             sys.exit(SKIPPED)
         self.dir = tempfile.mkdtemp(prefix="vtpm-xen-")
         self.memory, self.dom0_memory = memory, dom0_memory
-        self.disk, self.console = self.path("data.img"), self.path("console.log")
+        self.disk, self.console = self.path("data.img"), console or self.path("console.log")
+        self.standing = STANDING if STANDING and os.path.exists(os.path.join(STANDING, "socket")) else None
         with open(self.disk, "wb") as f:
             f.truncate(disk_mb << 20)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", self.disk], check=True,
@@ -87,8 +88,8 @@ class Bed:
 
     # ---- the machine ----
     def boot(self):
-        if STANDING:
-            self.agent = Standing(os.path.join(STANDING, "socket"))
+        if self.standing:
+            self.agent = Standing(os.path.join(self.standing, "socket"))
             self.agent.run(CLEAN, 60 * SLOW)
             return
         begun = time.monotonic()

@@ -124,7 +124,7 @@ def service_domain(h):
     check(h.pcr("g", 10) == value, "PCR 10 kept through both")
 
 
-with Here(memory=2304) as h:
+with Here() as h:
     h.boot()
     h.init_store()
     h.start_server(LISTEN, "vchan")
