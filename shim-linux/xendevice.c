@@ -106,7 +106,9 @@ static void write_nodes(struct device *device, const struct xenback_step *step)
 
     if (!publish && !state)
         return;
-    xenstore_write(*device->all->store, device->told.domid, device->told.devid, publish, state);
+    /* Not now: the state that stands there still brings the same row of the table again. */
+    if (!xenstore_write(*device->all->store, device->told.domid, device->told.devid, publish, state))
+        return;
     device->writes++;
     if (state)
         device->told.back = state;

@@ -113,10 +113,24 @@ void records_look_at_all(struct records *records)
         VT_LIST_ENTRY(node, struct record, node)->is_dirty = true;
 }
 
+/* Made anew, a device may have its front end elsewhere. */
+static void follow_front(struct records *records, struct record *record)
+{
+    char front[NODES_PATH];
+
+    if (nodes_front(records->nodes, record->domid, record->devid, front) || strcmp(front, record->front) == 0)
+        return;
+    if (record->is_watched)
+        nodes_unwatch(records->nodes, record->front, record->domid, record->devid);
+    record->is_watched = false;
+    memcpy(record->front, front, sizeof front);
+}
+
 static void read_record(struct records *records, struct record *record)
 {
     struct xenstore_device device;
 
+    follow_front(records, record);
     /* The watch first: what changes after the reading is told. */
     if (!record->is_watched)
         nodes_watch(records->nodes, record->front, record->domid, record->devid);

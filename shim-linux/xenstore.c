@@ -277,30 +277,31 @@ static void on_watchdog(uv_timer_t *timer)
     store->said_slow = is_slow;
 }
 
-static void queue(struct xenstore *store, struct request what)
+static bool queue(struct xenstore *store, struct request what)
 {
     static const uint64_t one = 1;
     struct request *request = VT_NEW(struct request);
 
     if (!request) {
         vt_error("xen: out of memory: domain %" PRIu32 " device %" PRIu32 " stays as it is in xenstore", what.domid, what.devid);
-        return;
+        return false;
     }
     *request = what;
     pthread_mutex_lock(&store->lock);
     vt_list_add(&store->requests, &request->node);
     pthread_mutex_unlock(&store->lock);
     (void)!write(store->wake, &one, sizeof one);
+    return true;
 }
 
-void xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state)
+bool xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state)
 {
-    queue(store, (struct request){.domid = domid, .devid = devid, .publish = publish, .state = state});
+    return queue(store, (struct request){.domid = domid, .devid = devid, .publish = publish, .state = state});
 }
 
 void xenstore_forget(struct xenstore *store, uint32_t domid, uint32_t devid)
 {
-    queue(store, (struct request){.domid = domid, .devid = devid, .forget = true});
+    (void)queue(store, (struct request){.domid = domid, .devid = devid, .forget = true});
 }
 
 /* ---- Life ---- */

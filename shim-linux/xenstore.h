@@ -35,7 +35,6 @@ struct xenstore_device {
 };
 
 struct xenstore_events {
-    /* None of ours was written since it was read. */
     void (*device)(void *ctx, const struct xenstore_device *device);
     /* Every device that exists has been told, for the first time. */
     void (*scanned)(void *ctx);
@@ -55,9 +54,11 @@ void xenstore_free(struct xenstore *store);
 
 /*
  * Queues: BACK/state = state, with feature-protocol-v2 = 1 before it if publish is set; state 0: that only. Never makes
- * a node of a device that the toolstack has removed. Done again, as long as it takes, when xenstore is lost.
+ * a node of a device that the toolstack has removed. Done again, as long as it takes, when xenstore is lost. False: out
+ * of memory.
  */
-void xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state);
+bool xenstore_write(struct xenstore *store, uint32_t domid, uint32_t devid, bool publish, int state)
+    VT_USE_RESULT;
 /* Nothing more is told of this device, until it is made anew. */
 void xenstore_forget(struct xenstore *store, uint32_t domid, uint32_t devid);
 

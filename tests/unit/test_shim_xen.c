@@ -87,6 +87,22 @@ static void must_say(struct shim *shim, const char *word)
         fail_msg("nothing of \"%s\" in: %s", word, shim->text);
 }
 
+/* While the server's thread runs. */
+static void set_error(int *error, int value)
+{
+    pthread_mutex_lock(&server.lock);
+    *error = value;
+    pthread_mutex_unlock(&server.lock);
+}
+
+static void fence(const struct fake *fake)
+{
+    pthread_mutex_lock(&server.lock);
+    server.fenced = fake;
+    pthread_mutex_unlock(&server.lock);
+    server_do(&server.fence);
+}
+
 static void wait_count(const unsigned *count, unsigned value)
 {
     for (int i = 0; i < 4000 && fake_get(count) != value; i++)
@@ -652,16 +668,14 @@ static void test_killed__first_command_never_reached_the_server__is_executed_onc
 {
     struct shim shim;
 
-    server.fake.execute_error = VT_EAGAIN;
+    set_error(&server.fake.execute_error, VT_EAGAIN);
     start(&shim);
     bring_up(5, 0, UUID_A);
     guest_submit(0, 1);
     guest_event(0);
     wait_count(&server.fake.power_ons, 1);
     die(&shim);
-    pthread_mutex_lock(&server.lock);
-    server.fake.execute_error = 0;
-    pthread_mutex_unlock(&server.lock);
+    set_error(&server.fake.execute_error, 0);
     start(&shim);
     guest_expect(0, 1);
     assert_int_equal(fake_get(&server.fake.effects[1]), 1);
@@ -801,8 +815,7 @@ static void test_lane__taken_over__only_its_guest_gets_tpm_fail(void **state VT_
     bring_up(6, 1, UUID_B);
     guest_ask(0, 1);
     guest_ask(1, 1);
-    server.fenced = &server.fake;
-    server_do(&server.fence);
+    fence(&server.fake);
     must_say(&shim, "another shim has the instance");
     guest_submit(0, 2);
     guest_event(0);
@@ -815,7 +828,6 @@ static void test_lane__taken_over__only_its_guest_gets_tpm_fail(void **state VT_
     guest_connect(5, 0, 0);
     world_wait_back(5, 0, 4);
     guest_ask(0, 3);
-    server.fenced = NULL;
     stop(&shim);
 }
 
@@ -823,16 +835,14 @@ static void test_lane__no_such_instance__others_go_on_and_it_is_tried_again(void
 {
     struct shim shim;
 
-    server.fake.attach_error = VT_ENOTFOUND;
+    set_error(&server.fake.attach_error, VT_ENOTFOUND);
     start(&shim);
     guest_submit(0, 1);
     bring_up(5, 0, UUID_A);
     must_say(&shim, "domain 5 device 0 (" UUID_A "): server ");
     bring_up(6, 1, UUID_B);
     guest_ask(1, 2);
-    pthread_mutex_lock(&server.lock);
-    server.fake.attach_error = 0;
-    pthread_mutex_unlock(&server.lock);
+    set_error(&server.fake.attach_error, 0);
     guest_expect(0, 1);
     stop(&shim);
 }
