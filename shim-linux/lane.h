@@ -50,6 +50,7 @@ struct lane_config {
     bool has_uuid;                  /* false: the one that the credential names */
     uint32_t domid;                 /* the guest epoch, with the host's boot id */
     bool has_domid;
+    char domain[MESSAGE_DOMAIN_MAX + 1]; /* its name, for the inventory; may be empty */
     const struct relay_position *from; /* of a shim that died before; NULL: a fresh stream. Copied */
     bool under_way;                 /* from->mark's response is waited for; else it was given up, or is none */
 };

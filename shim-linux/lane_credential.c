@@ -92,6 +92,7 @@ static int make_relay(struct lane *lane, const struct credential *credential, st
     int err;
 
     memcpy(config.uuid, at->has_uuid ? at->uuid.bytes : credential->uuid.bytes, sizeof config.uuid);
+    memcpy(config.domain, at->domain, sizeof config.domain);
     memcpy(config.boot_id, lane->set->boot_id, sizeof config.boot_id);
     if (at->from) {
         memcpy(config.stream, at->from->mark.stream, sizeof config.stream);

@@ -70,6 +70,7 @@ int device_open_lane(struct device *device, const struct xenring_start *start, s
         .under_way = start->under_way,
     };
 
+    snprintf(config.domain, sizeof config.domain, "%s", device->told.name);
     if (options->credential_dir) {
         vt_uuid_text(uuid, &device->uuid);
         if (snprintf(path, sizeof path, "%s/%s.cred", options->credential_dir, uuid) >= (int)sizeof path)

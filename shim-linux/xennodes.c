@@ -149,6 +149,21 @@ int nodes_front(struct nodes *nodes, uint32_t domid, uint32_t devid, char front[
     return is_its_own ? VT_OK : VT_EUSAGE;
 }
 
+/* The toolstack's, but what one may call a domain is no word of ours. */
+static void read_name(struct nodes *nodes, uint32_t domid, char name[XENSTORE_NAME])
+{
+    char home[64];
+    char *text;
+
+    snprintf(home, sizeof home, "/local/domain/%" PRIu32, domid);
+    text = read_node(nodes, home, "name");
+    snprintf(name, XENSTORE_NAME, "%.*s", XENSTORE_NAME - 1, text ? text : "");
+    free(text);
+    for (char *at = name; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+}
+
 void nodes_read(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid, struct xenstore_device *device)
 {
     char back[NODES_PATH];
@@ -164,6 +179,7 @@ void nodes_read(struct nodes *nodes, const char *front, uint32_t domid, uint32_t
     text = read_node(nodes, back, "uuid");
     device->has_uuid = text && vt_uuid_parse(&device->uuid, text);
     free(text);
+    read_name(nodes, domid, device->name);
     device->front = read_state(nodes, front);
     has_ref = read_number(nodes, front, "ring-ref", UINT32_MAX, &device->ring_ref);
     device->has_ring = read_number(nodes, front, "event-channel", PORT_MAX, &device->event_channel) && has_ref;

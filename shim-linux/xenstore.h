@@ -20,6 +20,7 @@ struct xenstore;
 /* Grants and event channels are limited, and only the toolstack makes devices: this bounds its mistakes. */
 #define XENSTORE_DEVICES_MAX 1024
 #define XENSTORE_DOMAIN_MAX  8
+#define XENSTORE_NAME        65 /* of a domain, with its NUL */
 
 /* BACK is /local/domain/SELF/backend/vtpm/DOMID/DEVID, FRONT what its node `frontend` names. */
 struct xenstore_device {
@@ -31,6 +32,7 @@ struct xenstore_device {
     struct vt_uuid uuid;
     bool has_ring;          /* FRONT/ring-ref and event-channel are there, well-formed */
     uint32_t ring_ref, event_channel;
+    char name[XENSTORE_NAME]; /* of the domain, printable, perhaps cut; "" if it may not be read. For people */
     bool domain_gone;       /* as the hypervisor's own event told xenstore; stays so */
 };
 

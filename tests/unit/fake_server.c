@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/base/text.h"
+
 struct fake_conn {
     struct fake *fake;
     struct channel *ch;
@@ -55,7 +57,8 @@ static void on_psk(void *ctx, const char *identity, struct vt_key *key, bool *kn
     struct fake_conn *conn = ctx;
 
     *key = conn->fake->key;
-    *known = false;
+    /* A host's credential is good for every instance of the chain; Attach says which. */
+    *known = strcmp(identity, FAKE_HOST) == 0;
     for (struct fake *fake = conn->fake; fake && !*known; fake = fake->next) {
         if (strcmp(identity, fake->identity) != 0)
             continue;
@@ -130,13 +133,31 @@ static void say_hello(struct fake_conn *conn)
     say(conn, &msg);
 }
 
-static void on_attach(struct fake_conn *conn)
+static void choose(struct fake_conn *conn, const Vtpm__Attach *attach)
 {
-    struct fake *fake = conn->fake;
+    char text[VT_UUID_TEXT];
+    struct vt_uuid uuid;
+
+    if (attach->uuid.len != sizeof uuid.bytes)
+        return;
+    memcpy(uuid.bytes, attach->uuid.data, sizeof uuid.bytes);
+    vt_uuid_text(text, &uuid);
+    for (struct fake *fake = conn->fake; fake; fake = fake->next)
+        if (strcmp(fake->identity, text) == 0) {
+            conn->fake = fake;
+            return;
+        }
+}
+
+static void on_attach(struct fake_conn *conn, const Vtpm__Attach *attach)
+{
+    struct fake *fake;
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Attached attached = VTPM__ATTACHED__INIT;
     char state[] = "ready";
 
+    choose(conn, attach);
+    fake = conn->fake;
     if (fake->attach_error) {
         channel_refuse(conn->ch, fake->attach_error, "refused by the test");
         return;
@@ -179,6 +200,7 @@ static void on_power_on(struct fake_conn *conn, const Vtpm__PowerOn *power_on)
     }
     conn->fake->startup = power_on->startup;
     conn->fake->domid = power_on->guest && power_on->guest->has_domid ? power_on->guest->domid : UINT32_MAX;
+    snprintf(conn->fake->domain, sizeof conn->fake->domain, "%s", power_on->guest ? power_on->guest->domain : "");
     result.acted = !conn->fake->on;
     conn->fake->power_acts += result.acted;
     conn->fake->on = true;
@@ -258,7 +280,7 @@ static void on_message(struct fake_conn *conn, const Vtpm__Message *msg)
 {
     switch ((int)msg->body_case) {
     case VTPM__MESSAGE__BODY_ATTACH:
-        on_attach(conn);
+        on_attach(conn, msg->attach);
         break;
     case VTPM__MESSAGE__BODY_POWER_ON:
         on_power_on(conn, msg->power_on);

@@ -13,6 +13,7 @@
 #include "proto/message.h"
 
 #define FAKE_IDENTITY "00112233-4455-6677-8899-aabbccddeeff"
+#define FAKE_HOST     "host:test"
 #define FAKE_IDS      4096
 #define FAKE_COMMAND  14
 #define FAKE_RESPONSE 18
@@ -25,6 +26,7 @@ struct fake {
     bool on;
     unsigned power_ons, power_acts, startup;
     unsigned domid;         /* of the last PowerOn; UINT32_MAX: none */
+    char domain[65];        /* and its name */
     unsigned attaches, detaches, offs;
     bool has_record;
     uint8_t stream[16];

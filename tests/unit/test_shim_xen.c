@@ -230,6 +230,7 @@ static void test_attach__no_server__init_wait_at_once_and_the_first_command_wait
     server_stop();
     start(&shim);
     world_domain(5);
+    world_set("/local/domain/5/name", "web\x07 one");
     guest_submit(0, 7);
     world_attach(5, 0, UUID_A);
     world_wait_back(5, 0, 2);
@@ -242,6 +243,9 @@ static void test_attach__no_server__init_wait_at_once_and_the_first_command_wait
     guest_expect(0, 7);
     guest_ask(0, 8);
     assert_int_equal(fake_get(&server.fake.domid), 5);
+    pthread_mutex_lock(&server.lock);
+    assert_string_equal(server.fake.domain, "web? one");
+    pthread_mutex_unlock(&server.lock);
     assert_int_equal(fake_get(&server.fake.power_acts), 1);
     assert_true(world.xen->notified[5] > 0);
     stop(&shim);
@@ -358,6 +362,28 @@ static void test_device__no_uuid__is_refused_and_says_what_to_write(void **state
     must_say(&shim, "uuid=...");
     bring_up(6, 1, UUID_B);
     world_wait_back(5, 0, 2);
+    stop(&shim);
+}
+
+static void test_devices__more_than_a_domain_may_have__the_rest_is_not_served(void **state VT_UNUSED)
+{
+    struct shim shim;
+    char path[FAKE_PATH], value[FAKE_VALUE], uuid[] = "00112233-4455-6677-8899-aabbccddee20";
+    uint32_t devid;
+
+    start(&shim);
+    world_domain(5);
+    for (devid = 0; devid < 8; devid++, uuid[35]++) {
+        world_attach(5, devid, uuid);
+        world_wait_back(5, devid, 2);
+    }
+    world_attach(5, devid, UUID_A);
+    must_say(&shim, "device 8 is not served: at most");
+    bring_up(6, 1, UUID_B);
+    guest_ask(1, 1);
+    world_back(path, 5, devid, "state");
+    world_get(value, path);
+    assert_string_equal(value, "1");
     stop(&shim);
 }
 
@@ -790,6 +816,35 @@ static void test_credential__missing__commands_wait_for_it(void **state VT_UNUSE
     stop(&shim);
 }
 
+static void test_credential__of_a_host__serves_every_guest(void **state VT_UNUSED)
+{
+    char path[128];
+    const char *const args[] = {"--upstream",   upstream, "--frontend", "xen", "--credential", path,
+                                "--runtime-dir", runtime,  NULL};
+    struct shim shim;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/host", dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "identity=%s\nkey=", FAKE_HOST);
+    for (int i = 0; i < 32; i++)
+        fprintf(file, "5a");
+    fprintf(file, "\n");
+    assert_int_equal(fclose(file), 0);
+    shim_spawn(&shim, VTPM_SHIM, args);
+    running = shim.pid;
+    shim_ready(&shim);
+    bring_up(5, 0, UUID_A);
+    bring_up(6, 1, UUID_B);
+    guest_ask(0, 1);
+    guest_ask(1, 2);
+    assert_int_equal(fake_get(&server.fake.effects[1]), 1);
+    assert_int_equal(fake_get(&second.effects[2]), 1);
+    stop(&shim);
+    unlink(path);
+}
+
 static void test_credential__of_another_instance__is_not_used(void **state VT_UNUSED)
 {
     struct shim shim;
@@ -858,6 +913,7 @@ int main(void)
         TEST(test_front_end__a_ring_that_is_not_granted__is_refused_until_it_begins_anew),
         TEST(test_device__front_end_path_of_another_domain__is_not_served),
         TEST(test_device__no_uuid__is_refused_and_says_what_to_write),
+        TEST(test_devices__more_than_a_domain_may_have__the_rest_is_not_served),
         TEST(test_page__malformed_requests__are_answered_and_the_next_one_works),
         TEST(test_page__cancel__the_command_finishes_and_the_next_one_works),
         TEST(test_two_guests__one_floods_and_one_is_never_answered__the_third_notices_nothing),
@@ -878,6 +934,7 @@ int main(void)
         TEST(test_xenstore__hangs__rings_go_on),
         TEST(test_start__no_xenstore__says_so),
         TEST(test_credential__missing__commands_wait_for_it),
+        TEST(test_credential__of_a_host__serves_every_guest),
         TEST(test_credential__of_another_instance__is_not_used),
         TEST(test_lane__taken_over__only_its_guest_gets_tpm_fail),
         TEST(test_lane__no_such_instance__others_go_on_and_it_is_tried_again),
