@@ -136,6 +136,8 @@ void tpm_clear_owner(struct tpm *tpm);
 void tpm_default_audit(struct permanent *perm);
 /* currentTicks of TPM_CURRENT_TICKS. */
 uint64_t tpm_ticks_us(const struct tpm *tpm);
+/* Part 2, 21.6 TPM_CAP_VERSION_INFO: who made this TPM. */
+struct tpm_cap_version_info tpm_version_info(void);
 /* What TPM_SaveState keeps; false if it does not fit. */
 bool tpm_save_stclear(struct tpm *tpm) VT_USE_RESULT;
 /* A new RSA key from ops or the generator; enum vt_err. The caller wipes it. */

@@ -173,6 +173,17 @@ void key_pub_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
     cr_sha1(out, bytes, w.len);
 }
 
+void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
+{
+    uint8_t bytes[PUBLIC_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct tpm_pubkey pub;
+
+    key_to_pubkey(&pub, key);
+    wr_pubkey(&w, &pub);
+    cr_sha1(out, bytes, w.len);
+}
+
 /* ---- Blobs ---- */
 
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
@@ -226,8 +237,7 @@ tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tp
     return rc;
 }
 
-/* Part 2, 4.2: of a key that can be loaded. TPM_SEALED_DATA has the same shape, so this tells them apart. */
-static bool payload_loadable(uint8_t payload)
+bool key_payload_loadable(uint8_t payload)
 {
     return payload == TPM_PT_ASYM || payload == TPM_PT_MIGRATE_RESTRICTED ||
            payload == TPM_PT_MIGRATE_EXTERNAL;
@@ -239,7 +249,7 @@ static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymk
 {
     tpm_rc rc;
 
-    if (!payload_loadable(store->payload) || store->priv_key.len != key->rsa.pub.bytes / 2u)
+    if (!key_payload_loadable(store->payload) || store->priv_key.len != key->rsa.pub.bytes / 2u)
         return TPM_INVALID_STRUCTURE;
     memcpy(key->rsa.p, store->priv_key.data, store->priv_key.len);
     /* Does the private part belong to the public one? It divides the modulus by the prime. */

@@ -84,7 +84,7 @@ static tpm_rc cap_version(struct cmd *c, struct sub_cap *sub, struct wr *w)
     return put_number(w, 0x01010000);
 }
 
-static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
+struct tpm_cap_version_info tpm_version_info(void)
 {
     struct tpm_cap_version_info info = {
         .version = {.major = 1, .minor = 2},
@@ -92,9 +92,16 @@ static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
         .errata_rev = ERRATA,
     };
 
+    memcpy(info.tpm_vendor_id.bytes, VENDOR, sizeof info.tpm_vendor_id.bytes);
+    return info;
+}
+
+static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
+{
+    struct tpm_cap_version_info info = tpm_version_info();
+
     (void)c;
     (void)sub;
-    memcpy(info.tpm_vendor_id.bytes, VENDOR, sizeof info.tpm_vendor_id.bytes);
     wr_cap_version_info(w, &info);
     return TPM_SUCCESS;
 }

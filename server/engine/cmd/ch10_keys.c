@@ -118,8 +118,8 @@ static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_o
     return rc ? rc : check_loaded(c->tpm, in, key);
 }
 
-/* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
-tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
+/* What TPM_LoadKey2 and its ancestor do alike. */
+static tpm_rc load(struct cmd *c, const struct tpm_key *in, uint32_t *handle)
 {
     const struct key_slot *parent = c->keys[0];
     struct key_slot *slot = NULL;
@@ -127,7 +127,6 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     struct cr_rsa *rsa = NULL;
     tpm_rc rc;
 
-    (void)out;
     /* 1-2. */
     rc = key_check_pcrs(c, &parent->key);
     if (rc)
@@ -135,7 +134,7 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     if (parent->key.usage != TPM_KEY_STORAGE)
         return TPM_INVALID_KEYUSAGE;
     /* 3-7. */
-    rc = open_key(c, &in->in_key, &key, &rsa);
+    rc = open_key(c, in, &key, &rsa);
     /* 9-12. */
     if (!rc)
         slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
@@ -144,8 +143,21 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
         return rc ? rc : TPM_NOSPACE;
     }
     slot->rsa = rsa;
-    c->out_handle = slot->handle;
+    *handle = slot->handle;
     return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
+tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
+{
+    (void)out;
+    return load(c, &in->in_key, &c->out_handle);
+}
+
+/* TPM 1.2 Part 3, 28.9 TPM_LoadKey: as TPM_LoadKey2, but the handle is one of the proved parameters. */
+tpm_rc cmd_load_key(struct cmd *c, const struct load_key_in *in, struct load_key_out *out)
+{
+    return load(c, &in->in_key, &out->inkey_handle);
 }
 
 /* ---- 10.6 ---- */
