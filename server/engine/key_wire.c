@@ -237,6 +237,27 @@ tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tp
     return rc;
 }
 
+/* What is answered must outlive the handler: in the arena, which is wiped at the end of the command. */
+tpm_rc key_answer_wrapped(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
+                          struct tpm_key *out)
+{
+    uint8_t *bytes = cmd_alloc(c, CR_RSA_MAX);
+    struct tpm_key_obj *copy = cmd_alloc(c, sizeof *copy);
+    struct tpm_blob enc;
+    size_t len;
+    tpm_rc rc;
+
+    if (!bytes || !copy)
+        return TPM_SIZE;
+    rc = key_wrap(c, parent, key, bytes, &len);
+    if (rc)
+        return rc;
+    enc = (struct tpm_blob){.len = (uint32_t)len, .data = bytes};
+    *copy = *key;
+    key_to_wire(out, copy, &enc);
+    return TPM_SUCCESS;
+}
+
 bool key_payload_loadable(uint8_t payload)
 {
     return payload == TPM_PT_ASYM || payload == TPM_PT_MIGRATE_RESTRICTED ||

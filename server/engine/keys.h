@@ -118,6 +118,9 @@ tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8
 /* Part 2, 10.6: a TPM_STORE_ASYMKEY of key, wrapped by parent; out holds CR_RSA_MAX. */
 tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
                 uint8_t out[CR_RSA_MAX], size_t *out_len) VT_USE_RESULT;
+/* A TPM_KEY to answer with: key, wrapped by parent; all of it is in the command's arena. */
+tpm_rc key_answer_wrapped(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
+                          struct tpm_key *out) VT_USE_RESULT;
 /*
  * Fills key's private part from enc; checks it against the public part. TPM_DECRYPT_ERROR,
  * TPM_INVALID_STRUCTURE (no TPM_STORE_ASYMKEY of a loadable key); TPM_BAD_PARAMETER, TPM_AUTHFAIL: it belongs

@@ -42,28 +42,12 @@ static tpm_rc read_secrets(struct cmd *c, const struct create_wrap_key_in *in, s
     return rc;
 }
 
-/* What is answered must outlive the handler: in the arena, which is wiped at the end of the command. */
-static tpm_rc write_wrapped(struct cmd *c, const struct tpm_key_obj *key, const struct tpm_blob *enc,
-                            struct tpm_key *out)
-{
-    struct tpm_key_obj *copy = cmd_alloc(c, sizeof *copy);
-
-    if (!copy)
-        return TPM_SIZE;
-    *copy = *key;
-    key_to_wire(out, copy, enc);
-    return TPM_SUCCESS;
-}
-
 /* TPM 1.2 Part 3, 10.4 TPM_CreateWrapKey */
 tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
                            struct create_wrap_key_out *out)
 {
     const struct tpm_key_obj *parent = &c->keys[0]->key;
     TPM_SECRET_KEY_OBJ key = {0};
-    struct tpm_blob enc;
-    size_t len;
-    uint8_t *bytes;
     tpm_rc rc;
 
     /* 1-2. The pipeline proved the parent by an OSAP session. */
@@ -76,14 +60,7 @@ tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
     if (rc)
         return rc;
     /* 16. */
-    bytes = cmd_alloc(c, CR_RSA_MAX);
-    if (!bytes)
-        return TPM_SIZE;
-    rc = key_wrap(c, parent, &key, bytes, &len);
-    if (rc)
-        return rc;
-    enc = (struct tpm_blob){.len = (uint32_t)len, .data = bytes};
-    return write_wrapped(c, &key, &enc, &out->wrapped_key);
+    return key_answer_wrapped(c, parent, &key, &out->wrapped_key);
 }
 
 /* ---- 10.5 ---- */
