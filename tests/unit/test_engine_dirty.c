@@ -6,7 +6,7 @@
 #include "server/engine/auth.h"
 #include "tests/unit/dirty_guest.h"
 
-#define STEPS 7000
+#define STEPS 9000
 
 static void handles_free(struct guest *g)
 {
@@ -104,7 +104,7 @@ static void switches(struct guest *g)
             (void)DO(g, TPM_ORD_DisableForceClear, NULL, NULL);
         break;
     case 7:
-        if (rarely(g))
+        if (roll(g, 5) == 0)
             (void)DO(g, TPM_ORD_DisableOwnerClear, NULL, NULL, .auth = {oiap(g, &g->owner)});
         break;
     case 8:
