@@ -68,8 +68,9 @@ static void test_make_identity__good__loads_quotes_and_is_bound(void **state)
     assert_int_equal(sk_load(tc, TPM_KH_SRK, &srk, &key, &handle), TPM_SUCCESS);
     assert_int_equal(spec_one(tc, TPM_ORD_Quote, &quote, NULL, handle, &auth), TPM_SUCCESS);
     /* It signs nothing that a caller says. */
-    assert_int_equal(spec_one(tc, TPM_ORD_Sign, &(struct sign_in){.area_to_sign = {20, bytes}}, NULL, handle, &auth),
-                     TPM_INVALID_KEYUSAGE);
+    assert_int_equal(
+        spec_one(tc, TPM_ORD_Sign, &(struct sign_in){.area_to_sign = {20, bytes}}, NULL, handle, &auth),
+        TPM_INVALID_KEYUSAGE);
 }
 
 /*= p3:15.1#8 p3:15.1#9 */
@@ -145,7 +146,7 @@ struct letter {
     uint16_t type;
     struct tpm_digest identity;
     struct tpm_pcr_info_short info;
-    size_t more;        /* bytes behind it */
+    size_t more; /* bytes behind it */
 };
 
 static struct letter letter_to(const struct tpm_key_obj *identity, bool is_12)
@@ -180,11 +181,13 @@ static void seal_letter(struct tc *tc, const struct letter *l, uint8_t enc[CR_RS
     }
     assert_false(w.bad || b.bad);
     cr_drbg_init(&drbg, seed, NULL, 0);
-    assert_int_equal(cr_rsa_oaep_encrypt(&tc->tpm->perm.ek.key.rsa.pub, "TCPA", 4, plain, w.len + l->more, &drbg, enc),
-                     VT_OK);
+    assert_int_equal(
+        cr_rsa_oaep_encrypt(&tc->tpm->perm.ek.key.rsa.pub, "TCPA", 4, plain, w.len + l->more, &drbg, enc),
+        VT_OK);
 }
 
-static tpm_rc activate(struct tc *tc, uint32_t handle, const struct letter *l, struct activate_identity_out *out)
+static tpm_rc activate(struct tc *tc, uint32_t handle, const struct letter *l,
+                       struct activate_identity_out *out)
 {
     struct vt_auth owner = SPEC_OWNER, auth = ID;
     uint8_t enc[CR_RSA_MAX];
@@ -257,7 +260,8 @@ static void test_activate_identity__unfit_requests__codes(void **state)
     struct vt_auth owner = SPEC_OWNER, auth = ID, wrong = tc_secret("wrong");
     struct tpm_key_obj identity = identity_key(), free_identity = identity;
     struct tc *tc = *state;
-    uint32_t handle = spec_insert(tc, &identity), signing = spec_load_signing_key(tc, &auth, TPM_AUTH_ALWAYS), never;
+    uint32_t handle = spec_insert(tc, &identity), signing = spec_load_signing_key(tc, &auth, TPM_AUTH_ALWAYS),
+             never;
     struct letter l = letter_to(&identity, false);
     uint8_t enc[CR_RSA_MAX + 1] = {0};
     struct activate_identity_in in = {.blob = {.len = CR_RSA_MAX, .data = enc}};
@@ -422,9 +426,9 @@ static void test_owner_read_pubek__owner__public_part(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_OwnerReadPubek, NULL, NULL, 0, &wrong), TPM_AUTHFAIL);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
+#define T(f)       cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 #define UNOWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
-#define NO_EK(f) cmocka_unit_test_setup_teardown(f, setup_without_ek, spec_teardown)
+#define NO_EK(f)   cmocka_unit_test_setup_teardown(f, setup_without_ek, spec_teardown)
 
 int main(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 7 and what later texts left out of it: capabilities for the owner, and under a signature. */
+/* TPM 1.2 Part 3, chapter 7 and what later texts left out of it: capabilities for the owner, and under a
+ * signature. */
 #include "server/engine/handlers.h"
 
 #define FLAGS_MAX 32

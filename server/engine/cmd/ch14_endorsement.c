@@ -155,7 +155,8 @@ tpm_rc cmd_owner_read_internal_pub(struct cmd *c, const struct owner_read_intern
 }
 
 /* TPM 1.2 Part 3, 28.12 TPM_OwnerReadPubek */
-tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in, struct owner_read_pubek_out *out)
+tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in,
+                            struct owner_read_pubek_out *out)
 {
     (void)in;
     /* With an owner there is one. */

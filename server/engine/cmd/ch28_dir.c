@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 28: the one data integrity register; in 1.2 it is also NV index TPM_NV_INDEX_DIR. */
+/* TPM 1.2 Part 3, chapter 28: the one data integrity register; in 1.2 it is also NV index TPM_NV_INDEX_DIR.
+ */
 #include "server/engine/handlers.h"
 
 /* TPM 1.2 Part 3, 28.7 TPM_DirWriteAuth */

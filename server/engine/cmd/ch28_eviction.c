@@ -22,7 +22,8 @@ tpm_rc cmd_evict_key(struct cmd *c, const struct evict_key_in *in, struct evict_
 }
 
 /* TPM 1.2 Part 3, 28.3 TPM_SaveKeyContext: unlike TPM_SaveContext it unloads the key. */
-tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in, struct save_key_context_out *out)
+tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in,
+                            struct save_key_context_out *out)
 {
     struct key_slot *slot = c->handles[0] < TPM_KH_SRK ? key_find(c->tpm, c->handles[0]) : NULL;
     tpm_rc rc;
@@ -37,7 +38,8 @@ tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in,
 }
 
 /* TPM 1.2 Part 3, 28.4 TPM_LoadKeyContext */
-tpm_rc cmd_load_key_context(struct cmd *c, const struct load_key_context_in *in, struct load_key_context_out *out)
+tpm_rc cmd_load_key_context(struct cmd *c, const struct load_key_context_in *in,
+                            struct load_key_context_out *out)
 {
     struct context_wish wish = {.life = CONTEXT_11, .type = TPM_RT_KEY};
 
@@ -46,7 +48,8 @@ tpm_rc cmd_load_key_context(struct cmd *c, const struct load_key_context_in *in,
 }
 
 /* TPM 1.2 Part 3, 28.5 TPM_SaveAuthContext */
-tpm_rc cmd_save_auth_context(struct cmd *c, const struct save_auth_context_in *in, struct save_auth_context_out *out)
+tpm_rc cmd_save_auth_context(struct cmd *c, const struct save_auth_context_in *in,
+                             struct save_auth_context_out *out)
 {
     (void)in;
     if (!session_find(c->tpm, c->handles[0]))
@@ -55,7 +58,8 @@ tpm_rc cmd_save_auth_context(struct cmd *c, const struct save_auth_context_in *i
 }
 
 /* TPM 1.2 Part 3, 28.6 TPM_LoadAuthContext */
-tpm_rc cmd_load_auth_context(struct cmd *c, const struct load_auth_context_in *in, struct load_auth_context_out *out)
+tpm_rc cmd_load_auth_context(struct cmd *c, const struct load_auth_context_in *in,
+                             struct load_auth_context_out *out)
 {
     struct context_wish wish = {.life = CONTEXT_11, .type = TPM_RT_AUTH};
 
