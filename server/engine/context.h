@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Saved contexts: resources that a guest keeps outside of the TPM (Part 3, 21.2-21.3; 28.3-28.6 for
+ * Saved contexts: resources that a guest keeps outside of the TPM (Part 3, 21.2-21.3; 27.2 for
  * version 1.1's). Invariant: a session is either inside, or outside under one count of context_list, never
  * both; its count is good once. Keys stay inside when they are saved, and their contexts may be loaded often.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 7.2 and 7.3, and what later texts left out: capabilities set, told to the owner, and signed; 4
+/* Part 3, 7.2 and 7.3, and what 1.2 left out: capabilities set, told to the owner, and signed; 4
  * and 9. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
@@ -266,9 +266,9 @@ static void test_get_capability_owner__flags__one_bit_each(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilityOwner, NULL, NULL, 0, &wrong), TPM_AUTHFAIL);
 }
 
-/* ---- 29.1, 29.2 ---- */
+/* ---- 28.1, 28.3 ---- */
 
-/*= p3:29.1#1 p3:29.1#2 p3:29.1#3 p3:29.1#4 p3:29.1#5 */
+/*= p3:28.1#1 p3:28.1#2 p3:28.1#3 p3:28.1#4 p3:28.1#5 */
 static void test_get_capability_signed__answer_and_signature(void **state)
 {
     uint8_t sub[4] = {0, 0, 1, 1}, digest[TPM_DIGEST_LEN];
@@ -297,7 +297,7 @@ static void test_get_capability_signed__answer_and_signature(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, key, &secret), TPM_BAD_MODE);
 }
 
-/*= p3:29.2#1 p3:29.2#2 p3:29.2#4 p3:29.2#5 */
+/*= p3:28.3#1 p3:28.3#2 p3:28.3#4 p3:28.3#5 */
 static void test_certify_self_test__passed__signature(void **state)
 {
     struct certify_self_test_in in = {.anti_replay = {{5}}};

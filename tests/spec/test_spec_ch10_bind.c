@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 10.3 TPM_UnBind, 10.7 TPM_Sealx with TPM_Unseal, 28.9 TPM_LoadKey. */
+/* Part 3, 10.3 TPM_UnBind, 10.7 TPM_Sealx with TPM_Unseal, 27.8 TPM_LoadKey. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
@@ -296,7 +296,7 @@ static void test_sealx__bound_to_pcrs__opens_while_they_match(void **state)
 
 /* ---- LoadKey ---- */
 
-/*= p3:28.9 */
+/*= p3:27.8 */
 static void test_load_key__wrapped_key__handle_is_proved_too(void **state)
 {
     struct vt_auth srk = SPEC_SRK, auth = KEY;

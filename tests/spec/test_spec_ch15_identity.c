@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, chapter 15; 14.2, 14.3 and from 28 the rest of the endorsement key and the DIR. */
+/* Part 3, chapter 15; 14.2, 14.3 and from 27 the rest of the endorsement key and the DIR. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
@@ -384,7 +384,7 @@ static void test_revoke_trust__ek_for_good__permanentek(void **state)
 
 /* ---- 28: the DIR, the public EK for the owner ---- */
 
-/*= p3:28.7#1 p3:28.7#2 p3:28.7#3 p3:28.8#1 p3:28.8#2 */
+/*= p3:27.3.1#1 p3:27.3.1#2 p3:27.3.1#3 p3:27.3.2#1 p3:27.3.2#2 */
 static void test_dir__written_by_the_owner__read_by_all(void **state)
 {
     struct dir_write_auth_in in = {.new_contents = {{1, 2, 3}}};
@@ -414,7 +414,7 @@ static void test_dir__written_by_the_owner__read_by_all(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_DirWriteAuth, &in, NULL, 0, &zeros), TPM_AUTHFAIL);
 }
 
-/*= p3:28.12 */
+/*= p3:27.6 */
 static void test_owner_read_pubek__owner__public_part(void **state)
 {
     struct vt_auth owner = SPEC_OWNER, wrong = tc_secret("wrong");

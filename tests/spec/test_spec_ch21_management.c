@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, chapter 21 and from 28: keys that the owner keeps, saved contexts of both versions, TPM_Reset. */
+/* Part 3, chapter 21 and from 27: keys that the owner keeps, saved contexts of both versions, TPM_Reset. */
 #include "tests/spec/spec_keys.h"
 
 #define KEY tc_secret("key")
@@ -484,7 +484,7 @@ static tpm_rc load_auth_11(struct tc *tc, const struct saved *saved)
     return TC(tc, TPM_ORD_LoadAuthContext, &in, NULL);
 }
 
-/*= p3:28.3 p3:28.4 */
+/*= p3:27.2.1 p3:27.2.2 */
 static void test_key_context_11__unloads_and_is_good_until_a_start(void **state)
 {
     struct tc *tc = *state;
@@ -507,7 +507,7 @@ static void test_key_context_11__unloads_and_is_good_until_a_start(void **state)
     assert_int_equal(save_key_11(tc, key, &saved), TPM_OWNER_CONTROL);
 }
 
-/*= p3:28.5 p3:28.6 */
+/*= p3:27.2.3 p3:27.2.4 */
 static void test_auth_context_11__session__once(void **state)
 {
     struct vt_auth owner = SPEC_OWNER, secret = KEY;
@@ -549,7 +549,7 @@ static void test_auth_context_11__without_owner__works(void **state)
     assert_false(spec_all(tc->tpm->perm.context_key.bytes, TPM_DIGEST_LEN, 0));
 }
 
-/*= p3:28.11#1 p3:28.11#2 p3:28.11#3 p3:28.11#4 */
+/*= p3:27.5#1 p3:27.5#2 p3:27.5#3 p3:27.5#4 */
 static void test_reset__sessions_and_11_contexts__gone_others_stay(void **state)
 {
     struct vt_auth owner = SPEC_OWNER;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 28: how version 1.1 unloaded keys and sessions and got them back. */
+/* TPM 1.2 Part 3, chapter 27: how version 1.1 unloaded keys and sessions and got them back. */
 #include "server/engine/auth.h"
 #include "server/engine/context.h"
 #include "server/engine/handlers.h"
 
 static const struct tpm_bytes16 no_label;
 
-/* TPM 1.2 Part 3, 28.1 TPM_EvictKey */
+/* TPM 1.2 Part 3, 27.1.1 TPM_EvictKey */
 tpm_rc cmd_evict_key(struct cmd *c, const struct evict_key_in *in, struct evict_key_out *out)
 {
     struct key_slot *slot = c->handles[0] < TPM_KH_SRK ? key_find(c->tpm, c->handles[0]) : NULL;
@@ -21,7 +21,7 @@ tpm_rc cmd_evict_key(struct cmd *c, const struct evict_key_in *in, struct evict_
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 28.3 TPM_SaveKeyContext: unlike TPM_SaveContext it unloads the key. */
+/* TPM 1.2 Part 3, 27.2.1 TPM_SaveKeyContext: unlike TPM_SaveContext it unloads the key. */
 tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in,
                             struct save_key_context_out *out)
 {
@@ -37,7 +37,7 @@ tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in,
     return rc;
 }
 
-/* TPM 1.2 Part 3, 28.4 TPM_LoadKeyContext */
+/* TPM 1.2 Part 3, 27.2.2 TPM_LoadKeyContext */
 tpm_rc cmd_load_key_context(struct cmd *c, const struct load_key_context_in *in,
                             struct load_key_context_out *out)
 {
@@ -47,7 +47,7 @@ tpm_rc cmd_load_key_context(struct cmd *c, const struct load_key_context_in *in,
     return context_load(c, &wish, &in->key_context_blob);
 }
 
-/* TPM 1.2 Part 3, 28.5 TPM_SaveAuthContext */
+/* TPM 1.2 Part 3, 27.2.3 TPM_SaveAuthContext */
 tpm_rc cmd_save_auth_context(struct cmd *c, const struct save_auth_context_in *in,
                              struct save_auth_context_out *out)
 {
@@ -57,7 +57,7 @@ tpm_rc cmd_save_auth_context(struct cmd *c, const struct save_auth_context_in *i
     return context_save(c, CONTEXT_11, TPM_RT_AUTH, c->handles[0], &no_label, &out->auth_context_blob);
 }
 
-/* TPM 1.2 Part 3, 28.6 TPM_LoadAuthContext */
+/* TPM 1.2 Part 3, 27.2.4 TPM_LoadAuthContext */
 tpm_rc cmd_load_auth_context(struct cmd *c, const struct load_auth_context_in *in,
                              struct load_auth_context_out *out)
 {
@@ -67,7 +67,7 @@ tpm_rc cmd_load_auth_context(struct cmd *c, const struct load_auth_context_in *i
     return context_load(c, &wish, &in->auth_context_blob);
 }
 
-/* TPM 1.2 Part 3, 28.8 TPM_Reset: sessions and what 1.1's commands saved; nothing else. */
+/* TPM 1.2 Part 3, 27.5 TPM_Reset: sessions and what 1.1's commands saved; nothing else. */
 tpm_rc cmd_reset(struct cmd *c, const struct reset_in *in, struct reset_out *out)
 {
     (void)in;
