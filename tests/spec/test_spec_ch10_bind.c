@@ -44,6 +44,15 @@ static void bind(uint16_t enc, uint8_t major, uint8_t payload, bool bare, uint8_
         assert_int_equal(cr_rsa_oaep_encrypt(pub5(), label, sizeof label, bytes, w.len, &drbg, out), VT_OK);
 }
 
+static void bind_bytes(const void *bytes, size_t len, uint8_t out[CR_RSA_MAX])
+{
+    struct cr_drbg drbg;
+    uint8_t seed[CR_DRBG_SEED] = {3};
+
+    cr_drbg_init(&drbg, seed, NULL, 0);
+    assert_int_equal(cr_rsa_oaep_encrypt(pub5(), label, sizeof label, bytes, len, &drbg, out), VT_OK);
+}
+
 static tpm_rc unbind(struct tc *tc, uint32_t handle, const uint8_t *enc, uint32_t len,
                      struct un_bind_out *out)
 {
@@ -112,6 +121,9 @@ static void test_unbind__what_is_inside_is_wrong__codes(void **state)
     assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_INVALID_STRUCTURE);
     bind(TPM_ES_RSAESOAEP_SHA1_MGF1, 2, TPM_PT_BIND, false, enc);
     assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_BAD_VERSION);
+    /* Too little to be one. */
+    bind_bytes("\1\1", 2, enc);
+    assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_BAD_PARAM_SIZE);
     /* The other scheme's padding, and lengths that are not the modulus'. */
     assert_int_equal(unbind(*state, pkcs, enc, CR_RSA_MAX, NULL), TPM_DECRYPT_ERROR);
     enc[9] ^= 1;

@@ -147,6 +147,7 @@ struct letter {
     struct tpm_digest identity;
     struct tpm_pcr_info_short info;
     size_t more; /* bytes behind it */
+    bool inner_tag_wrong;
 };
 
 static struct letter letter_to(const struct tpm_key_obj *identity, bool is_12)
@@ -174,6 +175,7 @@ static void seal_letter(struct tc *tc, const struct letter *l, uint8_t enc[CR_RS
         struct tpm_ek_blob outer = {.ek_type = l->type};
 
         wr_ek_blob_activate(&b, &inner);
+        bytes[1] ^= l->inner_tag_wrong;
         outer.blob = (struct tpm_blob){.len = (uint32_t)b.len, .data = bytes};
         wr_ek_blob(&w, &outer);
     } else {
@@ -241,6 +243,9 @@ static void test_activate_identity__type_pcrs_locality__codes(void **state)
 
     l.type = TPM_EK_TYPE_AUTH;
     assert_int_equal(activate(tc, handle, &l, NULL), TPM_BAD_TYPE);
+    l = letter_to(&identity, true);
+    l.inner_tag_wrong = true;
+    assert_int_equal(activate(tc, handle, &l, NULL), TPM_INVALID_STRUCTURE);
     l = letter_to(&identity, true);
     l.info.pcr_selection = sk_pcr(10);
     pcr_composite_hash(tc->tpm, &l.info.pcr_selection, l.info.digest_at_release.bytes);
