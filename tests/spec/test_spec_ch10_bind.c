@@ -329,6 +329,13 @@ static void test_load_key__wrapped_key__handle_is_proved_too(void **state)
     sk_key_reread(&key);
     in.in_key = key.key;
     assert_int_equal(spec_one(tc, TPM_ORD_LoadKey, &in, NULL, TPM_KH_SRK, &srk), TPM_DECRYPT_ERROR);
+    /* A parent that asks for no secret needs no session. */
+    key.bytes[key.len - 1] ^= 1;
+    sk_key_reread(&key);
+    in.in_key = key.key;
+    tc->tpm->perm.srk.key.auth_data_usage = TPM_AUTH_NEVER;
+    key_pub_digest(&tc->tpm->perm.srk.key, tc->tpm->perm.srk.key.pub_digest);
+    assert_int_equal(TC(tc, TPM_ORD_LoadKey, &in, NULL, .handles = {TPM_KH_SRK}), TPM_SUCCESS);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)

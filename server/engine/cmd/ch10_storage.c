@@ -138,8 +138,7 @@ static tpm_rc open_data(struct cmd *c, const struct tpm_blob *in, struct tpm_blo
     return session_crypt(c, in->data, in->len, plain);
 }
 
-/* TPM 1.2 Part 3, 10.7 TPM_Sealx: as TPM_Seal, always in version 1.2, and the data comes and leaves
- * encrypted. */
+/* TPM 1.2 Part 3, 10.7 TPM_Sealx: always of version 1.2, and the data travels encrypted. */
 tpm_rc cmd_sealx(struct cmd *c, const struct sealx_in *in, struct sealx_out *out)
 {
     struct tpm_sealed_data sealed = {.payload = 0};
