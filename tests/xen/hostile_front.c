@@ -251,9 +251,10 @@ static void extra(double seconds)
 /* The page changes all the while, its header too, under a back end that copies it. */
 static void flip(double seconds)
 {
-    double end = now() + seconds;
+    double end;
 
     join();
+    end = now() + seconds;
     while (now() < end) {
         put(get_manufacturer, sizeof get_manufacturer);
         submit(sizeof get_manufacturer);
@@ -268,9 +269,10 @@ static void flip(double seconds)
 
 static void cancel(double seconds)
 {
-    double end = now() + seconds;
+    double end;
 
     join();
+    end = now() + seconds;
     while (now() < end) {
         put(get_manufacturer, sizeof get_manufacturer);
         submit(sizeof get_manufacturer);
@@ -291,6 +293,7 @@ static void silent(double seconds)
     put(get_manufacturer, sizeof get_manufacturer);
     page->length = sizeof get_manufacturer;
     page->state = TPMIF_STATE_SUBMIT;
+    sent++;
     usleep((useconds_t)(seconds * 5e5));
     page->state = TPMIF_STATE_CANCEL;
     usleep((useconds_t)(seconds * 5e5));
@@ -299,11 +302,13 @@ static void silent(double seconds)
 
 static void storm(double seconds)
 {
-    double end = now() + seconds;
+    double end;
 
     join();
+    end = now() + seconds;
     while (now() < end) {
         page->state = (uint8_t)any();
+        sent++;
         for (int i = 0; i < 1000; i++)
             kick();
     }
@@ -313,9 +318,10 @@ static void storm(double seconds)
 /* Answers are asked for and never taken: each request follows on the heels of the last. */
 static void flood(double seconds)
 {
-    double end = now() + seconds;
+    double end;
 
     join();
+    end = now() + seconds;
     while (now() < end) {
         put(get_manufacturer, sizeof get_manufacturer);
         submit(sizeof get_manufacturer);

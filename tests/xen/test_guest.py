@@ -18,7 +18,7 @@ def appears(h, web):
 
 def owns(h):
     t = Trousers(h, "web")
-    check("VTPM" in h.guest_ok("web", "tpm_version"), "TrouSerS in the guest finds this TPM")
+    check("VTPM" in t.tool("tpm_version")[1], "TrouSerS in the guest finds this TPM")
     t.own()
     t.stop()
     check(h.extend("web", 10, "11") == PCR, "PCR 10 is extended")
@@ -111,8 +111,8 @@ with Host() as h:
     h.start_shim()
     together(lambda: h.create("web", web), lambda: h.create("db", db))
     appears(h, web)
-    chain = Chain(h, "db")
     t = owns(h)
+    chain = Chain(h, "db")
     restarts(h, t, chain)
     t = reboots(h, t)
     chain.end()

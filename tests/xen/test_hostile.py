@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two guests; one of them keeps no rule. It gets no other TPM than its own, and the other guest notices nothing."""
+import re
+
 from bed import check, say
 from host import ZERO, Chain, Host, together
 
@@ -23,7 +25,7 @@ def rewrites_nodes(h, eks, good):
     h.guest_ok("bad", "tpmcmd extend 10 %s" % ("44" * 20))
     for node in theirs, mine:
         status, out = h.guest("bad", "xenstore-write %s/uuid %s" % (node, good))
-        check(status != 0, "a guest cannot write %s" % node.rsplit("/", 2)[0])
+        check(status != 0, "a guest cannot write %s" % node)
     h.guest_ok("bad", "echo vtpm-0 >/sys/bus/xen/drivers/vtpm/unbind")
     h.guest_ok("bad", "xenstore-write device/vtpm/0/backend %s device/vtpm/0/uuid %s device/vtpm/0/handle 0 "
                       "device/vtpm/0/frontend-id %d" % (theirs, good, h.domid("good")))
@@ -44,7 +46,8 @@ def attacks(h, chain):
     for name, seconds in ATTACKS:
         status, out = h.guest("bad", "hostile_front %s %d" % (name, seconds), 120)
         say(out.strip())
-        check(status == 0 and "no answer" not in out, "%s: the attack ran, each request had an end" % name)
+        check(status == 0 and re.search(r": [1-9]\d* sent", out) and "no answer" not in out,
+              "%s: the attack ran; each request that waited had an answer" % name)
         check(h.is_alive("shim"), "%s: the shim stays" % name)
         chain.goes_on(name)
         say(h.guest_ok("bad", "hostile_front good 30", 60).strip())
