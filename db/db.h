@@ -139,7 +139,7 @@ int db_credential_get(struct db *db, const char *identity, struct db_credential 
 int db_credential_allows(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed) VT_USE_RESULT;
 
 /* Which Xen domains an instance may be attached from over a vchan: texts of server/core/binding.h. */
-#define DB_PEER_TEXT    70      /* "name:", 64 characters and the NUL */
+#define DB_PEER_TEXT    78      /* "backend:name:", 64 characters and the NUL */
 #define DB_BINDINGS_MAX 64      /* of one instance */
 struct db_binding {
     struct vt_uuid uuid;
@@ -149,7 +149,7 @@ struct db_binding {
 typedef int (*db_binding_fn)(void *ctx, const struct db_binding *binding);
 /* In order of instance and peer; uuid NULL: of all instances. */
 int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn, void *ctx) VT_USE_RESULT;
-#define DB_PEERS_MAX 3
+#define DB_PEERS_MAX 4
 /* Is the instance (uuid NULL: any that was not deleted) bound to one of these texts, at most DB_PEERS_MAX? */
 int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound) VT_USE_RESULT;
 

@@ -25,7 +25,7 @@ const struct db_step db_steps[] = {
     /* Which Xen domain may be at the other end of an instance's vchan: server/core/binding.h. */
     {3, "CREATE TABLE binding (\n"
         "    uuid BLOB NOT NULL REFERENCES instance (uuid),\n"
-        "    peer TEXT NOT NULL CHECK (length(peer) BETWEEN 4 AND 69),\n"
+        "    peer TEXT NOT NULL CHECK (length(peer) BETWEEN 4 AND 77),\n"
         "    PRIMARY KEY (uuid, peer)\n"
         ") STRICT, WITHOUT ROWID;\n"
         "CREATE INDEX binding_peer ON binding (peer);"},

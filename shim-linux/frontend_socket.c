@@ -21,7 +21,6 @@
 #include "shim-linux/endpoint.h"
 #include "shim-linux/frontend.h"
 #include "shim-linux/stream.h"
-#include "shim-linux/upstream.h"
 
 #define CLIENTS_MAX  64
 #define BACKLOG      16
@@ -416,7 +415,6 @@ static int open_lane(struct frontend *front, struct vt_why *why)
         .has_uuid = options->has_instance,
     };
 
-    config.has_domid = upstream_in_guest(options->upstream, &config.domid);
     return lane_open(&front->lane, front->host->lanes, &config, &source, front, why);
 }
 

@@ -323,11 +323,6 @@ int upstream_check(const char *spec, struct vt_why *why)
     return err ? err : row->parse(&scratch, endpoint_after(spec, row->scheme), why);
 }
 
-bool upstream_in_guest(const char *spec, uint32_t *domid)
-{
-    return endpoint_after(spec, "vchan") && upstream_vchan_guest(domid);
-}
-
 int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why)
 {

@@ -21,11 +21,6 @@ struct upstream_events {
 
 /* Whether the value of --upstream is well formed, and of a kind that is in this build and can be on this host. VT_EUSAGE. */
 int upstream_check(const char *spec, struct vt_why *why) VT_USE_RESULT;
-/*
- * Whether the server is in another Xen domain and this program in a guest: then a local socket's clients are of that
- * guest, and it is a new one (a power on) when the domain is. At start only: it asks xenstore.
- */
-bool upstream_in_guest(const char *spec, uint32_t *domid) VT_USE_RESULT;
 /* Checks the rest of the value too and connects nothing yet. VT_EUSAGE, VT_ENOMEM. Returns owned. */
 int upstream_new(struct upstream **up, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why) VT_USE_RESULT;

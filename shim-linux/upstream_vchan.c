@@ -23,7 +23,6 @@ int upstream_vchan_parse(uint32_t *domid, const char *rest, struct vt_why *why)
 #include <unistd.h>
 
 #include "server/base/alloc.h"
-#include "server/base/log.h"
 #include "server/xen/site.h"
 #include "server/xen/vchan.h"
 
@@ -44,16 +43,6 @@ static unsigned users;
 static int check_host(struct vt_why *why)
 {
     return site_check("", SITE_CLIENT, "--upstream vchan", why);
-}
-
-bool upstream_vchan_guest(uint32_t *domid)
-{
-    struct vt_why why = {{0}};
-
-    if (!vchan_own_domid(domid, &why))
-        return *domid != 0;
-    vt_warning("shim: a reboot of this domain will not power its TPM on anew: %s", why.text);
-    return false;
 }
 
 void upstream_vchan_enter(void)
@@ -134,11 +123,6 @@ static int check_host(struct vt_why *why)
     return vt_fail(why, VT_EUSAGE,
                    "--upstream vchan: this build has no Xen support: apt-get install libxen-dev and build again, or use "
                    "unix:PATH or tcp:HOST:PORT");
-}
-
-bool upstream_vchan_guest(uint32_t *domid VT_UNUSED)
-{
-    return false;
 }
 
 void upstream_vchan_enter(void)

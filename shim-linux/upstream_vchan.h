@@ -14,8 +14,6 @@ struct vchan_dial;
 
 /* "DOMID", decimal; and whether vchans can be at all: in this build, on this host. VT_EUSAGE. */
 int upstream_vchan_parse(uint32_t *domid, const char *rest, struct vt_why *why) VT_USE_RESULT;
-/* The domain that this program runs in, when that is a guest. Asks xenstore: at start only. */
-bool upstream_vchan_guest(uint32_t *domid) VT_USE_RESULT;
 /* Who dials enters before and leaves afterwards: what all dials share lives in between. */
 void upstream_vchan_enter(void);
 void upstream_vchan_leave(void);

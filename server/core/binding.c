@@ -5,6 +5,7 @@
 
 #define DOM0 "dom0"
 #define DOM0_NAME "Domain-0"
+#define BACKEND "backend:"
 
 static bool is_zero(const struct vt_uuid *uuid)
 {
@@ -27,7 +28,7 @@ static bool is_domain_name(const char *name)
     return true;
 }
 
-static int parse_uuid(char peer[DB_PEER_TEXT], const char *text, struct vt_why *why)
+static int parse_uuid(char peer[DB_PEER_TEXT], const char *role, const char *text, struct vt_why *why)
 {
     char lower[VT_UUID_TEXT];
     struct vt_uuid uuid;
@@ -35,61 +36,106 @@ static int parse_uuid(char peer[DB_PEER_TEXT], const char *text, struct vt_why *
     if (!vt_uuid_parse(&uuid, text) || is_zero(&uuid))
         return vt_fail(why, VT_EUSAGE, "%.80s is no domain's uuid: `xl list -v` shows them; dom0 is called dom0", text);
     vt_uuid_text(lower, &uuid);
-    snprintf(peer, DB_PEER_TEXT, "uuid:%s", lower);
+    snprintf(peer, DB_PEER_TEXT, "%suuid:%s", role, lower);
     return VT_OK;
 }
 
-static int parse_name(char peer[DB_PEER_TEXT], const char *text, struct vt_why *why)
+static int parse_name(char peer[DB_PEER_TEXT], const char *role, const char *text, struct vt_why *why)
 {
     if (!is_domain_name(text))
         return vt_fail(why, VT_EUSAGE, "%.80s is no domain's name: 1 to 64 printable characters without /", text);
     if (strcmp(text, DOM0_NAME) == 0)
         return vt_fail(why, VT_EUSAGE, "the peer %s is called dom0", text);
-    snprintf(peer, DB_PEER_TEXT, "name:%s", text);
+    snprintf(peer, DB_PEER_TEXT, "%sname:%s", role, text);
     return VT_OK;
 }
 
 int binding_parse(char peer[DB_PEER_TEXT], const char *text, struct vt_why *why)
 {
-    if (strcmp(text, DOM0) == 0) {
+    bool is_backend = strncmp(text, BACKEND, strlen(BACKEND)) == 0;
+    const char *role = is_backend ? BACKEND : "", *rest = text + strlen(role);
+
+    /* dom0 is a back end in any case. */
+    if (strcmp(rest, DOM0) == 0) {
         memcpy(peer, DOM0, sizeof DOM0);
         return VT_OK;
     }
-    if (strncmp(text, "uuid:", 5) == 0)
-        return parse_uuid(peer, text + 5, why);
-    if (strncmp(text, "name:", 5) == 0)
-        return parse_name(peer, text + 5, why);
-    return vt_fail(why, VT_EUSAGE, "%.80s is no peer: uuid:U, name:N or dom0 (a domid is not: it is given out again)",
+    if (strncmp(rest, "uuid:", 5) == 0)
+        return parse_uuid(peer, role, rest + 5, why);
+    if (strncmp(rest, "name:", 5) == 0)
+        return parse_name(peer, role, rest + 5, why);
+    return vt_fail(why, VT_EUSAGE,
+                   "%.80s is no peer: uuid:U, name:N (the guest itself), backend:uuid:U, backend:name:N (a domain that "
+                   "serves it) or dom0 (a domid is not: it is given out again)",
                    text);
 }
 
-size_t binding_peers(char peers[DB_PEERS_MAX][DB_PEER_TEXT], const struct vt_domain *domain)
-{
-    char uuid[VT_UUID_TEXT];
-    size_t count = 0;
+/* The texts that mean this domain. dom0 is "dom0" alone, and no other domain is. */
+struct peers {
+    char texts[DB_PEERS_MAX][DB_PEER_TEXT];
+    size_t count;
+};
 
-    if (domain->domid == 0) {
-        memcpy(peers[0], DOM0, sizeof DOM0);
-        return 1;
-    }
-    if (!is_zero(&domain->uuid)) {
-        vt_uuid_text(uuid, &domain->uuid);
-        snprintf(peers[count++], DB_PEER_TEXT, "uuid:%s", uuid);
-    }
-    if (is_domain_name(domain->name))
-        snprintf(peers[count++], DB_PEER_TEXT, "name:%s", domain->name);
-    return count;
+static void add_peer(struct peers *peers, const char *role, const char *kind, const char *text)
+{
+    snprintf(peers->texts[peers->count++], DB_PEER_TEXT, "%s%s%.64s", role, kind, text);
 }
 
-int binding_holds(struct db *db, const struct vt_uuid *uuid, const struct vt_domain *domain, bool *holds)
+static void add_role(struct peers *peers, const struct vt_domain *domain, const char *role)
 {
-    char peers[DB_PEERS_MAX][DB_PEER_TEXT];
-    const char *texts[DB_PEERS_MAX];
-    size_t count = binding_peers(peers, domain);
+    char uuid[VT_UUID_TEXT];
 
-    for (size_t i = 0; i < count; i++)
-        texts[i] = peers[i];
-    return db_bound(db, uuid, texts, count, holds);
+    if (!is_zero(&domain->uuid)) {
+        vt_uuid_text(uuid, &domain->uuid);
+        add_peer(peers, role, "uuid:", uuid);
+    }
+    if (is_domain_name(domain->name))
+        add_peer(peers, role, "name:", domain->name);
+}
+
+static int ask(struct db *db, const struct vt_uuid *uuid, const struct peers *peers, bool *bound)
+{
+    const char *texts[DB_PEERS_MAX];
+
+    for (size_t i = 0; i < peers->count; i++)
+        texts[i] = peers->texts[i];
+    return db_bound(db, uuid, texts, peers->count, bound);
+}
+
+int binding_role(struct db *db, const struct vt_uuid *uuid, const struct vt_domain *domain, enum binding_role *role)
+{
+    struct peers backend = {.count = 0}, guest = {.count = 0};
+    bool holds = false;
+    int err;
+
+    *role = BINDING_NONE;
+    if (domain->domid == 0)
+        add_peer(&backend, "", "", DOM0);
+    else
+        add_role(&backend, domain, BACKEND);
+    err = ask(db, uuid, &backend, &holds);
+    if (!err && holds)
+        *role = BINDING_BACKEND;
+    if (err || holds || domain->domid == 0)
+        return err;
+    add_role(&guest, domain, "");
+    err = ask(db, uuid, &guest, &holds);
+    if (!err && holds)
+        *role = BINDING_GUEST;
+    return err;
+}
+
+int binding_any(struct db *db, const struct vt_domain *domain, bool *bound)
+{
+    struct peers peers = {.count = 0};
+
+    if (domain->domid == 0) {
+        add_peer(&peers, "", "", DOM0);
+    } else {
+        add_role(&peers, domain, "");
+        add_role(&peers, domain, BACKEND);
+    }
+    return ask(db, NULL, &peers, bound);
 }
 
 void binding_domain_text(char out[BINDING_DOMAIN_TEXT], const struct vt_domain *domain)

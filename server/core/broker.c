@@ -357,6 +357,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
     vt_list_init(&broker->sessions);
     vt_list_init(&broker->admin_work);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
+    memcpy(broker->host_boot_id, config->boot_id, sizeof broker->host_boot_id);
     broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;
     broker->started_us = loop_now_us();
     broker->listeners = config->listeners;
@@ -505,7 +506,7 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
 bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
 {
     bool bound;
-    int err = binding_holds(broker->db, NULL, domain, &bound);
+    int err = binding_any(broker->db, domain, &bound);
 
     if (err)
         vt_warning("bindings: the store cannot be read: %s", vt_err_text(err));

@@ -30,6 +30,7 @@ struct broker {
     size_t session_count;
     struct vt_uuid store;
     uint8_t boot_id[16];            /* of this host's boot and this runtime directory, mixed */
+    uint8_t host_boot_id[16];       /* the host's alone: for epochs of guests that are seen by their vchan */
     uint64_t idle_ms;
     uint64_t started_us;
     uint64_t commands;              /* since start, all instances */

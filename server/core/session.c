@@ -28,6 +28,7 @@ struct session {
     char guest[65];                 /* the front-end domain that the shim serves, as the inventory shows it */
     bool has_domain;                /* on a vchan: every attach must match a binding */
     struct vt_domain domain;
+    bool is_guest;                  /* that domain is the guest itself: its word on power and locality is void */
     char older[96];                 /* whose channel it took over; "": nobody's */
 };
 
@@ -164,10 +165,17 @@ static void submit(struct session *s, const struct instance_job *job)
     end(s);
 }
 
-static struct guest_epoch epoch_of(const Vtpm__GuestEpoch *msg)
+/* Which life of the guest's machine this is: a back end says so; of a guest itself the vchan does. */
+static struct guest_epoch epoch_of(const struct session *s, const Vtpm__GuestEpoch *msg)
 {
     struct guest_epoch guest = {0};
 
+    if (s->is_guest) {
+        memcpy(guest.boot_id, s->broker->host_boot_id, sizeof guest.boot_id);
+        guest.domid = s->domain.domid;
+        guest.has_domid = true;
+        return guest;
+    }
     if (!msg)
         return guest;
     if (msg->boot_id.len == sizeof guest.boot_id)
@@ -177,15 +185,23 @@ static struct guest_epoch epoch_of(const Vtpm__GuestEpoch *msg)
     return guest;
 }
 
+static void say_guest(struct session *s, const char *name, uint32_t domid)
+{
+    if (name && *name)
+        snprintf(s->guest, sizeof s->guest, "%.50s(%u)", name, (unsigned)domid);
+    else
+        snprintf(s->guest, sizeof s->guest, "domid %u", (unsigned)domid);
+}
+
 /* "web1(5)" or "domid 5"; "" for a guest that is no Xen domain. The name is a peer's, shown as far as it can be. */
 static void note_guest(struct session *s, const Vtpm__GuestEpoch *msg)
 {
-    if (!msg || !msg->has_domid)
-        s->guest[0] = '\0';
-    else if (msg->domain && *msg->domain)
-        snprintf(s->guest, sizeof s->guest, "%.50s(%u)", msg->domain, (unsigned)msg->domid);
+    if (s->is_guest)
+        say_guest(s, s->domain.name, s->domain.domid);
+    else if (msg && msg->has_domid)
+        say_guest(s, msg->domain, msg->domid);
     else
-        snprintf(s->guest, sizeof s->guest, "domid %u", (unsigned)msg->domid);
+        s->guest[0] = '\0';
 }
 
 /* ---- Attach ---- */
@@ -279,16 +295,26 @@ static int resolve(struct session *s, const Vtpm__Attach *attach, struct vt_uuid
 }
 
 /* VT_EPERM: the domain at the other end is not bound to that instance, whatever credential it has. */
-static int check_binding(const struct session *s, const struct vt_uuid *uuid, struct vt_why *why)
+static int check_binding(const struct session *s, const struct vt_uuid *uuid, enum binding_role *role, struct vt_why *why)
 {
-    bool holds = false;
-    int err = s->has_domain ? binding_holds(s->broker->db, uuid, &s->domain, &holds) : VT_OK;
+    int err = s->has_domain ? binding_role(s->broker->db, uuid, &s->domain, role) : VT_OK;
 
     if (err)
         return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
-    if (!s->has_domain || holds)
+    if (!s->has_domain || *role != BINDING_NONE)
         return VT_OK;
     return vt_fail(why, VT_EPERM, "the domain that asks is not bound to that instance: vtpmctl binding add");
+}
+
+/* A guest that could name another domain's life as its own could have its PCRs reset at will. */
+static int check_role(const Vtpm__Attach *attach, enum binding_role role, struct vt_why *why)
+{
+    if (role != BINDING_GUEST || !attach->guest || !attach->guest->has_domid)
+        return VT_OK;
+    return vt_fail(why, VT_EPERM,
+                   "the domain that asks serves domain %u, but is bound as the guest itself: vtpmctl binding add I --peer "
+                   "backend:uuid:U or backend:name:N",
+                   (unsigned)attach->guest->domid);
 }
 
 /* Who asked for what, for those who may read it. */
@@ -308,9 +334,12 @@ static void tell_unbound(struct session *s, const struct vt_uuid *wanted)
 
 void session_recheck(struct session *s)
 {
+    enum binding_role role = BINDING_NONE;
     struct vt_why why = {0};
-    int err = s->instance ? check_binding(s, instance_uuid(s->instance), &why) : VT_OK;
+    int err = s->instance ? check_binding(s, instance_uuid(s->instance), &role, &why) : VT_OK;
 
+    if (!err && s->instance && s->has_domain && s->is_guest != (role == BINDING_GUEST))
+        err = vt_fail(&why, VT_EAGAIN, "the binding is of another role now");
     if (err)
         session_close(s, err == VT_EPERM ? err : VT_EAGAIN, why.text);
 }
@@ -332,13 +361,16 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     const Vtpm__Attach *attach = msg->attach;
     struct vt_why why = {0};
     struct vt_uuid uuid;
+    enum binding_role role = BINDING_NONE;
     bool is_unbound = false;
     int err = resolve(s, attach, &uuid, &why);
 
     if (!err) {
-        err = check_binding(s, &uuid, &why);
+        err = check_binding(s, &uuid, &role, &why);
         is_unbound = err == VT_EPERM;
     }
+    if (!err)
+        err = check_role(attach, role, &why);
     if (!err)
         err = instance_find(s->broker, &uuid, &s->instance, &why);
     if (err) {
@@ -347,6 +379,7 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     }
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
+    s->is_guest = role == BINDING_GUEST;
     note_guest(s, attach->guest);
     take_over(s);
     submit(s, &job);
@@ -379,7 +412,7 @@ static void on_power_on(struct session *s, const Vtpm__Message *msg)
         .done = on_powered,
         .arg = s,
         .startup = (uint8_t)msg->power_on->startup,
-        .guest = epoch_of(msg->power_on->guest),
+        .guest = epoch_of(s, msg->power_on->guest),
     };
 
     note_guest(s, msg->power_on->guest);
@@ -410,6 +443,19 @@ static void on_executed(void *arg, const struct instance_answer *answer)
     end(s);
 }
 
+/* The guest itself has locality 0, and no hand on its machine. True: refused. */
+static bool refuse_guest(struct session *s, const char *what, uint64_t n)
+{
+    if (!s->is_guest)
+        return false;
+    vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity), VT_TEXT("peer", s->peer)),
+                "session: %s refused: the peer is the guest itself", what);
+    begin(s, n);
+    send_error(s, VT_EPERM, "the guest itself may not do that", n);
+    end(s);
+    return true;
+}
+
 static void on_execute(struct session *s, const Vtpm__Message *msg)
 {
     const Vtpm__Execute *execute = msg->execute;
@@ -423,6 +469,8 @@ static void on_execute(struct session *s, const Vtpm__Message *msg)
         .len = execute->command.len,
     };
 
+    if (execute->locality && refuse_guest(s, "a locality", execute->n))
+        return;
     memcpy(job.stream, execute->stream.data, sizeof job.stream);
     submit(s, &job);
 }
@@ -448,6 +496,8 @@ static void on_platform(struct session *s, const Vtpm__Message *msg)
     const Vtpm__Platform *platform = msg->platform;
     struct instance_job job = {.kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4};
 
+    if (refuse_guest(s, "a platform act", 0))
+        return;
     job.act = (uint8_t)platform->act_case;
     if (platform->act_case == VTPM__PLATFORM__ACT_HASH_DATA) {
         job.data = platform->hash_data.data;
@@ -461,12 +511,14 @@ static void on_platform(struct session *s, const Vtpm__Message *msg)
 static void on_detach(struct session *s, const Vtpm__Message *msg)
 {
     struct instance_job job = {.kind = INSTANCE_POWER_OFF, .domain_gone = true};
+    /* The guest itself would power off only to be powered on with new PCRs. */
+    const bool off = msg->detach->off && !s->is_guest;
 
     memcpy(job.peer, s->peer, sizeof job.peer);
-    if (msg->detach->off && instance_submit(s->instance, &job))
+    if (off && instance_submit(s->instance, &job))
         vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity)),
                     "session: power off could not be queued");
-    if (msg->detach->off)
+    if (off)
         instance_note_domain(s->instance, "");
     let_go(s);
 }

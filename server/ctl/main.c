@@ -36,7 +36,7 @@ static const struct verb verbs[] = {
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
      run_create_host, "--instance I ... --credential-out FILE"},
-    {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer uuid:U|name:N|dom0"},
+    {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer [backend:]uuid:U|[backend:]name:N|dom0"},
     {"binding", "list", {"[I]"}, 1, 0, 0, run_binding_list, ""},
     {"binding", "remove", {"I"}, 1, OPT_PEER, 0, run_binding_remove, "[--peer P]"},
     {"keyslot", "list", {NULL}, 0, 0, 0, run_keyslot_list, ""},

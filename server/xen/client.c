@@ -356,18 +356,6 @@ static void *run(void *arg)
 
 /* ---- For other threads ---- */
 
-int vchan_own_domid(uint32_t *domid, struct vt_why *why)
-{
-    struct xs_handle *xs;
-    int err = store_open(&xs, why);
-
-    if (err)
-        return err;
-    err = store_own_domid(xs, domid, why);
-    xs_close(xs);
-    return err;
-}
-
 int vchan_client_new(struct vchan_client **out, struct vt_why *why)
 {
     struct vchan_client *client = VT_NEW(struct vchan_client);

@@ -59,8 +59,6 @@ void vchan_host_free(struct vchan_host *host, unsigned wait_ms);
 struct vchan_client;
 struct vchan_call;
 
-/* The domain that this program runs in. Asks xenstore. VT_EUNREACHED; VT_EFAIL. */
-int vchan_own_domid(uint32_t *domid, struct vt_why *why) VT_USE_RESULT;
 /* VT_EUNREACHED: no xenstore. Returns owned (vchan_client_free). */
 int vchan_client_new(struct vchan_client **client, struct vt_why *why) VT_USE_RESULT;
 /* Every call must have been answered or cancelled. Channels that stand are closed at once. May be NULL. */

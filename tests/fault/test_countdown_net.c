@@ -283,12 +283,12 @@ static void on_tick(uv_timer_t *tick)
 }
 
 static int listen_at(struct world *w, struct listener **listener, struct net_addr *addr, const char *text,
-                     listener_accept_fn fn, void *arg, struct vt_why *why)
+                     const struct listener_ops *ops, void *arg, struct vt_why *why)
 {
     int err = net_addr_parse(addr, text, why);
 
     if (!err)
-        err = listener_open(listener, &w->uv, addr, fn, arg, why);
+        err = listener_open(listener, &w->uv, addr, ops, arg, why);
     if (err)
         return err;
     return net_addr_parse(addr, listener_text(*listener), why);
@@ -306,6 +306,7 @@ static int world_start(struct world *w, const char *where, struct vt_why *why)
                                                  .write_ms = 60000,
                                                  .linger_ms = 20};
     static const struct admin_limits admin_limits = ADMIN_LIMITS_DEFAULT;
+    static const struct listener_ops for_channels = {.accept = channels_accept}, for_admin = {.accept = admin_accept};
     const struct role_policy policy = {.own_uid = geteuid()};
     char path[64];
     int err;
@@ -320,9 +321,9 @@ static int world_start(struct world *w, const char *where, struct vt_why *why)
         err = admin_new(&w->admin, &w->uv, &w->broker, &policy, &admin_limits);
     if (err)
         return vt_fail(why, err, "%s", vt_err_text(err));
-    err = listen_at(w, &w->for_channels, &w->channels_at, where, channels_accept, w->all, why);
+    err = listen_at(w, &w->for_channels, &w->channels_at, where, &for_channels, w->all, why);
     if (!err)
-        err = listen_at(w, &w->for_admin, &w->admin_at, path, admin_accept, w->admin, why);
+        err = listen_at(w, &w->for_admin, &w->admin_at, path, &for_admin, w->admin, why);
     return err;
 }
 

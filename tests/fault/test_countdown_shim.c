@@ -39,12 +39,11 @@
 #define SILENCE_S 20 /* more than any pause of the shim's between two attempts */
 
 static char dir[] = "/tmp/vtpm-shim-faults-XXXXXX";
-static char front_path[64];
+static char front_path[64], credential_path[64];
 
 struct world {
     struct fake fake;
     struct options options;
-    struct credential credential;
     int listener;
     int end[2]; /* closing end[1] ends the server */
     pthread_t server, client;
@@ -221,17 +220,25 @@ static int listen_on(bool tcp, char *upstream, size_t size)
     return fd;
 }
 
+static void write_credential(const struct vt_key *key)
+{
+    char hex[2 * sizeof key->bytes + 1];
+    int fd = open(credential_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    vt_hex(hex, key->bytes, sizeof key->bytes);
+    assert_true(dprintf(fd, "uuid=%s\nkey=%s\n", FAKE_IDENTITY, hex) > 0);
+    close(fd);
+}
+
 static void prepare(struct world *w, bool tcp, char *upstream, size_t size, char *frontend)
 {
     fake_init(&w->fake);
     w->listener = listen_on(tcp, upstream, size);
-    w->credential.key = w->fake.key;
-    w->credential.has_uuid = true;
-    snprintf(w->credential.identity, sizeof w->credential.identity, "%s", FAKE_IDENTITY);
-    assert_true(vt_uuid_parse(&w->credential.uuid, FAKE_IDENTITY));
+    write_credential(&w->fake.key);
     w->options = (struct options){.upstream = upstream,
                                   .frontend = frontend,
-                                  .credential = "/nonexistent",
+                                  .credential = credential_path,
                                   .startup = VTPM__STARTUP__STARTUP_CLEAR};
     assert_int_equal(pipe2(w->end, O_CLOEXEC), 0);
     assert_int_equal(pthread_create(&w->server, NULL, server_main, w), 0);
@@ -264,7 +271,7 @@ static void scenario(void *arg)
     snprintf(frontend, sizeof frontend, "socket:unix:%s", front_path);
     prepare(&w, arg != NULL, upstream, sizeof upstream, frontend);
     count_begin();
-    err = shim_run(&w.options, &w.credential, &why);
+    err = shim_run(&w.options, &why);
     failed = count_end();
     atomic_store(&w.is_ended, true);
     assert_int_equal(pthread_join(w.client, NULL), 0);
@@ -288,6 +295,7 @@ static int set_up(void **state VT_UNUSED)
     if (!mkdtemp(dir))
         return -1;
     snprintf(front_path, sizeof front_path, "%s/front", dir);
+    snprintf(credential_path, sizeof credential_path, "%s/cred", dir);
     signal(SIGTERM, SIG_IGN);
     return 0;
 }
@@ -298,6 +306,7 @@ static int tear_down(void **state VT_UNUSED)
 
     snprintf(path, sizeof path, "%s/up", dir);
     unlink(path);
+    unlink(credential_path);
     return rmdir(dir);
 }
 

@@ -454,6 +454,11 @@ int peer_platform_init(struct peer *peer)
 
 void peer_ask(struct peer *peer, uint64_t n, uint32_t ordinal)
 {
+    peer_ask_at(peer, n, ordinal, 0);
+}
+
+void peer_ask_at(struct peer *peer, uint64_t n, uint32_t ordinal, uint32_t locality)
+{
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Execute execute = VTPM__EXECUTE__INIT;
     uint8_t command[10];
@@ -464,6 +469,7 @@ void peer_ask(struct peer *peer, uint64_t n, uint32_t ordinal)
     wr_put32(&w, ordinal);
     execute.stream = (ProtobufCBinaryData){.data = peer->stream, .len = sizeof peer->stream};
     execute.n = n;
+    execute.locality = locality;
     execute.command = (ProtobufCBinaryData){.data = command, .len = sizeof command};
     msg.body_case = VTPM__MESSAGE__BODY_EXECUTE;
     msg.execute = &execute;

@@ -98,6 +98,7 @@ struct seen {
 };
 /* Sends Execute and does not wait. */
 void peer_ask(struct peer *peer, uint64_t n, uint32_t ordinal);
+void peer_ask_at(struct peer *peer, uint64_t n, uint32_t ordinal, uint32_t locality);
 /* What came for it. */
 int peer_take(struct peer *peer, struct seen *seen);
 int peer_execute(struct peer *peer, uint64_t n, uint32_t ordinal, struct seen *seen);

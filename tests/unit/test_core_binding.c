@@ -215,6 +215,11 @@ static void test_add__what_a_person_types__has_one_form(void **state)
         {"name:a ", VT_EUSAGE, NULL},
         {"name:a\nb", VT_EUSAGE, NULL},
         {"name:\xc3\xa4", VT_EUSAGE, NULL},
+        {"backend:", VT_EUSAGE, NULL},
+        {"backend:backend:name:x", VT_EUSAGE, NULL},
+        {"backend:dom0", VT_EEXISTS, NULL}, /* as dom0 */
+        {"backend:name:x", VT_OK, "backend:name:x"},
+        {"backend:uuid:" OTHER_UUID, VT_OK, "backend:uuid:" OTHER_UUID},
         {"name:x", VT_OK, "name:x"},
         {"name:Web server 1", VT_OK, "name:Web server 1"},
         {"name:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", VT_OK, "name:aaaaaaaaaaaaaaaaaaaaa"
@@ -280,6 +285,70 @@ static void test_list__all_or_of_one__in_order(void **state)
     vtpm__admin_reply__free_unpacked(reply, NULL);
 }
 
+static void inventory_domain(char out[80])
+{
+    db_drain(rig.broker->db);
+    rig_ask(&rig, out, 80, "SELECT domain FROM inventory WHERE name = 'a'");
+}
+
+/* A shim inside the guest: root there could say anything. */
+static void test_guest_itself__power_and_locality__are_not_its_to_say(void **state)
+{
+    const struct guest silent = {.boot = 1, .domid = -1}, liar = {.boot = 2, .domid = 77};
+    struct vt_domain before = domain(5, DRIVER_UUID, "web"), after = domain(6, DRIVER_UUID, "web");
+    struct seen seen;
+    char text[80];
+    bool acted;
+
+    (void)state;
+    assert_int_equal(admin_bind(&rig, "a", "name:web"), VT_OK);
+    assert_int_equal(attach_from(before), 0);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, silent, &acted), 0);
+    assert_true(acted);
+    inventory_domain(text);
+    assert_string_equal(text, "web(5)");
+    /* Another boot of its kernel, another domid in its words: the same domain. */
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, liar, &acted), 0);
+    assert_false(acted);
+    peer_ask_at(&peer, 1, 0x14, 1);
+    assert_int_equal(peer_take(&peer, &seen), -VT_EPERM);
+    assert_int_equal(peer_platform_init(&peer), -VT_EPERM);
+    assert_int_equal(peer_detach(&peer, true), 0);
+    assert_int_equal(attach_from(before), 0);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, silent, &acted), 0);
+    assert_false(acted);
+    /* A new domain, as the hypervisor says, is a new life. */
+    assert_int_equal(attach_from(after), 0);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, silent, &acted), 0);
+    assert_true(acted);
+    inventory_domain(text);
+    assert_string_equal(text, "web(6)");
+}
+
+static void test_backend__serves_a_domain__only_when_bound_as_one(void **state)
+{
+    const struct guest first = {.boot = 1, .domid = 7}, second = {.boot = 1, .domid = 8};
+    struct vt_domain driver = domain(5, DRIVER_UUID, "driver");
+    bool acted;
+
+    (void)state;
+    assert_int_equal(admin_bind(&rig, "a", "name:driver"), VT_OK);
+    peer_open_from(&rig, &peer, identity, &driver);
+    assert_int_equal(peer_attach_for(&peer, NULL, first), -VT_EPERM);
+    assert_non_null(strstr(peer.close_text, "backend:"));
+    assert_int_equal(admin_bind(&rig, "a", "backend:name:driver"), VT_OK);
+    peer_close(&peer);
+    peer_open_from(&rig, &peer, identity, &driver);
+    assert_int_equal(peer_attach_for(&peer, NULL, first), 0);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, first, &acted), 0);
+    assert_true(acted);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, second, &acted), 0);
+    assert_true(acted);
+    /* What is left makes the guest itself of it: the live channel goes. */
+    assert_int_equal(admin_unbind(&rig, "a", "backend:name:driver"), VT_OK);
+    assert_true(peer.closed);
+}
+
 static void test_changes__each__are_events(void **state)
 {
     char event[400];
@@ -326,6 +395,8 @@ int main(void)
         TEST(test_refusals__many__are_held_to_a_rate),
         TEST(test_add__what_a_person_types__has_one_form),
         TEST(test_list__all_or_of_one__in_order),
+        TEST(test_guest_itself__power_and_locality__are_not_its_to_say),
+        TEST(test_backend__serves_a_domain__only_when_bound_as_one),
         TEST(test_changes__each__are_events),
 #ifdef VTPM_TEST_HOOKS
         TEST(test_remove__unknown_outcome__the_store_decides),

@@ -190,21 +190,6 @@ static void test_client__own_domain__is_refused(void **state)
     assert_non_null(strstr(why.text, "unix:PATH"));
 }
 
-static void test_client__domain_of_its_own__is_known(void **state)
-{
-    struct vt_why why = {0};
-    uint32_t domid = 99;
-
-    (void)state;
-    assert_int_equal(vchan_own_domid(&domid, &why), VT_OK);
-    assert_int_equal(domid, GUEST);
-    fake_store_write("/local/domain/5/domid", "32752", NULL);
-    assert_int_equal(vchan_own_domid(&domid, &why), VT_EFAIL);
-    fake_store_die(true);
-    assert_int_equal(vchan_own_domid(&domid, NULL), VT_EUNREACHED);
-    fake_store_die(false);
-}
-
 static void test_client__nothing_offered__says_what_is_missing(void **state)
 {
     struct vt_why why;
@@ -374,7 +359,6 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_client__own_domain__is_refused),
-        T(test_client__domain_of_its_own__is_known),
         T(test_client__nothing_offered__says_what_is_missing),
         T(test_client__offered__connects_and_is_closed_from_either_side),
         T(test_client__many_at_once__have_a_channel_each),
