@@ -30,6 +30,8 @@ enum {
     CLOSED = 6
 };
 
+enum { PATIENCE = 60 }; /* seconds for one answer; the machine may be slow */
+
 static struct xs_handle *store;
 static xengntshr_handle *grants;
 static xenevtchn_handle *events;
@@ -210,24 +212,32 @@ static void good(double seconds)
     leave();
 }
 
-/* Lengths at, around and far from every bound; with a header that agrees, and with one that does not. */
+/* With a header that agrees with the length of the page, and with one that does not. */
+static void try_length(uint32_t length, int is_lie)
+{
+    put(get_manufacturer, sizeof get_manufacturer);
+    for (int b = 0; !is_lie && b < 4; b++)
+        data[2 + b] = (uint8_t)(length >> (24 - 8 * b));
+    submit(length);
+    if (!await_answer(PATIENCE))
+        printf("length %u: no answer\n", length);
+}
+
+/* At, around and far from every bound. */
 static void lengths(double seconds)
 {
     static const uint32_t tries[] = {
         0,    1,    9,      10,      11,         22,         23,         4087,       4088,      4089,
         4096, 4097, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff7, 0xfffffff8, 0xffffffff};
 
+    double end;
+
     join();
-    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
-        for (int lie = 0; lie < 2; lie++) {
-            put(get_manufacturer, sizeof get_manufacturer);
-            for (int b = 0; !lie && b < 4; b++)
-                data[2 + b] = (uint8_t)(tries[i] >> (24 - 8 * b));
-            submit(tries[i]);
-            if (!await_answer(seconds))
-                printf("length %u: no answer\n", tries[i]);
-        }
-    }
+    end = now() + seconds;
+    do {
+        for (size_t i = 0; i < 2 * sizeof tries / sizeof *tries; i++)
+            try_length(tries[i / 2], i % 2);
+    } while (now() < end);
     leave();
 }
 
@@ -235,14 +245,17 @@ static void extra(double seconds)
 {
     static const uint8_t counts[] = {1, 2, 7, 255};
 
+    double end;
+
     join();
-    for (size_t i = 0; i < sizeof counts; i++) {
-        page->nr_extra_pages = counts[i];
+    end = now() + seconds;
+    for (size_t i = 0; i < sizeof counts || now() < end; i++) {
+        page->nr_extra_pages = counts[i % sizeof counts];
         for (size_t j = 0; j < ROOM; j++)
             data[j] = (uint8_t)any();
         submit(i % 2 ? 4000 : 8192);
-        if (!await_answer(seconds))
-            printf("extra pages %u: no answer\n", counts[i]);
+        if (!await_answer(PATIENCE))
+            printf("extra pages %u: no answer\n", page->nr_extra_pages);
     }
     page->nr_extra_pages = 0;
     leave();
