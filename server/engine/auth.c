@@ -31,6 +31,42 @@ struct auth_entity auth_entity_number(uint8_t type, uint32_t id, const struct vt
     return entity;
 }
 
+bool auth_is_srk(const struct tpm *tpm, const struct session *session)
+{
+    return tpm->perm.owned && session->entity_type == TPM_ET_KEYHANDLE &&
+           !memcmp(session->entity, tpm->perm.srk.key.pub_digest, ENTITY_ID);
+}
+
+static const struct vt_auth *key_secret(const struct tpm *tpm, const struct session *session)
+{
+    if (auth_is_srk(tpm, session))
+        return &tpm->perm.srk.key.usage_auth;
+    for (size_t i = 0; i < KEY_SLOTS_MAX; i++)
+        if (tpm->keys[i].handle && !memcmp(session->entity, tpm->keys[i].key.pub_digest, ENTITY_ID))
+            return &tpm->keys[i].key.usage_auth;
+    return NULL;
+}
+
+const struct vt_auth *auth_secret_of(struct tpm *tpm, const struct session *session)
+{
+    struct rd r = rd_from(session->entity, sizeof session->entity);
+    const struct nv_area *area;
+
+    switch (session->entity_type) {
+    case TPM_ET_KEYHANDLE:
+        return key_secret(tpm, session);
+    case TPM_ET_OWNER:
+        return tpm->perm.owned ? &tpm->perm.owner_auth : NULL;
+    case TPM_ET_NV:
+        area = nv_find(tpm, rd_get32(&r));
+        return area ? &area->auth : NULL;
+    case TPM_ET_COUNTER:
+        return counter_entity(tpm, rd_get32(&r)).secret;
+    default:
+        return NULL;
+    }
+}
+
 /* ---- Request ---- */
 
 tpm_rc auth_read_trailer(struct cmd *c, struct rd *r)
@@ -122,6 +158,9 @@ static tpm_rc check_proof(struct cmd *c, unsigned index, uint8_t proof)
         entity = auth_entity_key(&c->tpm->perm.srk);
         break;
     case PROOF_OWNER:
+        /* Nobody's secret is not a secret. */
+        if (!c->tpm->perm.owned)
+            return auth_fail_code(index);
         entity = auth_entity_owner(c->tpm);
         break;
     default:

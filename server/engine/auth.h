@@ -19,6 +19,14 @@ struct auth_entity auth_entity_owner(const struct tpm *tpm);
 /* An NV index or counter id. */
 struct auth_entity auth_entity_number(uint8_t type, uint32_t id, const struct vt_auth *secret);
 
+/* TPM_ET_COUNTER; secret is NULL if there is no such counter. */
+struct auth_entity counter_entity(struct tpm *tpm, uint32_t id);
+
+/* The secret of the entity that an OSAP or DSAP session was opened for, as it is now; NULL: it is gone. */
+const struct vt_auth *auth_secret_of(struct tpm *tpm, const struct session *session);
+/* Was it opened for the SRK? */
+bool auth_is_srk(const struct tpm *tpm, const struct session *session);
+
 /* ---- For handlers ---- */
 
 /*
@@ -45,6 +53,8 @@ void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *se
 struct session *session_find(struct tpm *tpm, uint32_t handle);
 /* A free slot with a fresh handle and nonceEven; NULL: TPM_RESOURCES. */
 struct session *session_new(struct tpm *tpm, enum session_kind kind);
+/* A saved session comes back under a handle that is free; 0: a fresh one. NULL: no room. */
+struct session *session_restore(struct tpm *tpm, const struct session *saved, uint32_t handle);
 void session_close(struct tpm *tpm, struct session *session);
 /* Closes the OSAP/DSAP sessions of an entity (key flushed, index removed, counter released). */
 void session_close_entity(struct tpm *tpm, uint8_t type, const uint8_t id[ENTITY_ID]);

@@ -123,6 +123,11 @@ bool cmd_blob(struct cmd *c, struct tpm_blob *out, const void *bytes, size_t len
 tpm_rc cmd_fatal(struct cmd *c);
 /* Physical presence as Part 2, 7.1/7.2 and Part 3, 6.6 define it. */
 bool cmd_physical_presence(const struct cmd *c);
+/* TPM_GetCapability's answer, in the arena (Part 3, 7.1). TPM_BAD_MODE, TPM_BAD_PARAMETER, ... */
+tpm_rc cmd_read_capability(struct cmd *c, uint32_t area, const struct tpm_blob *sub_cap,
+                           struct tpm_blob *resp) VT_USE_RESULT;
+/* Part 3, 4.1: known answers of every primitive; TPM_FAILEDSELFTEST and failure mode. */
+tpm_rc cmd_self_test(struct cmd *c) VT_USE_RESULT;
 /* A vt_err of the crypto layer as a return code: VT_ENOMEM TPM_RESOURCES, others `otherwise`. */
 tpm_rc cmd_crypto_rc(int err, tpm_rc otherwise);
 

@@ -79,12 +79,15 @@ struct permanent {
     uint8_t saved[SAVED_STATE_MAX];
 };
 
+#define COUNTER_NONE 0u             /* the first one that is incremented */
+#define COUNTER_RELEASED 0xFFFFFFFFu /* it is gone: none until the next TPM_Startup(ST_CLEAR) */
+
 /* Part 2, 7.5 TPM_STCLEAR_DATA: TPM_SaveState keeps these. */
 struct stclear {
     struct tpm_stclear_flags flags;
     uint8_t pcr[TPM_NUM_PCR][TPM_DIGEST_LEN];
     uint8_t context_nonce_key[TPM_NONCE_LEN];
-    uint32_t counter_id; /* the counter that may be incremented: 0 none yet, 0xFFFFFFFF none any more */
+    uint32_t counter_id;                /* 1 + countID of the counter that may be incremented, COUNTER_* */
     uint32_t owner_reference;           /* TPM_SetOwnerPointer: TPM_KH_OWNER or a delegated handle */
     bool disable_reset_lock;
     uint32_t deferred_presence;         /* TPM_SetCapability */
@@ -102,6 +105,8 @@ struct stany {
     uint8_t context_nonce_session[TPM_NONCE_LEN];
     uint32_t context_count;             /* of the newest saved session context */
     uint32_t context_list[SAVED_CONTEXTS_MAX];
+    bool context_is_11[SAVED_CONTEXTS_MAX]; /* saved by TPM_SaveAuthContext: TPM_Reset ends it */
+    uint8_t context_nonce_11[TPM_NONCE_LEN];
     uint64_t tick_start_us;             /* now_us at TPM_Startup */
     uint8_t tick_nonce[TPM_NONCE_LEN];
     bool sha1_active;                   /* TPM_SHA1Start's thread */
@@ -136,6 +141,8 @@ void tpm_clear_owner(struct tpm *tpm);
 void tpm_default_audit(struct permanent *perm);
 /* currentTicks of TPM_CURRENT_TICKS. */
 uint64_t tpm_ticks_us(const struct tpm *tpm);
+/* Part 2, 21.6 TPM_CAP_VERSION_INFO: who made this TPM. */
+struct tpm_cap_version_info tpm_version_info(void);
 /* What TPM_SaveState keeps; false if it does not fit. */
 bool tpm_save_stclear(struct tpm *tpm) VT_USE_RESULT;
 /* A new RSA key from ops or the generator; enum vt_err. The caller wipes it. */
@@ -143,6 +150,8 @@ int tpm_make_rsa(struct tpm *tpm, struct cr_rsa_key *key, unsigned bits, uint32_
 /* A new endorsement key; the old one, if any, was done away with before. */
 int tpm_make_ek(struct tpm *tpm, unsigned bits) VT_USE_RESULT;
 void tpm_set_ek(struct tpm *tpm, const struct cr_rsa_key *rsa);
+/* It is gone; there is no owner (Part 3, 14.3). */
+void tpm_revoke_ek(struct tpm *tpm);
 /* Every limit between 1 and its capacity, and fewer owner's slots than slots. */
 bool tpm_profile_valid(const struct tpm_profile *profile);
 /* What was saved is no longer good. */

@@ -173,6 +173,17 @@ void key_pub_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
     cr_sha1(out, bytes, w.len);
 }
 
+void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
+{
+    uint8_t bytes[PUBLIC_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct tpm_pubkey pub;
+
+    key_to_pubkey(&pub, key);
+    wr_pubkey(&w, &pub);
+    cr_sha1(out, bytes, w.len);
+}
+
 /* ---- Blobs ---- */
 
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
@@ -226,8 +237,28 @@ tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tp
     return rc;
 }
 
-/* Part 2, 4.2: of a key that can be loaded. TPM_SEALED_DATA has the same shape, so this tells them apart. */
-static bool payload_loadable(uint8_t payload)
+/* What is answered must outlive the handler: in the arena, which is wiped at the end of the command. */
+tpm_rc key_answer_wrapped(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
+                          struct tpm_key *out)
+{
+    uint8_t *bytes = cmd_alloc(c, CR_RSA_MAX);
+    struct tpm_key_obj *copy = cmd_alloc(c, sizeof *copy);
+    struct tpm_blob enc;
+    size_t len;
+    tpm_rc rc;
+
+    if (!bytes || !copy)
+        return TPM_SIZE;
+    rc = key_wrap(c, parent, key, bytes, &len);
+    if (rc)
+        return rc;
+    enc = (struct tpm_blob){.len = (uint32_t)len, .data = bytes};
+    *copy = *key;
+    key_to_wire(out, copy, &enc);
+    return TPM_SUCCESS;
+}
+
+bool key_payload_loadable(uint8_t payload)
 {
     return payload == TPM_PT_ASYM || payload == TPM_PT_MIGRATE_RESTRICTED ||
            payload == TPM_PT_MIGRATE_EXTERNAL;
@@ -239,7 +270,7 @@ static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymk
 {
     tpm_rc rc;
 
-    if (!payload_loadable(store->payload) || store->priv_key.len != key->rsa.pub.bytes / 2u)
+    if (!key_payload_loadable(store->payload) || store->priv_key.len != key->rsa.pub.bytes / 2u)
         return TPM_INVALID_STRUCTURE;
     memcpy(key->rsa.p, store->priv_key.data, store->priv_key.len);
     /* Does the private part belong to the public one? It divides the modulus by the prime. */

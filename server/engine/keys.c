@@ -121,3 +121,29 @@ tpm_rc key_generate(struct cmd *c, struct tpm_key_obj *key, unsigned bits)
         key_pub_digest(key, key->pub_digest);
     return cmd_crypto_rc(err, TPM_FAIL);
 }
+
+/* ---- What the TPM itself says, signed ---- */
+
+bool key_signs_sha1(const struct tpm_key_obj *key)
+{
+    return key->sig_scheme == TPM_SS_RSASSAPKCS1v15_SHA1 || key->sig_scheme == TPM_SS_RSASSAPKCS1v15_INFO;
+}
+
+bool key_may_attest(const struct tpm_key_obj *key)
+{
+    return key->usage == TPM_KEY_SIGNING || key->usage == TPM_KEY_IDENTITY || key->usage == TPM_KEY_LEGACY;
+}
+
+tpm_rc key_sign_digest(struct cmd *c, struct key_slot *slot, const uint8_t digest[CR_SHA1_LEN],
+                       struct tpm_blob *sig)
+{
+    uint8_t *bytes = cmd_alloc(c, CR_RSA_MAX);
+    struct cr_rsa *rsa = key_rsa(slot);
+
+    if (!bytes)
+        return TPM_SIZE;
+    if (!rsa)
+        return TPM_FAIL;
+    *sig = (struct tpm_blob){.len = slot->key.rsa.pub.bytes, .data = bytes};
+    return cmd_crypto_rc(cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, CR_SHA1_LEN, bytes), TPM_FAIL);
+}

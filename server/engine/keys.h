@@ -73,6 +73,11 @@ void key_to_pubkey(struct tpm_pubkey *out, const struct tpm_key_obj *key);
 void key_to_wire(struct tpm_key *out, const struct tpm_key_obj *key, const struct tpm_blob *enc);
 /* Part 2, 10.6: SHA-1 over the public part (TPM_KEY without encData) = TPM_STORE_ASYMKEY.pubDataDigest. */
 void key_pub_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
+/* SHA-1 over its TPM_PUBKEY: what migration tickets and identities name it by. */
+void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
+/* Part 2, 4.2: a TPM_STORE_ASYMKEY's payload that can be loaded. TPM_SEALED_DATA has the same shape: this tells them
+ * apart. */
+bool key_payload_loadable(uint8_t payload);
 /*
  * Takes over the public part of a key from the wire (no private part), checked: TPM_BAD_KEY_PROPERTY,
  * TPM_INVALID_KEYUSAGE, ... pub_digest is set if there is a modulus.
@@ -89,6 +94,16 @@ bool key_uses_pcrs(const struct tpm_key_obj *key);
  */
 tpm_rc key_check_pcrs(const struct cmd *c, const struct tpm_key_obj *key) VT_USE_RESULT;
 
+/* ---- What the TPM itself says, signed ---- */
+
+/* Part 2, 5.8.1: a scheme that signs SHA-1 digests; TPM_SS_RSASSAPKCS1v15_INFO does so here, too. */
+bool key_signs_sha1(const struct tpm_key_obj *key);
+/* For signing, identity or legacy. */
+bool key_may_attest(const struct tpm_key_obj *key);
+/* PKCS #1 signature of a SHA-1 digest; sig is in the command's arena. TPM_SIZE, TPM_FAIL. */
+tpm_rc key_sign_digest(struct cmd *c, struct key_slot *slot, const uint8_t digest[CR_SHA1_LEN],
+                       struct tpm_blob *sig) VT_USE_RESULT;
+
 /* ---- Blobs ---- */
 
 /*
@@ -103,6 +118,9 @@ tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8
 /* Part 2, 10.6: a TPM_STORE_ASYMKEY of key, wrapped by parent; out holds CR_RSA_MAX. */
 tpm_rc key_wrap(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
                 uint8_t out[CR_RSA_MAX], size_t *out_len) VT_USE_RESULT;
+/* A TPM_KEY to answer with: key, wrapped by parent; all of it is in the command's arena. */
+tpm_rc key_answer_wrapped(struct cmd *c, const struct tpm_key_obj *parent, const struct tpm_key_obj *key,
+                          struct tpm_key *out) VT_USE_RESULT;
 /*
  * Fills key's private part from enc; checks it against the public part. TPM_DECRYPT_ERROR,
  * TPM_INVALID_STRUCTURE (no TPM_STORE_ASYMKEY of a loadable key); TPM_BAD_PARAMETER, TPM_AUTHFAIL: it belongs

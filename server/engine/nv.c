@@ -99,3 +99,12 @@ void nv_owner_clear(struct tpm *tpm)
         if (is_owners(&nv->areas[i]))
             nv_remove(tpm, &nv->areas[i]);
 }
+
+void nv_revoke(struct tpm *tpm)
+{
+    struct nv_store *nv = &tpm->perm.nv;
+
+    for (unsigned i = nv->count; i-- > 0;)
+        if (nv->areas[i].pub.nv_index & TPM_NV_INDEX_D_BIT)
+            nv_remove(tpm, &nv->areas[i]);
+}

@@ -45,6 +45,8 @@ bool nv_in_range(const struct nv_area *area, uint32_t offset, uint32_t len);
 void nv_startup_clear(struct tpm *tpm);
 /* TPM_OwnerClear: every area that needs the owner (Part 3, 6.2) goes. */
 void nv_owner_clear(struct tpm *tpm);
+/* TPM_RevokeTrust: also those with the D bit. */
+void nv_revoke(struct tpm *tpm);
 uint32_t nv_free_bytes(const struct tpm *tpm);
 
 #endif

@@ -67,6 +67,15 @@ void pcr_extend(struct tpm *tpm, unsigned pcr, const uint8_t digest[TPM_DIGEST_L
     cr_sha1v(value, slices, VT_COUNT(slices));
 }
 
+void pcr_shown(const struct tpm *tpm, unsigned pcr, struct tpm_digest *out)
+{
+    bool hidden = tpm->perm.flags.disable || tpm->stclear.flags.deactivated;
+
+    *out = (struct tpm_digest){{0}};
+    if (!hidden)
+        memcpy(out->bytes, tpm->stclear.pcr[pcr], TPM_DIGEST_LEN);
+}
+
 static void pcr_fill(struct tpm *tpm, unsigned pcr, bool ones)
 {
     memset(tpm->stclear.pcr[pcr], ones ? 0xFF : 0, TPM_DIGEST_LEN);

@@ -62,8 +62,7 @@ uint8_t pcr_binding_write(const struct pcr_binding *binding, uint8_t out[PCR_BIN
     return (uint8_t)w.len;
 }
 
-/* Version 1.1 knows no localities: any will do. */
-static struct tpm_pcr_info_short release_of(const struct pcr_binding *binding)
+struct tpm_pcr_info_short pcr_binding_release(const struct pcr_binding *binding)
 {
     const struct tpm_pcr_info *v11 = &binding->info.v11;
     const struct tpm_pcr_info_long *v12 = &binding->info.v12;
@@ -85,14 +84,14 @@ static struct tpm_pcr_info_short release_of(const struct pcr_binding *binding)
 
 tpm_rc pcr_binding_check(const struct cmd *c, const struct pcr_binding *binding)
 {
-    struct tpm_pcr_info_short release = release_of(binding);
+    struct tpm_pcr_info_short release = pcr_binding_release(binding);
 
     return pcr_check_release(c, &release);
 }
 
 bool pcr_binding_uses_pcrs(const struct pcr_binding *binding)
 {
-    struct tpm_pcr_info_short release = release_of(binding);
+    struct tpm_pcr_info_short release = pcr_binding_release(binding);
 
     return tpm_pcr_any_selected(&release.pcr_selection);
 }

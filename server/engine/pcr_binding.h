@@ -33,6 +33,8 @@ void pcr_binding_stamp(const struct cmd *c, struct pcr_binding *binding);
 uint8_t pcr_binding_write(const struct pcr_binding *binding, uint8_t out[PCR_BINDING_MAX]);
 /* Part 1, 25.1: are PCRs and locality as digestAtRelease wants them? TPM_WRONGPCRVAL, TPM_BAD_LOCALITY. */
 tpm_rc pcr_binding_check(const struct cmd *c, const struct pcr_binding *binding) VT_USE_RESULT;
+/* What the release depends on; version 1.1 knows no localities: any will do. */
+struct tpm_pcr_info_short pcr_binding_release(const struct pcr_binding *binding);
 /* Does the release depend on a PCR? */
 bool pcr_binding_uses_pcrs(const struct pcr_binding *binding);
 

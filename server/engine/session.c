@@ -36,6 +36,19 @@ struct session *session_new(struct tpm *tpm, enum session_kind kind)
     return &tpm->stany.sessions[i];
 }
 
+struct session *session_restore(struct tpm *tpm, const struct session *saved, uint32_t handle)
+{
+    struct session *session = session_new(tpm, saved->kind);
+
+    if (!session)
+        return NULL;
+    if (!handle)
+        handle = session->handle;
+    *session = *saved;
+    session->handle = handle;
+    return session;
+}
+
 void session_close(struct tpm *tpm, struct session *session)
 {
     tpm->dirty |= TPM_DIRTY_VOLATILE;

@@ -163,6 +163,18 @@ void tpm_set_ek(struct tpm *tpm, const struct cr_rsa_key *rsa)
     tpm->perm.has_ek = true;
 }
 
+void tpm_revoke_ek(struct tpm *tpm)
+{
+    struct permanent *perm = &tpm->perm;
+
+    cr_rsa_free(perm->ek.rsa);
+    vt_wipe(&perm->ek, sizeof perm->ek);
+    vt_auth_wipe(&perm->ek_reset);
+    perm->has_ek = perm->ek_revocable = false;
+    perm->flags.enable_revoke_ek = perm->flags.cekp_used = false;
+    tpm->dirty |= TPM_DIRTY_PERMANENT;
+}
+
 /* The generator's state does not outlive power; a seed drawn from it does. */
 static void draw_seed(struct tpm *tpm)
 {

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import authority
 import bindings
+import crypto
 import scenario
 import states
 import storage
@@ -119,7 +120,7 @@ need("swtpm")
 comparison = Comparison()
 with ThreadPoolExecutor(8) as pool:
     pairs = [(pool.submit(server), pool.submit(swtpm))]
-    for modules in ((states,), (authority, bindings), (storage,)):
+    for modules in ((states,), (authority, bindings), (storage,), (crypto,)):
         pairs.append((pool.submit(engine_scenes, *modules), pool.submit(swtpm_scenes, *modules)))
 for mine, peers in pairs:
     comparison.compare(mine.result(), peers.result())

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frozen state from outside. The first byte: bit 0, is the rest a permanent or a volatile part; bits 1-2, the state
- * that gives the other part. Either it is refused with a reason, or it freezes to the same bytes, the TPM executes
+ * that gives the other part. Either it is refused with a reason, or (of this version) it freezes to the same bytes, the TPM executes
  * commands, and what it is then freezes and thaws again.
  */
 #include "server/base/alloc.h"
+#include "server/engine/freeze.h"
 #include "tests/fuzz/fuzz_tpm.h"
 
 #define HEAD 6          /* magic and version */
@@ -50,6 +51,15 @@ static void use(struct tpm **tpm)
     fuzz_tpm_thaw_again(tpm);
 }
 
+/* Bytes of an older version come back as this version's. */
+static bool of_this_version(const uint8_t *bytes, size_t len)
+{
+    struct rd r = rd_from(bytes, len);
+
+    rd_take(&r, HEAD - 2);
+    return rd_get16(&r) == FZ_VERSION;
+}
+
 static void thaw(const uint8_t *permanent, size_t permanent_len, const uint8_t *state, size_t state_len)
 {
     static struct frozen again;
@@ -62,8 +72,11 @@ static void thaw(const uint8_t *permanent, size_t permanent_len, const uint8_t *
         return;
     }
     fuzz_tpm_freeze(tpm, &again);
-    FUZZ_CHECK(again.permanent_len == permanent_len && !memcmp(again.permanent, permanent, permanent_len));
-    FUZZ_CHECK(again.state_len == state_len && (!state_len || !memcmp(again.state, state, state_len)));
+    if (of_this_version(permanent, permanent_len))
+        FUZZ_CHECK(again.permanent_len == permanent_len && !memcmp(again.permanent, permanent, permanent_len));
+    FUZZ_CHECK(!again.state_len == !state_len);
+    if (of_this_version(state, state_len))
+        FUZZ_CHECK(again.state_len == state_len && !memcmp(again.state, state, state_len));
     use(&tpm);
     tpm_free(tpm);
 }

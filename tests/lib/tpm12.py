@@ -20,6 +20,14 @@ ORD = {
     "Terminate_Handle": 0x96, "SaveState": 0x98, "Startup": 0x99, "FlushSpecific": 0xBA, "PCR_Reset": 0xC8,
     "NV_DefineSpace": 0xCC, "NV_WriteValue": 0xCD, "NV_WriteValueAuth": 0xCE, "NV_ReadValue": 0xCF,
     "NV_ReadValueAuth": 0xD0, "PhysicalPresence": 0x4000000A,
+    "ChangeAuth": 0x0C, "ChangeAuthOwner": 0x10, "DirWriteAuth": 0x19, "DirRead": 0x1A, "UnBind": 0x1E, "LoadKey": 0x20,
+    "KeyControlOwner": 0x23, "CertifyKey": 0x32, "CertifyKey2": 0x33, "Sealx": 0x3D, "Quote2": 0x3E, "SetCapability": 0x3F,
+    "CertifySelfTest": 0x52, "Reset": 0x5A, "GetCapabilitySigned": 0x64, "GetCapabilityOwner": 0x66, "MakeIdentity": 0x79,
+    "ActivateIdentity": 0x7A, "OwnerReadPubek": 0x7D, "CreateRevocableEK": 0x7F, "RevokeTrust": 0x80, "SetRedirection": 0x9A,
+    "SHA1Start": 0xA0, "SHA1Update": 0xA1, "SHA1Complete": 0xA2, "SHA1CompleteExtend": 0xA3, "FieldUpgrade": 0xAA,
+    "SaveKeyContext": 0xB4, "LoadKeyContext": 0xB5, "SaveAuthContext": 0xB6, "LoadAuthContext": 0xB7, "SaveContext": 0xB8,
+    "LoadContext": 0xB9, "CreateCounter": 0xDC, "IncrementCounter": 0xDD, "ReadCounter": 0xDE, "ReleaseCounter": 0xDF,
+    "ReleaseCounterOwner": 0xE0, "GetTicks": 0xF1, "TickStampBlob": 0xF2,
 }
 KH_SRK, KH_OWNER, KH_EK = 0x40000000, 0x40000001, 0x40000006
 ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_NV = 1, 2, 4, 5, 0xB
@@ -283,6 +291,14 @@ def oaep(modulus, message, random=os.urandom, label=b"TCPA"):
     seed = random(20)
     masked = xor(block, mgf1(seed, k - 21))
     padded = b"\x00" + xor(seed, mgf1(masked, 20)) + masked
+    return pow(int.from_bytes(padded, "big"), 65537, int.from_bytes(modulus, "big")).to_bytes(k, "big")
+
+
+def pkcs1(modulus, message, random=os.urandom):
+    """RSAES-PKCS1-v1_5 under exponent 65537."""
+    k = len(modulus)
+    pad = bytes(b or 1 for b in random(k - 3 - len(message)))
+    padded = b"\x00\x02" + pad + b"\x00" + message
     return pow(int.from_bytes(padded, "big"), 65537, int.from_bytes(modulus, "big")).to_bytes(k, "big")
 
 

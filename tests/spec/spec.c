@@ -25,20 +25,35 @@ int spec_setup_off(void **state)
     return 0;
 }
 
-static struct tpm_key_obj rsa_key(unsigned index, uint16_t usage, const struct vt_auth *secret)
+struct tpm_key_obj spec_key(unsigned index, uint16_t usage, const struct vt_auth *secret)
 {
+    bool signs = usage == TPM_KEY_SIGNING || usage == TPM_KEY_IDENTITY;
     struct tpm_key_obj key = {
         .auth_data_usage = TPM_AUTH_ALWAYS,
         .payload = TPM_PT_ASYM,
         .usage = usage,
-        .enc_scheme = usage == TPM_KEY_STORAGE ? TPM_ES_RSAESOAEP_SHA1_MGF1 : TPM_ES_NONE,
-        .sig_scheme = usage == TPM_KEY_STORAGE ? TPM_SS_NONE : TPM_SS_RSASSAPKCS1v15_SHA1,
+        .enc_scheme = signs ? TPM_ES_NONE : TPM_ES_RSAESOAEP_SHA1_MGF1,
+        .sig_scheme = signs || usage == TPM_KEY_LEGACY ? TPM_SS_RSASSAPKCS1v15_SHA1 : TPM_SS_NONE,
         .usage_auth = *secret,
         .rsa = *fixture_rsa_key(2048, index),
     };
 
     key_pub_digest(&key, key.pub_digest);
     return key;
+}
+
+uint32_t spec_insert(struct tc *tc, const struct tpm_key_obj *key)
+{
+    struct tpm_key_obj copy = *key;
+    struct key_slot *slot;
+    uint32_t handle;
+
+    key_pub_digest(&copy, copy.pub_digest);
+    slot = key_insert(tc->tpm, &copy, false);
+    assert_non_null(slot);
+    handle = slot->handle;
+    tc_check_frozen(tc);
+    return handle;
 }
 
 int spec_setup_owned(void **state)
@@ -52,7 +67,7 @@ int spec_setup_owned(void **state)
     perm->owned = true;
     perm->owner_auth = SPEC_OWNER;
     perm->srk.handle = TPM_KH_SRK;
-    perm->srk.key = rsa_key(6, TPM_KEY_STORAGE, &srk);
+    perm->srk.key = spec_key(6, TPM_KEY_STORAGE, &srk);
     tc_check_frozen(tc);
     return 0;
 }
@@ -66,17 +81,25 @@ int spec_teardown(void **state)
 
 uint32_t spec_load_signing_key(struct tc *tc, const struct vt_auth *secret, uint8_t auth_data_usage)
 {
-    struct tpm_key_obj key = rsa_key(7, TPM_KEY_SIGNING, secret);
-    struct key_slot *slot;
-    uint32_t handle;
+    struct tpm_key_obj key = spec_key(7, TPM_KEY_SIGNING, secret);
 
     key.auth_data_usage = auth_data_usage;
-    key_pub_digest(&key, key.pub_digest);
-    slot = key_insert(tc->tpm, &key, false);
-    assert_non_null(slot);
-    handle = slot->handle;
-    tc_check_frozen(tc);
-    return handle;
+    return spec_insert(tc, &key);
+}
+
+tpm_rc spec_one(struct tc *tc, uint32_t ordinal, const void *in, void *out, uint32_t handle,
+                const struct vt_auth *secret)
+{
+    struct tc_session s;
+
+    assert_int_equal(tc_oiap(tc, &s, secret), TPM_SUCCESS);
+    s.ends = true;
+    return TC(tc, ordinal, in, out, .handles = {handle}, .auth = {&s});
+}
+
+bool spec_signed(const struct cr_rsa_pub *pub, const uint8_t digest[TPM_DIGEST_LEN], const struct tpm_blob *sig)
+{
+    return cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, TPM_DIGEST_LEN, sig->data, sig->len) == VT_OK;
 }
 
 tpm_rc spec_cap(struct tc *tc, uint32_t area, const void *sub, uint32_t sub_len, struct tpm_blob *resp)

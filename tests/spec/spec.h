@@ -22,6 +22,15 @@ int spec_teardown(void **state);
 #define SPEC_OWNER tc_secret("owner")
 #define SPEC_SRK tc_secret("srk")
 
+/* A key object over fixture `index`, with the schemes that its usage wants; tests change it before it is put in. */
+struct tpm_key_obj spec_key(unsigned index, uint16_t usage, const struct vt_auth *secret);
+/* Loaded as if by TPM_LoadKey2; its handle. */
+uint32_t spec_insert(struct tc *tc, const struct tpm_key_obj *key);
+/* One command with one OIAP session, which ends; handle: 0 if it has none. */
+tpm_rc spec_one(struct tc *tc, uint32_t ordinal, const void *in, void *out, uint32_t handle,
+                const struct vt_auth *secret);
+/* Is it the key's signature of the digest? */
+bool spec_signed(const struct cr_rsa_pub *pub, const uint8_t digest[TPM_DIGEST_LEN], const struct tpm_blob *sig);
 /* A signing key with this secret, loaded; its handle. */
 uint32_t spec_load_signing_key(struct tc *tc, const struct vt_auth *secret, uint8_t auth_data_usage);
 /* TPM_GetCapability; the answer is tc's last response. */

@@ -245,6 +245,72 @@ static void test_quote__key_without_auth__no_session_needed(void **state)
     assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {key}), TPM_SUCCESS);
 }
 
+static void quote2_digest(const struct quote2_in *in, const struct quote2_out *out, uint8_t digest[TPM_DIGEST_LEN])
+{
+    uint8_t bytes[128];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    wr_put16(&w, TPM_TAG_QUOTE_INFO2);
+    wr_copy(&w, "QUT2", 4);
+    wr_nonce(&w, &in->external_data);
+    wr_pcr_info_short(&w, &out->pcr_data);
+    wr_copy(&w, out->version_info.data, out->version_info.len);
+    assert_false(w.bad);
+    cr_sha1(digest, bytes, w.len);
+}
+
+/*= p3:16.5#5 p3:16.5#6 p3:16.5#7 p3:16.5#8 p3:16.5#9 p3:16.5#10 */
+static void test_quote2__with_and_without_version__signature_of_both(void **state)
+{
+    struct vt_auth secret = tc_secret("sign");
+    uint8_t digest[TPM_DIGEST_LEN], composite[TPM_DIGEST_LEN];
+    struct tc *tc = *state;
+    struct quote2_out out;
+    uint32_t key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
+
+    tc->locality = 2;
+    for (unsigned version = 0; version < 2; version++) {
+        struct quote2_in in = {.external_data = {{1, 2, 3}},
+                               .target_pcr = {.size_of_select = 3, .pcr_select = {0x81}},
+                               .add_version = version};
+
+        assert_int_equal(spec_extend(tc, 7, 5), TPM_SUCCESS);
+        assert_int_equal(spec_one(tc, TPM_ORD_Quote2, &in, &out, key, &secret), TPM_SUCCESS);
+        assert_int_equal(out.pcr_data.locality_at_release, TPM_LOC_TWO);
+        pcr_composite_hash(tc->tpm, &in.target_pcr, composite);
+        assert_memory_equal(out.pcr_data.digest_at_release.bytes, composite, sizeof composite);
+        assert_int_equal(out.version_info.len, version ? 15 : 0);
+        quote2_digest(&in, &out, digest);
+        assert_true(spec_signed(&fixture_rsa_key(2048, 7)->pub, digest, &out.sig));
+    }
+}
+
+/*= p3:16.5#1 p3:16.5#2 p3:16.5#3 p3:16.5#4 */
+static void test_quote2__unfit_requests__codes(void **state)
+{
+    struct quote2_in in = {.target_pcr = {.size_of_select = 3, .pcr_select = {1}}};
+    struct vt_auth srk = SPEC_SRK, secret = tc_secret("sign");
+    struct tc *tc = *state;
+    struct tpm_key_obj odd = spec_key(5, TPM_KEY_STORAGE, &secret);
+    uint32_t key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
+    uint32_t free_key = spec_load_signing_key(tc, &secret, TPM_AUTH_NEVER);
+    struct tc_session s;
+
+    assert_int_equal(spec_one(tc, TPM_ORD_Quote2, &in, NULL, TPM_KH_SRK, &srk), TPM_INAPPROPRIATE_SIG);
+    /* A key that cannot be made, only to get past the scheme. */
+    odd.sig_scheme = TPM_SS_RSASSAPKCS1v15_SHA1;
+    assert_int_equal(spec_one(tc, TPM_ORD_Quote2, &in, NULL, spec_insert(tc, &odd), &secret),
+                     TPM_INVALID_KEYUSAGE);
+    assert_int_equal(TC(tc, TPM_ORD_Quote2, &in, NULL, .handles = {key}), TPM_AUTHFAIL);
+    assert_int_equal(TC(tc, TPM_ORD_Quote2, &in, NULL, .handles = {free_key}), TPM_SUCCESS);
+    assert_int_equal(tc_osap(tc, &s, TPM_ET_KEYHANDLE, key, &secret), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_Quote2, &in, NULL, .handles = {key}, .auth = {&s}), TPM_SUCCESS);
+    /* The selection's size, in the bytes. */
+    tc_build(tc, TPM_ORD_Quote2, &in, &(struct tc_args){.handles = {free_key}});
+    tc->cmd[TPM_HEADER_LEN + 4 + TPM_DIGEST_LEN + 1] = 4;
+    assert_int_equal(tc_raw(tc), TPM_INVALID_PCR_INFO);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
 #define OWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
@@ -263,6 +329,8 @@ int main(void)
         OWNED(test_quote__storage_key__inappropriate_sig),
         OWNED(test_quote__usage_that_signs_nothing__invalid_keyusage),
         OWNED(test_quote__key_without_auth__no_session_needed),
+        OWNED(test_quote2__with_and_without_version__signature_of_both),
+        OWNED(test_quote2__unfit_requests__codes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

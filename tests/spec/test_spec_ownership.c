@@ -197,12 +197,16 @@ static void define_area(struct tc *tc, uint32_t index, uint32_t attributes)
     assert_true(nv_define(tc->tpm, &area));
 }
 
+/* tpmProof before the owner went. */
+static struct vt_auth old_proof;
+
 /* An owned TPM with something of everything that a clear takes away or leaves. */
 static uint32_t furnish(struct tc *tc)
 {
     struct vt_auth key = tc_secret("key");
     uint32_t kept = spec_load_signing_key(tc, &key, TPM_AUTH_NEVER);
 
+    old_proof = tc->tpm->perm.tpm_proof;
     key_find(tc->tpm, kept)->owner_evict = true;
     define_area(tc, 0x1001, TPM_NV_PER_OWNERWRITE);
     define_area(tc, 0x1002, TPM_NV_PER_AUTHWRITE | TPM_NV_PER_AUTHREAD);
@@ -233,7 +237,10 @@ static void check_cleared(struct tc *tc, uint32_t kept)
     assert_true(perm->has_ek);
     assert_int_equal(perm->auth_dir[0], 0x5A);
     assert_int_equal(session_free_slots(tc->tpm), 16);
-    assert_true(spec_all(perm->owner_auth.bytes, 20, 0) && spec_all(perm->tpm_proof.bytes, 20, 0));
+    assert_true(spec_all(perm->owner_auth.bytes, 20, 0));
+    /* Not the old ones, and none that everybody knows. */
+    assert_memory_not_equal(perm->tpm_proof.bytes, old_proof.bytes, 20);
+    assert_false(spec_all(perm->tpm_proof.bytes, 20, 0) || spec_all(perm->context_key.bytes, 20, 0));
 }
 
 /*= p3:6.2#3 p3:6.2#5 p3:6.2#9 p3:6.2#12 p3:6.2#14 */

@@ -4,81 +4,9 @@
  * every command with the dirty bits (tests/lib/tpm_client.c): here it gets something to look at.
  */
 #include "server/engine/auth.h"
-#include "server/wire/permissions.h"
-#include "tests/spec/spec.h"
+#include "tests/unit/dirty_guest.h"
 
-#define STEPS 6000
-#define SLOTS 6
-#define BLOB_MAX 1024
-
-/* What the guest has in its hands. */
-struct guest {
-    struct tc *tc;
-    struct cr_drbg dice;
-    struct vt_auth owner, srk, key, wrong;
-    struct {
-        struct tc_session s;
-        bool used;
-    } sessions[SLOTS];
-    uint32_t keys[SLOTS];
-    uint8_t wrapped[BLOB_MAX], sealed[BLOB_MAX];
-    size_t wrapped_len, sealed_len;
-    unsigned good[256], bad[256];   /* by the low byte of the ordinal */
-};
-
-static uint32_t roll(struct guest *g, uint32_t sides)
-{
-    uint32_t value;
-
-    cr_drbg_random(&g->dice, &value, sizeof value);
-    return value % sides;
-}
-
-static bool rarely(struct guest *g)
-{
-    return roll(g, 8) == 0;
-}
-
-static tpm_rc note(struct guest *g, uint32_t ordinal, tpm_rc rc)
-{
-    if (rc)
-        g->bad[ordinal & 0xFF]++;
-    else
-        g->good[ordinal & 0xFF]++;
-    return rc;
-}
-
-#define DO(g, ordinal, in, out, ...) note((g), (ordinal), TC((g)->tc, (ordinal), (in), (out), ##__VA_ARGS__))
-
-/* ---- Sessions and handles ---- */
-
-/* A session to prove `secret`: mostly a fresh OIAP one, sometimes one that is left open for others. */
-static struct tc_session *oiap(struct guest *g, const struct vt_auth *secret)
-{
-    unsigned at = roll(g, SLOTS);
-    struct tc_session *s = &g->sessions[at].s;
-
-    if (!g->sessions[at].used || !s->handle || s->osap || rarely(g))
-        g->sessions[at].used = !note(g, TPM_ORD_OIAP, tc_oiap(g->tc, s, secret));
-    s->secret = rarely(g) ? g->wrong : *secret;
-    s->ends = roll(g, 2) == 0;
-    return s;
-}
-
-static struct tc_session *osap(struct guest *g, uint16_t type, uint32_t entity, const struct vt_auth *secret)
-{
-    unsigned at = roll(g, SLOTS);
-    struct tc_session *s = &g->sessions[at].s;
-
-    g->sessions[at].used =
-        !note(g, TPM_ORD_OSAP, tc_osap(g->tc, s, type, entity, rarely(g) ? &g->wrong : secret));
-    return s;
-}
-
-static uint32_t key_handle(struct guest *g)
-{
-    return g->keys[roll(g, SLOTS)];
-}
+#define STEPS 9000
 
 static void handles_free(struct guest *g)
 {
@@ -107,23 +35,6 @@ static void ek_encrypt(struct guest *g, const struct vt_auth *secret, uint8_t ou
     assert_int_equal(cr_rsa_oaep_encrypt(&g->tc->tpm->perm.ek.key.rsa.pub, "TCPA", 4, secret->bytes,
                                          sizeof secret->bytes, &g->dice, out),
                      VT_OK);
-}
-
-static struct tpm_key key_params(uint16_t usage, uint32_t flags, uint8_t auth_data_usage)
-{
-    bool storage = usage == TPM_KEY_STORAGE;
-
-    return (struct tpm_key){
-        .ver = {.major = 1, .minor = 1},
-        .key_usage = usage,
-        .key_flags = flags,
-        .auth_data_usage = auth_data_usage,
-        .algorithm_parms = {.algorithm_id = TPM_ALG_RSA,
-                            .enc_scheme = storage ? TPM_ES_RSAESOAEP_SHA1_MGF1 : TPM_ES_NONE,
-                            .sig_scheme = storage ? TPM_SS_NONE : TPM_SS_RSASSAPKCS1v15_SHA1,
-                            .form = TPM_PARMS_RSA,
-                            .parms.rsa = {.key_length = 2048, .num_primes = 2}},
-    };
 }
 
 static void take_ownership(struct guest *g)
@@ -183,8 +94,9 @@ static void switches(struct guest *g)
         (void)DO(g, TPM_ORD_SetOwnerInstall, &install, NULL);
         break;
     case 5:
+        (void)note(g, TSC_ORD_PhysicalPresence, tc_presence(g->tc, TPM_PHYSICAL_PRESENCE_PRESENT));
         (void)DO(g, TPM_ORD_SetOperatorAuth, &operator_auth, NULL);
-        if (roll(g, 3) == 0)
+        if (roll(g, 2) == 0)
             (void)DO(g, TPM_ORD_SetTempDeactivated, NULL, NULL, .auth = {oiap(g, &g->key)});
         break;
     case 6:
@@ -192,7 +104,7 @@ static void switches(struct guest *g)
             (void)DO(g, TPM_ORD_DisableForceClear, NULL, NULL);
         break;
     case 7:
-        if (rarely(g))
+        if (roll(g, 5) == 0)
             (void)DO(g, TPM_ORD_DisableOwnerClear, NULL, NULL, .auth = {oiap(g, &g->owner)});
         break;
     case 8:
@@ -433,7 +345,10 @@ static void step(struct guest *g)
 
     /* Mostly out of the reach of a lock-out. */
     g->tc->now_us += rarely(g) ? UINT64_C(100000000000) : 1000;
-    acts[roll(g, VT_COUNT(acts))](g);
+    if (roll(g, 3))
+        acts[roll(g, VT_COUNT(acts))](g);
+    else
+        dirty_more[roll(g, (uint32_t)dirty_more_count)](g);
     if (g->tc->tpm->perm.flags.disable || g->tc->tpm->stclear.flags.deactivated) {
         presence(g);
         switches(g);

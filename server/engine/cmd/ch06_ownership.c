@@ -110,8 +110,6 @@ static void forget_owner(struct permanent *perm)
     perm->owned = false;
     vt_auth_wipe(&perm->owner_auth);
     vt_auth_wipe(&perm->delegate_key);
-    vt_auth_wipe(&perm->context_key);
-    vt_auth_wipe(&perm->tpm_proof);
     vt_auth_wipe(&perm->operator_auth);
     vt_wipe(perm->delegates, sizeof perm->delegates);
     vt_wipe(perm->families, sizeof perm->families);
@@ -139,6 +137,16 @@ static void default_settings(struct permanent *perm)
     flags->maintenance_done = false;
 }
 
+/*
+ * 5.e-f: invalid, but never a value that everybody knows: contexts of sessions are sealed under them also while there
+ * is no owner.
+ */
+static void new_proofs(struct tpm *tpm)
+{
+    tpm_random(tpm, tpm->perm.context_key.bytes, sizeof tpm->perm.context_key.bytes);
+    tpm_random(tpm, tpm->perm.tpm_proof.bytes, sizeof tpm->perm.tpm_proof.bytes);
+}
+
 /* Actions 7, 8 and 14: everything volatile but PCRs, flags and ticks. */
 static void forget_volatile(struct tpm *tpm)
 {
@@ -147,8 +155,10 @@ static void forget_volatile(struct tpm *tpm)
     memset(tpm->stany.context_nonce_session, 0, sizeof tpm->stany.context_nonce_session);
     tpm->stany.context_count = 0;
     memset(tpm->stany.context_list, 0, sizeof tpm->stany.context_list);
+    memset(tpm->stany.context_is_11, 0, sizeof tpm->stany.context_is_11);
+    memset(tpm->stany.context_nonce_11, 0, sizeof tpm->stany.context_nonce_11);
     memset(tpm->stclear.context_nonce_key, 0, sizeof tpm->stclear.context_nonce_key);
-    tpm->stclear.counter_id = 0;
+    tpm->stclear.counter_id = COUNTER_NONE;
     tpm->stclear.owner_reference = TPM_KH_OWNER;
     tpm->stclear.disable_reset_lock = false;
     tpm->stclear.deferred_presence = 0;
@@ -165,6 +175,7 @@ void tpm_clear_owner(struct tpm *tpm)
     if (perm->owned)
         key_flush(tpm, &perm->srk);
     forget_owner(perm);
+    new_proofs(tpm);
     default_settings(perm);
     forget_volatile(tpm);
     /* 12. */

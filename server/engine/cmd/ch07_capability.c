@@ -84,7 +84,7 @@ static tpm_rc cap_version(struct cmd *c, struct sub_cap *sub, struct wr *w)
     return put_number(w, 0x01010000);
 }
 
-static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
+struct tpm_cap_version_info tpm_version_info(void)
 {
     struct tpm_cap_version_info info = {
         .version = {.major = 1, .minor = 2},
@@ -92,9 +92,16 @@ static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
         .errata_rev = ERRATA,
     };
 
+    memcpy(info.tpm_vendor_id.bytes, VENDOR, sizeof info.tpm_vendor_id.bytes);
+    return info;
+}
+
+static tpm_rc cap_version_val(struct cmd *c, struct sub_cap *sub, struct wr *w)
+{
+    struct tpm_cap_version_info info = tpm_version_info();
+
     (void)c;
     (void)sub;
-    memcpy(info.tpm_vendor_id.bytes, VENDOR, sizeof info.tpm_vendor_id.bytes);
     wr_cap_version_info(w, &info);
     return TPM_SUCCESS;
 }
@@ -199,12 +206,16 @@ static struct handle_list list_begin(struct wr *w)
     return list;
 }
 
-static void list_add(struct handle_list *list, uint32_t handle)
+static void list_put(struct handle_list *list, uint32_t handle)
 {
-    if (!handle)
-        return;
     wr_put32(list->w, handle);
     list->count++;
+}
+
+static void list_add(struct handle_list *list, uint32_t handle)
+{
+    if (handle)
+        list_put(list, handle);
 }
 
 static tpm_rc list_end(struct handle_list *list)
@@ -242,8 +253,12 @@ static tpm_rc cap_handle(struct cmd *c, struct sub_cap *sub, struct wr *w)
         for (size_t i = 0; i < SAVED_CONTEXTS_MAX; i++)
             list_add(&list, stany->context_list[i]);
         break;
-    case TPM_RT_TRANS:
     case TPM_RT_COUNTER:
+        for (uint32_t id = 0; id < COUNTERS_MAX; id++)
+            if (c->tpm->perm.counters[id].used)
+                list_put(&list, id);
+        break;
+    case TPM_RT_TRANS:
     case TPM_RT_DAA_TPM:
         break; /* none can be there yet */
     default:
@@ -299,6 +314,13 @@ static uint32_t free_counters(const struct tpm *tpm)
     return count;
 }
 
+static uint32_t active_counter(const struct tpm *tpm)
+{
+    uint32_t active = tpm->stclear.counter_id;
+
+    return active == COUNTER_NONE || active == COUNTER_RELEASED ? NO_COUNTER : active - 1;
+}
+
 /* Part 2, 21.2: arrays without a count, in microseconds. A command may have to wake an idle instance and wait for its record to be on disk. */
 static tpm_rc put_times(struct wr *w, const uint32_t *times, size_t count)
 {
@@ -340,7 +362,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_CONTEXT_DIST, CONTEXT_DISTANCE},
         {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + profile->transport_sessions},
         {TPM_CAP_PROP_MAX_SESSIONS, (uint32_t)profile->auth_sessions + profile->transport_sessions},
-        {TPM_CAP_PROP_ACTIVE_COUNTER, tpm->stclear.counter_id ? tpm->stclear.counter_id : NO_COUNTER},
+        {TPM_CAP_PROP_ACTIVE_COUNTER, active_counter(tpm)},
         {TPM_CAP_PROP_NV_AVAILABLE, nv_free_bytes(tpm)},
         {TPM_CAP_PROP_INPUT_BUFFER, TPM_BUFFER},
     };
@@ -422,11 +444,10 @@ static const struct area *area_find(uint32_t number)
     return NULL;
 }
 
-/* TPM 1.2 Part 3, 7.1 TPM_GetCapability */
-tpm_rc cmd_get_capability(struct cmd *c, const struct get_capability_in *in, struct get_capability_out *out)
+tpm_rc cmd_read_capability(struct cmd *c, uint32_t number, const struct tpm_blob *sub_cap, struct tpm_blob *resp)
 {
-    const struct area *area = area_find(in->cap_area);
-    struct sub_cap sub = {.bytes = rd_from(in->sub_cap.data, in->sub_cap.len)};
+    const struct area *area = area_find(number);
+    struct sub_cap sub = {.bytes = rd_from(sub_cap->data, sub_cap->len)};
     uint8_t *bytes = cmd_alloc(c, RESPONSE_MOST);
     struct wr w = wr_to(bytes, RESPONSE_MOST);
     tpm_rc rc;
@@ -434,7 +455,7 @@ tpm_rc cmd_get_capability(struct cmd *c, const struct get_capability_in *in, str
     /* 1-2. The area and its sub-capability. TPM_CAP_MFR has nothing here. */
     if (!bytes)
         return TPM_SIZE;
-    if (!area || (area->sub_len && in->sub_cap.len != area->sub_len))
+    if (!area || (area->sub_len && sub_cap->len != area->sub_len))
         return TPM_BAD_MODE;
     if (area->sub_len)
         sub.number = area->sub_len == 2 ? rd_get16(&sub.bytes) : rd_get32(&sub.bytes);
@@ -444,6 +465,12 @@ tpm_rc cmd_get_capability(struct cmd *c, const struct get_capability_in *in, str
     rc = area->get(c, &sub, &w);
     if (!rc && w.bad)
         rc = TPM_SIZE;
-    out->resp = (struct tpm_blob){.len = (uint32_t)w.len, .data = bytes};
+    *resp = (struct tpm_blob){.len = (uint32_t)w.len, .data = bytes};
     return rc;
+}
+
+/* TPM 1.2 Part 3, 7.1 TPM_GetCapability */
+tpm_rc cmd_get_capability(struct cmd *c, const struct get_capability_in *in, struct get_capability_out *out)
+{
+    return cmd_read_capability(c, in->cap_area, &in->sub_cap, &out->resp);
 }

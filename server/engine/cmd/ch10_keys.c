@@ -42,28 +42,12 @@ static tpm_rc read_secrets(struct cmd *c, const struct create_wrap_key_in *in, s
     return rc;
 }
 
-/* What is answered must outlive the handler: in the arena, which is wiped at the end of the command. */
-static tpm_rc write_wrapped(struct cmd *c, const struct tpm_key_obj *key, const struct tpm_blob *enc,
-                            struct tpm_key *out)
-{
-    struct tpm_key_obj *copy = cmd_alloc(c, sizeof *copy);
-
-    if (!copy)
-        return TPM_SIZE;
-    *copy = *key;
-    key_to_wire(out, copy, enc);
-    return TPM_SUCCESS;
-}
-
 /* TPM 1.2 Part 3, 10.4 TPM_CreateWrapKey */
 tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
                            struct create_wrap_key_out *out)
 {
     const struct tpm_key_obj *parent = &c->keys[0]->key;
     TPM_SECRET_KEY_OBJ key = {0};
-    struct tpm_blob enc;
-    size_t len;
-    uint8_t *bytes;
     tpm_rc rc;
 
     /* 1-2. The pipeline proved the parent by an OSAP session. */
@@ -76,14 +60,7 @@ tpm_rc cmd_create_wrap_key(struct cmd *c, const struct create_wrap_key_in *in,
     if (rc)
         return rc;
     /* 16. */
-    bytes = cmd_alloc(c, CR_RSA_MAX);
-    if (!bytes)
-        return TPM_SIZE;
-    rc = key_wrap(c, parent, &key, bytes, &len);
-    if (rc)
-        return rc;
-    enc = (struct tpm_blob){.len = (uint32_t)len, .data = bytes};
-    return write_wrapped(c, &key, &enc, &out->wrapped_key);
+    return key_answer_wrapped(c, parent, &key, &out->wrapped_key);
 }
 
 /* ---- 10.5 ---- */
@@ -118,8 +95,8 @@ static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_o
     return rc ? rc : check_loaded(c->tpm, in, key);
 }
 
-/* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
-tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
+/* What TPM_LoadKey2 and its ancestor do alike. */
+static tpm_rc load(struct cmd *c, const struct tpm_key *in, uint32_t *handle)
 {
     const struct key_slot *parent = c->keys[0];
     struct key_slot *slot = NULL;
@@ -127,7 +104,6 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     struct cr_rsa *rsa = NULL;
     tpm_rc rc;
 
-    (void)out;
     /* 1-2. */
     rc = key_check_pcrs(c, &parent->key);
     if (rc)
@@ -135,7 +111,7 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     if (parent->key.usage != TPM_KEY_STORAGE)
         return TPM_INVALID_KEYUSAGE;
     /* 3-7. */
-    rc = open_key(c, &in->in_key, &key, &rsa);
+    rc = open_key(c, in, &key, &rsa);
     /* 9-12. */
     if (!rc)
         slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
@@ -144,8 +120,21 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
         return rc ? rc : TPM_NOSPACE;
     }
     slot->rsa = rsa;
-    c->out_handle = slot->handle;
+    *handle = slot->handle;
     return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 10.5 TPM_LoadKey2 */
+tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_key2_out *out)
+{
+    (void)out;
+    return load(c, &in->in_key, &c->out_handle);
+}
+
+/* TPM 1.2 Part 3, 28.9 TPM_LoadKey: as TPM_LoadKey2, but the handle is one of the proved parameters. */
+tpm_rc cmd_load_key(struct cmd *c, const struct load_key_in *in, struct load_key_out *out)
+{
+    return load(c, &in->in_key, &out->inkey_handle);
 }
 
 /* ---- 10.6 ---- */

@@ -27,20 +27,44 @@ static void stored_digest(const struct tpm_stored_data *stored, uint8_t out[TPM_
     cr_sha1(out, bytes, w.len);
 }
 
-/* ---- 10.1 ---- */
+/*
+ * 10.2 action 9, 10.7 actions 13-14: data under the parent's session, in both directions. Its nonces are used once.
+ */
+static tpm_rc session_crypt(const struct cmd *c, const uint8_t *in, size_t len, uint8_t *out)
+{
+    const struct auth_use *use = &c->auth[0];
+    const struct session *session = use->session;
+    uint8_t seed[2 * TPM_NONCE_LEN + 3 + TPM_DIGEST_LEN];
+    struct wr w = wr_to(seed, sizeof seed);
+    uint8_t ctr[TPM_DIGEST_LEN];
+
+    wr_copy(&w, session->nonce_even, TPM_NONCE_LEN);
+    wr_copy(&w, use->nonce_odd, TPM_NONCE_LEN);
+    if (session->adip == TPM_ET_AES128_CTR) {
+        cr_sha1(ctr, seed, w.len);
+        return cmd_crypto_rc(cr_aes128_ctr(session->secret.bytes, ctr, in, len, out), TPM_FAIL);
+    }
+    wr_copy(&w, "XOR", 3);
+    wr_copy(&w, session->secret.bytes, sizeof session->secret.bytes);
+    cr_mgf1_sha1(out, len, seed, w.len);
+    for (size_t i = 0; i < len; i++)
+        out[i] ^= in[i];
+    vt_wipe(seed, sizeof seed);
+    return TPM_SUCCESS;
+}
+
+/* ---- 10.1 and 10.7 ---- */
 
 /* Actions 5-11: S1 with its sealInfo in the arena. */
-static tpm_rc begin_stored(struct cmd *c, const struct tpm_blob *area, struct tpm_stored_data *stored)
+static tpm_rc begin_stored(struct cmd *c, const struct tpm_blob *area, bool is_12,
+                           struct tpm_stored_data *stored)
 {
     struct pcr_binding binding;
     uint8_t *info = cmd_alloc(c, PCR_BINDING_MAX);
 
     if (!info)
         return TPM_SIZE;
-    *stored = (struct tpm_stored_data){
-        .is_12 = tpm_blob_has_tag(area, TPM_TAG_PCR_INFO_LONG),
-        .ver = {.major = 1, .minor = 1},
-    };
+    *stored = (struct tpm_stored_data){.is_12 = is_12, .ver = {.major = 1, .minor = 1}};
     if (pcr_binding_read(&binding, stored->is_12, area))
         return TPM_BADINDEX;
     pcr_binding_stamp(c, &binding);
@@ -71,25 +95,63 @@ static tpm_rc encrypt_sealed(struct cmd *c, struct tpm_sealed_data *sealed, stru
     return rc;
 }
 
+/* Actions 1-4. */
+static tpm_rc may_seal(const struct cmd *c, const struct tpm_blob *data)
+{
+    const struct tpm_key_obj *parent = &c->keys[0]->key;
+    tpm_rc rc = key_check_pcrs(c, parent);
+
+    if (rc)
+        return rc;
+    return data->len ? check_parent(parent) : TPM_BAD_PARAMETER;
+}
+
 /* TPM 1.2 Part 3, 10.1 TPM_Seal */
 tpm_rc cmd_seal(struct cmd *c, const struct seal_in *in, struct seal_out *out)
 {
-    const struct tpm_key_obj *parent = &c->keys[0]->key;
+    bool is_12 = tpm_blob_has_tag(&in->pcr_info, TPM_TAG_PCR_INFO_LONG);
     struct tpm_sealed_data sealed = {.data = in->in_data};
     tpm_rc rc;
 
-    /* 1. */
-    rc = key_check_pcrs(c, parent);
-    if (rc)
-        return rc;
-    /* 2-4. */
-    if (!in->in_data.len)
-        return TPM_BAD_PARAMETER;
     /* 12. Any value is a good secret. */
-    if ((rc = check_parent(parent)) || (rc = begin_stored(c, &in->pcr_info, &out->sealed_data)) ||
+    if ((rc = may_seal(c, &in->in_data)) || (rc = begin_stored(c, &in->pcr_info, is_12, &out->sealed_data)) ||
         (rc = cmd_decrypt_auth(c, 0, false, &in->enc_auth, &sealed.auth_data)))
         return rc;
     return encrypt_sealed(c, &sealed, &out->sealed_data);
+}
+
+/* Actions 11.a, 13-14: o1, in the arena, and how TPM_Unseal will hide it in turn. */
+static tpm_rc open_data(struct cmd *c, const struct tpm_blob *in, struct tpm_blob *data, uint16_t *et)
+{
+    uint8_t *plain;
+
+    if (in->len > SEALED_MAX)
+        return TPM_BAD_DATASIZE;
+    plain = cmd_alloc(c, in->len);
+    if (!plain)
+        return TPM_SIZE;
+    /* TPM_ET_KEY only makes it differ from zero, "not encrypted". */
+    *et = c->auth[0].session->adip == TPM_ET_AES128_CTR ? TPM_ET_AES128_CTR << 8
+                                                        : TPM_ET_XOR << 8 | TPM_ET_KEY;
+    *data = (struct tpm_blob){.len = in->len, .data = plain};
+    return session_crypt(c, in->data, in->len, plain);
+}
+
+/* TPM 1.2 Part 3, 10.7 TPM_Sealx: as TPM_Seal, always in version 1.2, and the data comes and leaves encrypted. */
+tpm_rc cmd_sealx(struct cmd *c, const struct sealx_in *in, struct sealx_out *out)
+{
+    struct tpm_sealed_data sealed = {.payload = 0};
+    struct tpm_stored_data *stored = &out->sealed_data;
+    tpm_rc rc;
+
+    if ((rc = may_seal(c, &in->in_data)) || (rc = begin_stored(c, &in->pcr_info, true, stored)) ||
+        (rc = cmd_decrypt_auth(c, 0, false, &in->enc_auth, &sealed.auth_data)))
+        return rc;
+    rc = open_data(c, &in->in_data, &sealed.data, &stored->et);
+    if (!rc)
+        rc = encrypt_sealed(c, &sealed, stored);
+    vt_wipe(&sealed, sizeof sealed);
+    return rc;
 }
 
 /* ---- 10.2 ---- */
@@ -114,8 +176,7 @@ static tpm_rc open_sealed(struct cmd *c, const struct tpm_stored_data *stored, u
     r = rd_from(plain, len);
     rd_sealed_data(&r, sealed);
     stored_digest(stored, digest);
-    /* Nothing that this TPM makes says that its data leaves encrypted (et). */
-    if (rd_result(&r) || sealed->payload != TPM_PT_SEAL || stored->et ||
+    if (rd_result(&r) || sealed->payload != TPM_PT_SEAL ||
         !vt_ct_equal(sealed->tpm_proof.bytes, proof->bytes, sizeof proof->bytes) ||
         !vt_ct_equal(sealed->stored_digest.bytes, digest, sizeof digest))
         return TPM_NOTSEALED_BLOB;
@@ -143,6 +204,28 @@ static tpm_rc check_data_auth(struct cmd *c, const struct vt_auth *secret)
     return cmd_check_auth(c, last, &entity);
 }
 
+/* Actions 9-11: as it is, or as TPM_Sealx got it: under the parent's session, which ends. */
+static tpm_rc release(struct cmd *c, uint16_t et, const struct tpm_blob *data, struct tpm_blob *secret)
+{
+    uint8_t *bytes;
+
+    if (!et)
+        return cmd_blob(c, secret, data->data, data->len) ? TPM_SUCCESS : TPM_SIZE;
+    if (c->auth_count < 2)
+        return TPM_AUTHFAIL;
+    if (c->auth[0].session->kind == SESSION_OIAP)
+        return TPM_BAD_MODE;
+    /* The blob was made here; its scheme is one of the two, and the session's own. */
+    if (et >> 8 != c->auth[0].session->adip)
+        return TPM_INAPPROPRIATE_ENC;
+    bytes = cmd_alloc(c, data->len);
+    if (!bytes)
+        return TPM_SIZE;
+    cmd_end_session(c, 0);
+    *secret = (struct tpm_blob){.len = data->len, .data = bytes};
+    return session_crypt(c, data->data, data->len, bytes);
+}
+
 static tpm_rc unseal(struct cmd *c, const struct tpm_stored_data *stored, uint8_t plain[CR_RSA_MAX],
                      struct tpm_sealed_data *sealed, struct tpm_blob *secret)
 {
@@ -151,8 +234,7 @@ static tpm_rc unseal(struct cmd *c, const struct tpm_stored_data *stored, uint8_
     if ((rc = open_sealed(c, stored, plain, sealed)) || (rc = check_release(c, stored)) ||
         (rc = check_data_auth(c, &sealed->auth_data)))
         return rc;
-    /* 10-11. */
-    return cmd_blob(c, secret, sealed->data.data, sealed->data.len) ? TPM_SUCCESS : TPM_SIZE;
+    return release(c, stored->is_12 ? stored->et : 0, &sealed->data, secret);
 }
 
 /* TPM 1.2 Part 3, 10.2 TPM_Unseal */

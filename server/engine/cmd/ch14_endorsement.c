@@ -26,9 +26,15 @@ static bool ek_params_good(const struct tpm_key_parms *parms)
            parms->parms.rsa.num_primes == 2;
 }
 
-/* TPM 1.2 Part 3, 14.1 TPM_CreateEndorsementKeyPair */
-tpm_rc cmd_create_endorsement_key_pair(struct cmd *c, const struct create_endorsement_key_pair_in *in,
-                                       struct create_endorsement_key_pair_out *out)
+/* The DAA's secrets belong to an endorsement key. */
+static void new_daa_secrets(struct tpm *tpm)
+{
+    tpm_random(tpm, tpm->perm.daa_proof.bytes, sizeof tpm->perm.daa_proof.bytes);
+    tpm_random(tpm, tpm->perm.daa_blob_key.bytes, sizeof tpm->perm.daa_blob_key.bytes);
+}
+
+/* What both commands that make one do alike. */
+static tpm_rc create_ek(struct cmd *c, const struct tpm_key_parms *parms)
 {
     struct permanent *perm = &c->tpm->perm;
     int err;
@@ -37,21 +43,82 @@ tpm_rc cmd_create_endorsement_key_pair(struct cmd *c, const struct create_endors
     if (perm->has_ek)
         return TPM_DISABLED_CMD;
     /* 2. */
-    if (!ek_params_good(&in->key_info))
+    if (!ek_params_good(parms))
         return TPM_BAD_KEY_PROPERTY;
     /* 3, 5. */
     err = tpm_make_ek(c->tpm, EK_BITS);
     if (err)
         return cmd_crypto_rc(err, TPM_FAIL);
-    perm->ek_revocable = false;
-    vt_auth_wipe(&perm->ek_reset);
     /* 6-9. */
-    tpm_random(c->tpm, perm->daa_proof.bytes, sizeof perm->daa_proof.bytes);
-    tpm_random(c->tpm, perm->daa_blob_key.bytes, sizeof perm->daa_blob_key.bytes);
+    new_daa_secrets(c->tpm);
     perm->flags.cekp_used = true;
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 14.1 TPM_CreateEndorsementKeyPair */
+tpm_rc cmd_create_endorsement_key_pair(struct cmd *c, const struct create_endorsement_key_pair_in *in,
+                                       struct create_endorsement_key_pair_out *out)
+{
+    struct permanent *perm = &c->tpm->perm;
+    tpm_rc rc = create_ek(c, &in->key_info);
+
+    if (rc)
+        return rc;
+    perm->ek_revocable = false;
+    perm->flags.enable_revoke_ek = false;
+    vt_auth_wipe(&perm->ek_reset);
     /* 4. */
     key_to_pubkey(&out->pub_endorsement_key, &perm->ek.key);
     pubek_checksum(&out->pub_endorsement_key, &in->anti_replay, &out->checksum);
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 14.2 TPM_CreateRevocableEK */
+tpm_rc cmd_create_revocable_ek(struct cmd *c, const struct create_revocable_ek_in *in,
+                               struct create_revocable_ek_out *out)
+{
+    struct permanent *perm = &c->tpm->perm;
+    /* 1-2. */
+    tpm_rc rc = create_ek(c, &in->key_info);
+
+    if (rc)
+        return rc;
+    /* 3. */
+    perm->ek_revocable = true;
+    perm->flags.enable_revoke_ek = true;
+    if (in->generate_reset)
+        tpm_random(c->tpm, perm->ek_reset.bytes, sizeof perm->ek_reset.bytes);
+    else
+        memcpy(perm->ek_reset.bytes, in->input_ek_reset.bytes, sizeof perm->ek_reset.bytes);
+    /* 4. */
+    memcpy(out->output_ek_reset.bytes, perm->ek_reset.bytes, sizeof perm->ek_reset.bytes);
+    key_to_pubkey(&out->pub_endorsement_key, &perm->ek.key);
+    pubek_checksum(&out->pub_endorsement_key, &in->anti_replay, &out->checksum);
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 14.3 TPM_RevokeTrust */
+tpm_rc cmd_revoke_trust(struct cmd *c, const struct revoke_trust_in *in, struct revoke_trust_out *out)
+{
+    struct tpm *tpm = c->tpm;
+
+    (void)out;
+    /* 1. */
+    if (!tpm->perm.has_ek || !tpm->perm.ek_revocable)
+        return TPM_PERMANENTEK;
+    /* 2. */
+    if (!vt_ct_equal(in->ek_reset.bytes, tpm->perm.ek_reset.bytes, sizeof tpm->perm.ek_reset.bytes))
+        return TPM_AUTHFAIL;
+    /* 3. */
+    if (!cmd_physical_presence(c))
+        return TPM_BAD_PRESENCE;
+    /* 4. The owner goes, and here also what a manufacturer had put into NV. */
+    tpm_clear_owner(tpm);
+    nv_revoke(tpm);
+    tpm->perm.flags.nv_locked = false;
+    /* 5-8. */
+    new_daa_secrets(tpm);
+    tpm_revoke_ek(tpm);
     return TPM_SUCCESS;
 }
 
@@ -84,6 +151,15 @@ tpm_rc cmd_owner_read_internal_pub(struct cmd *c, const struct owner_read_intern
         key_to_pubkey(&out->public_portion, &perm->srk.key);
     else
         return TPM_BAD_PARAMETER;
+    return TPM_SUCCESS;
+}
+
+/* TPM 1.2 Part 3, 28.12 TPM_OwnerReadPubek */
+tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in, struct owner_read_pubek_out *out)
+{
+    (void)in;
+    /* With an owner there is one. */
+    key_to_pubkey(&out->pub_endorsement_key, &c->tpm->perm.ek.key);
     return TPM_SUCCESS;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TPM 1.2 Part 3, chapter 18: authorisation sessions; and the ends of sessions and keys (22.1, 28.2). */
 #include "server/engine/auth.h"
+#include "server/engine/context.h"
 #include "server/engine/handlers.h"
 
 /* TPM 1.2 Part 3, 18.1 TPM_OIAP */
@@ -51,6 +52,9 @@ static tpm_rc find_entity(struct tpm *tpm, uint8_t type, uint32_t value, struct 
         return tpm->perm.owned ? TPM_SUCCESS : TPM_BAD_PARAMETER;
     case TPM_ET_NV:
         return nv_entity(tpm, value, entity);
+    case TPM_ET_COUNTER:
+        *entity = counter_entity(tpm, value);
+        return entity->secret ? TPM_SUCCESS : TPM_BAD_COUNTER;
     default:
         return TPM_BAD_PARAMETER;
     }
@@ -110,25 +114,14 @@ static tpm_rc end_key(struct tpm *tpm, uint32_t handle)
     return TPM_SUCCESS;
 }
 
-/* The handle of a saved session context is its count. */
-static tpm_rc end_context(struct tpm *tpm, uint32_t count)
-{
-    for (size_t i = 0; count && i < SAVED_CONTEXTS_MAX; i++) {
-        if (tpm->stany.context_list[i] != count)
-            continue;
-        tpm->stany.context_list[i] = 0;
-        return TPM_SUCCESS;
-    }
-    return TPM_BAD_PARAMETER;
-}
-
 /* TPM 1.2 Part 3, 22.1 TPM_FlushSpecific */
 tpm_rc cmd_flush_specific(struct cmd *c, const struct flush_specific_in *in, struct flush_specific_out *out)
 {
     (void)out;
     switch (in->resource_type) {
     case TPM_RT_CONTEXT:
-        return end_context(c->tpm, c->handles[0]);
+        /* The handle of a saved session is its count. */
+        return context_forget(c->tpm, c->handles[0]) ? TPM_SUCCESS : TPM_BAD_PARAMETER;
     case TPM_RT_KEY:
         return end_key(c->tpm, c->handles[0]);
     case TPM_RT_AUTH:

@@ -90,14 +90,11 @@ static bool session_handle_unique(const struct tpm *tpm, uint32_t at)
     return true;
 }
 
-static void walk_session(struct fz *f, struct tpm *tpm, uint32_t at)
+void fz_session(struct fz *f, struct session *s)
 {
-    struct session *s = &tpm->stany.sessions[at];
-
     fz_u32(f, &s->handle);
     fz_u8(f, &s->kind);
     fz_need(f, s->kind == SESSION_OIAP || s->kind == SESSION_OSAP);
-    fz_need(f, session_handle_unique(tpm, at));
     fz_bytes(f, s->nonce_even, sizeof s->nonce_even);
     if (s->kind == SESSION_OIAP)
         return;
@@ -108,6 +105,12 @@ static void walk_session(struct fz *f, struct tpm *tpm, uint32_t at)
     fz_auth(f, &s->secret);
 }
 
+static void walk_session(struct fz *f, struct tpm *tpm, uint32_t at)
+{
+    fz_session(f, &tpm->stany.sessions[at]);
+    fz_need(f, session_handle_unique(tpm, at));
+}
+
 static void walk_sessions(struct fz *f, struct tpm *tpm)
 {
     struct fz_table table = {SESSIONS_MAX, tpm->perm.profile.auth_sessions, session_used, walk_session};
@@ -115,10 +118,20 @@ static void walk_sessions(struct fz *f, struct tpm *tpm)
     fz_table(f, tpm, &table);
 }
 
+/* Contexts that 1.1's commands saved. */
+static void walk_contexts_11(struct fz *f, struct tpm *tpm)
+{
+    fz_bytes(f, tpm->stany.context_nonce_11, sizeof tpm->stany.context_nonce_11);
+    for (size_t i = 0; i < tpm->perm.profile.saved_contexts; i++) {
+        fz_bool(f, &tpm->stany.context_is_11[i]);
+        fz_need(f, !tpm->stany.context_is_11[i] || tpm->stany.context_list[i]);
+    }
+}
+
 static const char magic[5] = "VTPV";
 static const struct fz_section sections[] = {
     {"DRBG", 1, walk_generator}, {"STCL", 1, fz_stclear},     {"STAN", 1, walk_stany},
-    {"KEYS", 1, fz_loaded_keys}, {"SESS", 1, walk_sessions},
+    {"KEYS", 1, fz_loaded_keys}, {"SESS", 1, walk_sessions},  {"CT11", 2, walk_contexts_11},
 };
 
 int tpm_freeze_volatile(const struct tpm *tpm, uint8_t *out, size_t *len)
