@@ -23,7 +23,8 @@ enum auth_proof {
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,
-    PROOF_IN_HANDLER /* the handler calls cmd_check_auth */
+    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth */
+    PROOF_TRANSPORT   /* a transport session; the handler calls cmd_check_transport */
 };
 
 /* When a command may run; each is checked in this order (libtpms agrees). Not set: it runs also without. */
@@ -48,7 +49,8 @@ enum cmd_flags {
     CMD_OSAP = 32,          /* the first session must be OSAP or DSAP: the command carries new secrets */
     CMD_KEEPS_SHA1 = 64,    /* does not end a SHA-1 thread */
     CMD_KEEPS_SAVED = 128,  /* does not by itself invalidate what TPM_SaveState saved */
-    CMD_OSAP_LAST = 256     /* as CMD_OSAP for the last session */
+    CMD_OSAP_LAST = 256,    /* as CMD_OSAP for the last session */
+    CMD_AUDIT_FIRST = 512   /* audited before it is executed, without its output (Part 3, 8.1) */
 };
 
 enum cmd_duration { DURATION_S, DURATION_M, DURATION_L };
@@ -96,6 +98,10 @@ struct auth_use {
     bool keep;              /* continueAuthSession, until something ends it */
     bool checked;
     struct vt_auth key;     /* HMAC key of the response once checked */
+    bool delegated;         /* proved by what was lent: `delegate` */
+    struct tpm_delegate_public delegate;
+    bool even_chosen;       /* the handler chose the response's nonceEven */
+    uint8_t nonce_even[TPM_NONCE_LEN];
 };
 
 struct cmd {
@@ -108,6 +114,12 @@ struct cmd {
     unsigned auth_count;
     struct auth_use auth[CMD_AUTH_MAX];
     uint8_t in_digest[CR_SHA1_LEN];
+    uint8_t out_digest[CR_SHA1_LEN];
+    uint8_t audit_in[CR_SHA1_LEN], audit_out[CR_SHA1_LEN];
+    bool digests_chosen;    /* the handler made out_digest, audit_in and audit_out itself (Part 3, 24.2) */
+    bool audited;           /* as it was when the command began */
+    uint32_t transport;     /* handle of the session that it is wrapped in; 0: none */
+    bool hidden;            /* which encrypts: of the parameters the audit sees nothing */
     uint32_t out_handle;
     bool wrong_guess;       /* an HMAC did not match */
     size_t arena_used;

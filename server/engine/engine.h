@@ -110,6 +110,7 @@ struct stany {
     uint64_t tick_start_us;             /* now_us at TPM_Startup */
     uint8_t tick_nonce[TPM_NONCE_LEN];
     bool sha1_active;                   /* TPM_SHA1Start's thread */
+    uint32_t sha1_transport;            /* the transport session that it is in; 0: none */
     bool hash_active;                   /* between HASH_START and HASH_END */
     struct cr_sha1_state sha1;
     struct cr_sha1_state hash;
@@ -119,6 +120,7 @@ struct stany {
     uint64_t da_mark_us;                /* when perm.da.lock_us was written down */
     uint64_t now_us;                    /* of the last command; alone it makes no state dirty */
     struct session sessions[SESSIONS_MAX];
+    struct transport transports[TRANSPORTS_MAX];
 };
 
 struct tpm {
@@ -134,13 +136,16 @@ struct tpm {
 
 /* A handle that is not in use, of a TPM_RESOURCE_TYPE; never TPM_KH_* and never 0. */
 uint32_t tpm_fresh_handle(struct tpm *tpm, uint32_t resource_type);
+/* Is it a loaded key's or an open session's? */
+bool tpm_handle_taken(struct tpm *tpm, uint32_t handle);
 void tpm_random(struct tpm *tpm, void *out, size_t len);
 /* The owner goes: SRK, owner's keys, sessions, NV areas of the owner, delegations (Part 3, 6.2). */
 void tpm_clear_owner(struct tpm *tpm);
 /* Which ordinals are audited unless TPM_SetOrdinalAuditStatus says otherwise: at manufacture and without an owner. */
 void tpm_default_audit(struct permanent *perm);
-/* currentTicks of TPM_CURRENT_TICKS. */
+/* currentTicks of TPM_CURRENT_TICKS; all of it. */
 uint64_t tpm_ticks_us(const struct tpm *tpm);
+struct tpm_current_ticks tpm_ticks_now(const struct tpm *tpm);
 /* Part 2, 21.6 TPM_CAP_VERSION_INFO: who made this TPM. */
 struct tpm_cap_version_info tpm_version_info(void);
 /* What TPM_SaveState keeps; false if it does not fit. */

@@ -78,6 +78,8 @@ void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
 /* Part 2, 4.2: a TPM_STORE_ASYMKEY's payload that can be loaded. TPM_SEALED_DATA has the same shape: this tells them
  * apart. */
 bool key_payload_loadable(uint8_t payload);
+/* SHA-1 over its TPM_STORE_PUBKEY: what delegations and transport logs name it by. */
+void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
 /*
  * Takes over the public part of a key from the wire (no private part), checked: TPM_BAD_KEY_PROPERTY,
  * TPM_INVALID_KEYUSAGE, ... pub_digest is set if there is a modulus.

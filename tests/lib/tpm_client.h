@@ -76,6 +76,9 @@ void tc_build(struct tc *tc, uint32_t ordinal, const void *in, const struct tc_a
 tpm_rc tc_oiap(struct tc *tc, struct tc_session *s, const struct vt_auth *secret);
 tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t entity_value,
                const struct vt_auth *secret);
+/* value: a blob, or a row's number; secret: the delegation's. */
+tpm_rc tc_dsap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t key_handle, const struct tpm_blob *value,
+               const struct vt_auth *secret);
 /*
  * ADIP: what goes into encAuth. The first secret of a command is hidden under the even nonce; the second one
  * under the odd nonce: call tc_next_odd before, tc_call will then use that nonce.

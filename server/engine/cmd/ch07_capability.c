@@ -2,6 +2,7 @@
 /* TPM 1.2 Part 3, chapter 7 and Part 2, chapter 21: TPM_GetCapability. */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
+#include "server/engine/transport.h"
 
 #define RESPONSE_MOST 2048
 
@@ -259,6 +260,9 @@ static tpm_rc cap_handle(struct cmd *c, struct sub_cap *sub, struct wr *w)
                 list_put(&list, id);
         break;
     case TPM_RT_TRANS:
+        for (size_t i = 0; i < TRANSPORTS_MAX; i++)
+            list_add(&list, stany->transports[i].session.handle);
+        break;
     case TPM_RT_DAA_TPM:
         break; /* none can be there yet */
     default:
@@ -346,7 +350,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_KEYS, key_free_slots(tpm)},
         {TPM_CAP_PROP_MIN_COUNTER, 0},
         {TPM_CAP_PROP_AUTHSESS, session_free_slots(tpm)},
-        {TPM_CAP_PROP_TRANSSESS, profile->transport_sessions},
+        {TPM_CAP_PROP_TRANSSESS, transport_free_slots(tpm)},
         {TPM_CAP_PROP_COUNTERS, free_counters(tpm)},
         {TPM_CAP_PROP_MAX_AUTHSESS, profile->auth_sessions},
         {TPM_CAP_PROP_MAX_TRANSSESS, profile->transport_sessions},
@@ -360,7 +364,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_MAX_DAASESS, profile->daa_sessions},
         {TPM_CAP_PROP_DAASESS, profile->daa_sessions},
         {TPM_CAP_PROP_CONTEXT_DIST, CONTEXT_DISTANCE},
-        {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + profile->transport_sessions},
+        {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + transport_free_slots(tpm)},
         {TPM_CAP_PROP_MAX_SESSIONS, (uint32_t)profile->auth_sessions + profile->transport_sessions},
         {TPM_CAP_PROP_ACTIVE_COUNTER, active_counter(tpm)},
         {TPM_CAP_PROP_NV_AVAILABLE, nv_free_bytes(tpm)},
