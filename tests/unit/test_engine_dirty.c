@@ -345,10 +345,17 @@ static void step(struct guest *g)
 
     /* Mostly out of the reach of a lock-out. */
     g->tc->now_us += rarely(g) ? UINT64_C(100000000000) : 1000;
-    if (roll(g, 3))
-        acts[roll(g, VT_COUNT(acts))](g);
-    else
+    switch (roll(g, 4)) {
+    case 0:
         dirty_more[roll(g, (uint32_t)dirty_more_count)](g);
+        break;
+    case 1:
+        dirty_last[roll(g, (uint32_t)dirty_last_count)](g);
+        break;
+    default:
+        acts[roll(g, VT_COUNT(acts))](g);
+        break;
+    }
     if (g->tc->tpm->perm.flags.disable || g->tc->tpm->stclear.flags.deactivated) {
         presence(g);
         switches(g);
