@@ -6,7 +6,7 @@
 #include "server/engine/auth.h"
 #include "tests/unit/dirty_guest.h"
 
-#define STEPS 9000
+#define STEPS 14000
 
 static void handles_free(struct guest *g)
 {
@@ -345,7 +345,7 @@ static void step(struct guest *g)
 
     /* Mostly out of the reach of a lock-out. */
     g->tc->now_us += rarely(g) ? UINT64_C(100000000000) : 1000;
-    switch (roll(g, 4)) {
+    switch (roll(g, 6)) {
     case 0:
         dirty_more[roll(g, (uint32_t)dirty_more_count)](g);
         break;
