@@ -13,7 +13,8 @@ static tpm_rc auth_fail_code(unsigned index)
 
 struct auth_entity auth_entity_key(const struct key_slot *slot)
 {
-    struct auth_entity entity = {.type = TPM_ET_KEYHANDLE, .secret = &slot->key.usage_auth, .key = &slot->key};
+    struct auth_entity entity = {
+        .type = TPM_ET_KEYHANDLE, .secret = &slot->key.usage_auth, .key = &slot->key};
 
     memcpy(entity.id, slot->key.pub_digest, ENTITY_ID);
     return entity;
@@ -148,7 +149,8 @@ static tpm_rc check_delegate(struct cmd *c, unsigned index, const struct auth_en
     return TPM_SUCCESS;
 }
 
-/* An OIAP session: the entity's own secret; for the owner that of the row that stands for it (Part 3, 18.1). */
+/* An OIAP session: the entity's own secret; for the owner that of the row that stands for it (Part 3, 18.1).
+ */
 static tpm_rc choose_plain(struct cmd *c, unsigned index, const struct auth_entity *entity,
                            const struct vt_auth **secret)
 {

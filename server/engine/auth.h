@@ -9,10 +9,10 @@
 
 /* What a session is asked to prove. */
 struct auth_entity {
-    uint8_t type;                   /* TPM_ET_* */
+    uint8_t type; /* TPM_ET_* */
     uint8_t id[ENTITY_ID];
-    const struct vt_auth *secret;   /* its AuthData */
-    const struct tpm_key_obj *key;  /* if it is one */
+    const struct vt_auth *secret;  /* its AuthData */
+    const struct tpm_key_obj *key; /* if it is one */
 };
 
 struct auth_entity auth_entity_key(const struct key_slot *slot);

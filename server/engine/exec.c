@@ -128,11 +128,12 @@ static tpm_rc gate(const struct cmd *c)
     return auth_count_fits(c) ? TPM_SUCCESS : TPM_BADTAG;
 }
 
-/* Part 3, 13: one of its own, all inside or all outside of one transport session. What is wrapped speaks for itself. */
+/* Part 3, 13: one of its own, all inside or all outside of one transport session. What is wrapped speaks for
+ * itself. */
 static bool keeps_sha1(const struct cmd *c)
 {
-    return (c->row->flags & CMD_KEEPS_SHA1) && (c->ordinal == TPM_ORD_ExecuteTransport ||
-                                                c->transport == c->tpm->stany.sha1_transport);
+    return (c->row->flags & CMD_KEEPS_SHA1) &&
+           (c->ordinal == TPM_ORD_ExecuteTransport || c->transport == c->tpm->stany.sha1_transport);
 }
 
 /* Is it a command in, or the end of, the exclusive transport session? */
@@ -341,8 +342,8 @@ static void run_cmd(struct cmd *c, const uint8_t *bytes, size_t len, struct wr *
     wipe_cmd(c);
 }
 
-void cmd_execute_wrapped(const struct cmd *outer, const struct transport *transport, const uint8_t *bytes, size_t len,
-                         struct wr *w)
+void cmd_execute_wrapped(const struct cmd *outer, const struct transport *transport, const uint8_t *bytes,
+                         size_t len, struct wr *w)
 {
     struct cmd c;
 

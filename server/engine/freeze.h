@@ -14,7 +14,7 @@
 /* A walk: writes to w, or reads from r if `thaw`. */
 struct fz {
     bool thaw;
-    bool bad;           /* a value that cannot be */
+    bool bad; /* a value that cannot be */
     struct rd r;
     struct wr w;
 };
@@ -37,7 +37,7 @@ void fz_count(struct fz *f, uint32_t *v, uint32_t most);
  */
 struct fz_table {
     uint32_t slots;
-    uint32_t most;      /* how many may be in use */
+    uint32_t most; /* how many may be in use */
     bool (*used)(struct tpm *tpm, uint32_t at);
     void (*walk)(struct fz *f, struct tpm *tpm, uint32_t at);
 };
@@ -49,7 +49,7 @@ void fz_need(struct fz *f, bool holds);
 
 struct fz_section {
     char tag[5];
-    uint16_t since;     /* the first version that has it */
+    uint16_t since; /* the first version that has it */
     void (*walk)(struct fz *f, struct tpm *tpm);
 };
 

@@ -190,7 +190,9 @@ void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_
     struct wr w = wr_to(size, sizeof size);
 
     wr_put32(&w, key->rsa.pub.bytes);
-    cr_sha1v(out, (struct cr_slice[]){CR_SLICE(size, sizeof size), CR_SLICE(key->rsa.pub.n, key->rsa.pub.bytes)}, 2);
+    cr_sha1v(out,
+             (struct cr_slice[]){CR_SLICE(size, sizeof size), CR_SLICE(key->rsa.pub.n, key->rsa.pub.bytes)},
+             2);
 }
 
 /* ---- Blobs ---- */

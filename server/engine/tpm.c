@@ -4,7 +4,7 @@
 #include "server/engine/auth.h"
 #include "server/engine/transport.h"
 
-#define EK_BITS 2048
+#define EK_BITS  2048
 #define EXPONENT 65537u
 
 void tpm_profile_pc_client(struct tpm_profile *profile)
@@ -37,7 +37,7 @@ void tpm_profile_pc_client(struct tpm_profile *profile)
 
 bool tpm_profile_valid(const struct tpm_profile *p)
 {
-#define IN_RANGE(field, most) && p->field > 0 && p->field <= (most)
+#define IN_RANGE(field, most) &&p->field > 0 && p->field <= (most)
     return true PROFILE_LIMITS(IN_RANGE) && p->owner_evict_slots < p->key_slots;
 #undef IN_RANGE
 }

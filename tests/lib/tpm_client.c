@@ -369,10 +369,13 @@ tpm_rc tc_oiap(struct tc *tc, struct tc_session *s, const struct vt_auth *secret
     return rc;
 }
 
-static void share_secret(struct tc_session *s, const struct vt_auth *secret, const struct tpm_nonce *even_osap)
+static void share_secret(struct tc_session *s, const struct vt_auth *secret,
+                         const struct tpm_nonce *even_osap)
 {
     cr_hmac_sha1v(s->secret.bytes, secret->bytes, sizeof secret->bytes,
-                  (struct cr_slice[]){CR_SLICE(even_osap->bytes, TPM_DIGEST_LEN), CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN)}, 2);
+                  (struct cr_slice[]){CR_SLICE(even_osap->bytes, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN)},
+                  2);
 }
 
 tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t entity_value,
@@ -394,8 +397,8 @@ tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32
     return rc;
 }
 
-tpm_rc tc_dsap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t key_handle, const struct tpm_blob *value,
-               const struct vt_auth *secret)
+tpm_rc tc_dsap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t key_handle,
+               const struct tpm_blob *value, const struct vt_auth *secret)
 {
     struct dsap_in in = {.entity_type = entity_type, .key_handle = key_handle, .entity_value = *value};
     struct dsap_out out;

@@ -22,7 +22,8 @@ static inline void st_log(struct st *t, const uint8_t *bytes, size_t len)
     cr_sha1v(t->digest, (struct cr_slice[]){CR_SLICE(t->digest, TPM_DIGEST_LEN), CR_SLICE(bytes, len)}, 2);
 }
 
-static inline void st_log_in(struct st *t, const uint8_t digest[TPM_DIGEST_LEN], const uint8_t key[TPM_DIGEST_LEN])
+static inline void st_log_in(struct st *t, const uint8_t digest[TPM_DIGEST_LEN],
+                             const uint8_t key[TPM_DIGEST_LEN])
 {
     uint8_t bytes[64] = {0};
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -35,8 +36,8 @@ static inline void st_log_in(struct st *t, const uint8_t digest[TPM_DIGEST_LEN],
         st_log(t, bytes, w.len + TPM_DIGEST_LEN);
 }
 
-static inline void st_log_out(struct st *t, const uint8_t digest[TPM_DIGEST_LEN], const struct tpm_current_ticks *ticks,
-                              uint32_t locality)
+static inline void st_log_out(struct st *t, const uint8_t digest[TPM_DIGEST_LEN],
+                              const struct tpm_current_ticks *ticks, uint32_t locality)
 {
     uint8_t bytes[96];
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -53,7 +54,8 @@ static inline void st_log_out(struct st *t, const uint8_t digest[TPM_DIGEST_LEN]
 static inline tpm_rc st_open(struct tc *tc, struct st *t, uint32_t attributes, uint32_t alg, uint16_t scheme)
 {
     struct vt_auth secret = tc_secret("transport"), srk = SPEC_SRK;
-    uint8_t plain[2 + TPM_DIGEST_LEN] = {0, TPM_TAG_TRANSPORT_AUTH}, enc[CR_RSA_MAX], digest[TPM_DIGEST_LEN], answer[128];
+    uint8_t plain[2 + TPM_DIGEST_LEN] = {0, TPM_TAG_TRANSPORT_AUTH}, enc[CR_RSA_MAX], digest[TPM_DIGEST_LEN],
+                      answer[128];
     struct cr_drbg dice = {.calls = 1};
     struct establish_transport_in in = {.trans_public = {attributes, alg, scheme}};
     struct establish_transport_out out;
@@ -66,8 +68,9 @@ static inline tpm_rc st_open(struct tc *tc, struct st *t, uint32_t attributes, u
     in.secret = (struct tpm_blob){.len = sizeof secret.bytes, .data = secret.bytes};
     memcpy(plain + 2, secret.bytes, sizeof secret.bytes);
     if (hides) {
-        assert_int_equal(cr_rsa_oaep_encrypt(&tc->tpm->perm.srk.key.rsa.pub, "TCPA", 4, plain, sizeof plain, &dice, enc),
-                         VT_OK);
+        assert_int_equal(
+            cr_rsa_oaep_encrypt(&tc->tpm->perm.srk.key.rsa.pub, "TCPA", 4, plain, sizeof plain, &dice, enc),
+            VT_OK);
         in.secret = (struct tpm_blob){.len = sizeof enc, .data = enc};
         assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
         s.ends = true;
@@ -127,7 +130,8 @@ static inline void st_crypt(const struct st *t, const char *way, uint8_t *data, 
         data[i] ^= pad[i];
 }
 
-static inline void st_hash(uint8_t out[TPM_DIGEST_LEN], const uint32_t *numbers, size_t count, const void *data, size_t len)
+static inline void st_hash(uint8_t out[TPM_DIGEST_LEN], const uint32_t *numbers, size_t count,
+                           const void *data, size_t len)
 {
     uint8_t head[32];
     struct wr w = wr_to(head, sizeof head);
@@ -186,7 +190,8 @@ static inline void st_answer(struct tc *tc, struct st *t, uint32_t ordinal)
     wr_copy(&w, h2, sizeof h2);
     cr_sha1(digest, head, w.len);
     cr_hmac_sha1v(expected.bytes, t->s.secret.bytes, TPM_DIGEST_LEN,
-                  (struct cr_slice[]){CR_SLICE(digest, sizeof digest), CR_SLICE(auth.nonce_even.bytes, TPM_DIGEST_LEN),
+                  (struct cr_slice[]){CR_SLICE(digest, sizeof digest),
+                                      CR_SLICE(auth.nonce_even.bytes, TPM_DIGEST_LEN),
                                       CR_SLICE(t->s.odd.bytes, TPM_DIGEST_LEN),
                                       CR_SLICE(&(uint8_t){auth.continue_auth_session}, 1)},
                   4);
@@ -201,7 +206,8 @@ static inline void st_answer(struct tc *tc, struct st *t, uint32_t ordinal)
     }
 }
 
-/* TPM_ExecuteTransport of the command in tc->cmd; key_hash may be NULL. Its return code; the inner one is t->inner. */
+/* TPM_ExecuteTransport of the command in tc->cmd; key_hash may be NULL. Its return code; the inner one is
+ * t->inner. */
 static inline tpm_rc st_send(struct tc *tc, struct st *t, const uint8_t *key_hash)
 {
     uint8_t wrapped[TPM_BUFFER], h1[TPM_DIGEST_LEN], digest[TPM_DIGEST_LEN];
@@ -223,10 +229,11 @@ static inline tpm_rc st_send(struct tc *tc, struct st *t, const uint8_t *key_has
     st_crypt(t, "in", wrapped + at, size - at - trailer);
     st_hash(digest, (uint32_t[]){TPM_ORD_ExecuteTransport, (uint32_t)size}, 2, h1, sizeof h1);
     auth.nonce_odd = t->s.odd;
-    cr_hmac_sha1v(auth.auth.bytes, t->s.secret.bytes, TPM_DIGEST_LEN,
-                  (struct cr_slice[]){CR_SLICE(digest, sizeof digest), CR_SLICE(t->s.even.bytes, TPM_DIGEST_LEN),
-                                      CR_SLICE(t->s.odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&(uint8_t){!t->s.ends}, 1)},
-                  4);
+    cr_hmac_sha1v(
+        auth.auth.bytes, t->s.secret.bytes, TPM_DIGEST_LEN,
+        (struct cr_slice[]){CR_SLICE(digest, sizeof digest), CR_SLICE(t->s.even.bytes, TPM_DIGEST_LEN),
+                            CR_SLICE(t->s.odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&(uint8_t){!t->s.ends}, 1)},
+        4);
     auth.auth.bytes[3] ^= t->wrong;
     w = wr_to(tc->cmd, sizeof tc->cmd);
     wr_put16(&w, TPM_TAG_RQU_AUTH1_COMMAND);
@@ -247,11 +254,13 @@ static inline tpm_rc st_send(struct tc *tc, struct st *t, const uint8_t *key_has
     return rc;
 }
 
-static inline tpm_rc st_call(struct tc *tc, struct st *t, uint32_t ordinal, const void *in, const struct tc_args *args)
+static inline tpm_rc st_call(struct tc *tc, struct st *t, uint32_t ordinal, const void *in,
+                             const struct tc_args *args)
 {
     tc_build(tc, ordinal, in, args);
     return st_send(tc, t, NULL);
 }
-#define ST(tc, t, ordinal, in, ...) st_call((tc), (t), (ordinal), (in), &(struct tc_args){.none = 0, ##__VA_ARGS__})
+#define ST(tc, t, ordinal, in, ...)                                                                          \
+    st_call((tc), (t), (ordinal), (in), &(struct tc_args){.none = 0, ##__VA_ARGS__})
 
 #endif

@@ -30,7 +30,8 @@ static struct get_audit_digest_out read_digest(struct tc *tc)
 }
 
 /* SHA-1(digest || tag || parms || counter). */
-static void add_event(uint8_t digest[TPM_DIGEST_LEN], uint16_t tag, const uint8_t parms[TPM_DIGEST_LEN], uint32_t counter)
+static void add_event(uint8_t digest[TPM_DIGEST_LEN], uint16_t tag, const uint8_t parms[TPM_DIGEST_LEN],
+                      uint32_t counter)
 {
     uint8_t bytes[128];
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -44,8 +45,8 @@ static void add_event(uint8_t digest[TPM_DIGEST_LEN], uint16_t tag, const uint8_
     cr_sha1(digest, bytes, w.len);
 }
 
-static void add_command(uint8_t digest[TPM_DIGEST_LEN], uint32_t ordinal, const void *in, size_t in_len, const void *out,
-                        size_t out_len, uint32_t counter)
+static void add_command(uint8_t digest[TPM_DIGEST_LEN], uint32_t ordinal, const void *in, size_t in_len,
+                        const void *out, size_t out_len, uint32_t counter)
 {
     uint8_t parms[TPM_DIGEST_LEN];
 
@@ -209,7 +210,7 @@ static tpm_rc get_status(struct tc *tc, uint32_t ordinal, bool *on)
     return rc;
 }
 
-/*= p3:8.5#1 p3:8.5#2 p3:8.5#3 p3:29.2 */
+/*= p3:8.5#1 p3:8.5#2 p3:8.5#3 p3:28.2 */
 static void test_set_status__ordinals__codes_and_effect(void **state)
 {
     struct set_ordinal_audit_status_in in = {.ordinal_to_audit = TPM_ORD_PcrRead, .audit_state = true};
@@ -234,7 +235,8 @@ static void test_set_status__ordinals__codes_and_effect(void **state)
 
 /* ---- Signed ---- */
 
-static void check_signature(const struct tpm_nonce *anti_replay, const struct get_audit_digest_signed_out *out, unsigned key)
+static void check_signature(const struct tpm_nonce *anti_replay,
+                            const struct get_audit_digest_signed_out *out, unsigned key)
 {
     uint8_t bytes[128], digest[TPM_DIGEST_LEN];
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -292,14 +294,16 @@ static void test_signed__unfit_keys__codes(void **state)
     uint32_t free_key = spec_load_signing_key(tc, &secret, TPM_AUTH_NEVER);
 
     der.sig_scheme = TPM_SS_RSASSAPKCS1v15_DER;
-    assert_int_equal(spec_one(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, TPM_KH_SRK, &srk), TPM_INVALID_KEYUSAGE);
+    assert_int_equal(spec_one(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, TPM_KH_SRK, &srk),
+                     TPM_INVALID_KEYUSAGE);
     assert_int_equal(spec_one(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, spec_insert(tc, &der), &secret),
                      TPM_INVALID_KEYUSAGE);
     assert_int_equal(spec_one(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, key, &srk), TPM_AUTHFAIL);
     assert_int_equal(TC(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, .handles = {key}), TPM_AUTHFAIL);
     assert_int_equal(TC(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, .handles = {free_key}), TPM_SUCCESS);
     in.close_audit = true;
-    assert_int_equal(TC(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, .handles = {free_key}), TPM_INVALID_KEYUSAGE);
+    assert_int_equal(TC(tc, TPM_ORD_GetAuditDigestSigned, &in, NULL, .handles = {free_key}),
+                     TPM_INVALID_KEYUSAGE);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)

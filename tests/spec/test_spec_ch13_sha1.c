@@ -140,6 +140,10 @@ static void test_sha1_complete_extend__bad_pcr_or_locality__nothing_extended(voi
     assert_int_equal(extend(tc, TPM_NUM_PCR, 0, NULL), TPM_BADINDEX);
     assert_int_equal(start(tc), TPM_SUCCESS);
     assert_int_equal(extend(tc, 17, 0, NULL), TPM_BAD_LOCALITY);
+    assert_int_equal(start(tc), TPM_SUCCESS);
+    assert_int_equal(extend(tc, 10, 65, NULL), TPM_SHA_ERROR);
+    spec_pcr(tc, 10, value);
+    assert_true(spec_all(value, sizeof value, 0));
     spec_pcr(tc, 17, value);
     assert_true(spec_all(value, sizeof value, 0xFF));
     tc->locality = 3;

@@ -5,10 +5,10 @@
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
-#define ADMIN TPM_FAMILY_ADMIN
-#define ENABLE TPM_FAMILY_ENABLE
+#define ADMIN     TPM_FAMILY_ADMIN
+#define ENABLE    TPM_FAMILY_ENABLE
 #define ALL_OWNER 0x7FFFFFFFu
-#define ALL_KEY 0x1FFFFFFFu
+#define ALL_KEY   0x1FFFFFFFu
 
 static struct vt_auth lent_secret(void)
 {
@@ -17,10 +17,11 @@ static struct vt_auth lent_secret(void)
 
 /* ---- Families ---- */
 
-static tpm_rc manage(struct tc *tc, struct tc_session *s, uint32_t family, uint32_t op, const void *data, uint32_t len,
-                     uint32_t *id)
+static tpm_rc manage(struct tc *tc, struct tc_session *s, uint32_t family, uint32_t op, const void *data,
+                     uint32_t len, uint32_t *id)
 {
-    struct delegate_manage_in in = {.family_id = family, .op_code = op, .op_data = {.len = len, .data = data}};
+    struct delegate_manage_in in = {
+        .family_id = family, .op_code = op, .op_data = {.len = len, .data = data}};
     struct delegate_manage_out out = {{0}};
     tpm_rc rc = TC(tc, TPM_ORD_Delegate_Manage, &in, &out, .auth = {s});
     struct rd r = rd_from(out.ret_data.data, out.ret_data.len);
@@ -30,7 +31,8 @@ static tpm_rc manage(struct tc *tc, struct tc_session *s, uint32_t family, uint3
     return rc;
 }
 
-static tpm_rc by_owner(struct tc *tc, uint32_t family, uint32_t op, const void *data, uint32_t len, uint32_t *id)
+static tpm_rc by_owner(struct tc *tc, uint32_t family, uint32_t op, const void *data, uint32_t len,
+                       uint32_t *id)
 {
     struct vt_auth owner = SPEC_OWNER;
     struct tc_session s;
@@ -85,8 +87,8 @@ static void keep(struct kept *k, const struct tpm_blob *blob)
     k->blob = (struct tpm_blob){.len = blob->len, .data = k->bytes};
 }
 
-static tpm_rc create_with(struct tc *tc, struct tc_session *s, const struct tpm_delegate_public *pub, bool increment,
-                          struct kept *out)
+static tpm_rc create_with(struct tc *tc, struct tc_session *s, const struct tpm_delegate_public *pub,
+                          bool increment, struct kept *out)
 {
     struct delegate_create_owner_delegation_in in = {.increment = increment, .public_info = *pub};
     struct delegate_create_owner_delegation_out made = {{0}};
@@ -100,7 +102,8 @@ static tpm_rc create_with(struct tc *tc, struct tc_session *s, const struct tpm_
     return rc;
 }
 
-static tpm_rc create_owner(struct tc *tc, const struct tpm_delegate_public *pub, bool increment, struct kept *out)
+static tpm_rc create_owner(struct tc *tc, const struct tpm_delegate_public *pub, bool increment,
+                           struct kept *out)
 {
     struct vt_auth owner = SPEC_OWNER;
     struct tc_session s;
@@ -119,8 +122,8 @@ static struct kept lend(struct tc *tc, uint32_t family, uint32_t per1)
     return k;
 }
 
-static tpm_rc create_key(struct tc *tc, struct tc_session *s, uint32_t handle, const struct tpm_delegate_public *pub,
-                         struct kept *out)
+static tpm_rc create_key(struct tc *tc, struct tc_session *s, uint32_t handle,
+                         const struct tpm_delegate_public *pub, struct kept *out)
 {
     struct delegate_create_key_delegation_in in = {.public_info = *pub};
     struct delegate_create_key_delegation_out made = {{0}};
@@ -134,7 +137,8 @@ static tpm_rc create_key(struct tc *tc, struct tc_session *s, uint32_t handle, c
     return rc;
 }
 
-static struct kept lend_key(struct tc *tc, uint32_t family, uint32_t handle, const struct vt_auth *auth, uint32_t per1)
+static struct kept lend_key(struct tc *tc, uint32_t family, uint32_t handle, const struct vt_auth *auth,
+                            uint32_t per1)
 {
     struct tpm_delegate_public pub = public_of(family, TPM_DEL_KEY_BITS, per1);
     struct tc_session s;
@@ -145,7 +149,8 @@ static struct kept lend_key(struct tc *tc, uint32_t family, uint32_t handle, con
     return k;
 }
 
-static tpm_rc dsap(struct tc *tc, struct tc_session *s, uint16_t type, uint32_t key, const struct tpm_blob *value)
+static tpm_rc dsap(struct tc *tc, struct tc_session *s, uint16_t type, uint32_t key,
+                   const struct tpm_blob *value)
 {
     struct vt_auth secret = lent_secret();
 
@@ -295,7 +300,8 @@ static void test_dsap__change_auth_owner__never(void **state)
 static void test_dsap__bound_to_pcr_and_locality__only_then(void **state)
 {
     struct tc *tc = *state;
-    struct tpm_delegate_public pub = public_of(new_family(tc), TPM_DEL_OWNER_BITS, TPM_DELEGATE_OwnerSetDisable);
+    struct tpm_delegate_public pub =
+        public_of(new_family(tc), TPM_DEL_OWNER_BITS, TPM_DELEGATE_OwnerSetDisable);
     struct tc_session s;
     struct kept k;
 
@@ -319,7 +325,8 @@ static void test_dsap__unfit_requests__codes(void **state)
     uint32_t family = new_family(tc), other = new_family(tc);
     struct kept k = lend(tc, family, ALL_OWNER), bad = lend(tc, other, ALL_OWNER), fresh;
     struct tpm_delegate_public pub = public_of(family, TPM_DEL_OWNER_BITS, ALL_OWNER);
-    struct tpm_blob row4 = {.len = 4, .data = (const uint8_t[4]){0, 0, 0, 4}}, shorter = {.len = 3, .data = row4.data};
+    struct tpm_blob row4 = {.len = 4, .data = (const uint8_t[4]){0, 0, 0, 4}},
+                    shorter = {.len = 3, .data = row4.data};
     struct tc_session s;
 
     assert_int_equal(dsap(tc, &s, 0x77, 0, blob_of(&k)), TPM_BAD_PARAMETER);
@@ -456,7 +463,8 @@ static void test_key_delegation__unfit_requests__codes(void **state)
 {
     struct vt_auth secret = tc_secret("sign"), wrong = tc_secret("wrong");
     struct tc *tc = *state;
-    uint32_t family = new_family(tc), other = new_family(tc), key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
+    uint32_t family = new_family(tc), other = new_family(tc),
+             key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
     struct tpm_delegate_public pub = public_of(family, TPM_DEL_KEY_BITS, ALL_KEY);
     uint32_t some = TPM_KEY_DELEGATE_CreateKeyDelegation | TPM_KEY_DELEGATE_Sign;
     struct kept k = lend_key(tc, family, key, &secret, some), out;
@@ -557,8 +565,10 @@ static void test_load__row__works_and_codes(void **state)
 {
     struct vt_auth wrong = tc_secret("wrong"), secret = tc_secret("sign");
     struct tc *tc = *state;
-    uint32_t family = new_family(tc), other = new_family(tc), key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
-    struct kept k = lend(tc, family, TPM_DELEGATE_OwnerSetDisable | TPM_DELEGATE_Delegate_LoadOwnerDelegation);
+    uint32_t family = new_family(tc), other = new_family(tc),
+             key = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
+    struct kept k =
+        lend(tc, family, TPM_DELEGATE_OwnerSetDisable | TPM_DELEGATE_Delegate_LoadOwnerDelegation);
     struct kept foreign = lend(tc, other, ALL_OWNER), keyed = lend_key(tc, family, key, &secret, ALL_KEY);
     struct delegate_read_table_out table;
     struct tc_session s;
@@ -710,7 +720,8 @@ static void test_update_and_verify__unfit_requests__codes(void **state)
     struct vt_auth wrong = tc_secret("wrong");
     struct tc *tc = *state;
     uint32_t family = new_family(tc), other = new_family(tc);
-    struct kept k = lend(tc, family, TPM_DELEGATE_Delegate_UpdateVerification), foreign = lend(tc, other, 0), out;
+    struct kept k = lend(tc, family, TPM_DELEGATE_Delegate_UpdateVerification), foreign = lend(tc, other, 0),
+                out;
     struct tpm_blob junk = {.len = 6, .data = (const uint8_t *)"junk!!"}, cut = {.len = 20, .data = k.bytes};
     struct tc_session s;
 
@@ -762,7 +773,8 @@ static void clear_blob(struct kept *k, const struct tpm_delegate_public *pub)
 {
     uint8_t sensitive[2 + TPM_DIGEST_LEN] = {0, TPM_TAG_DELEGATE_SENSITIVE};
     struct vt_auth secret = lent_secret();
-    struct tpm_delegate_owner_blob blob = {.pub = *pub, .sensitive_area = {.len = sizeof sensitive, .data = sensitive}};
+    struct tpm_delegate_owner_blob blob = {.pub = *pub,
+                                           .sensitive_area = {.len = sizeof sensitive, .data = sensitive}};
     struct wr w = wr_to(k->bytes, sizeof k->bytes);
 
     memcpy(sensitive + 2, secret.bytes, sizeof secret.bytes);

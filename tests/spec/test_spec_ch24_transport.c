@@ -5,14 +5,15 @@
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_transport.h"
 
-#define LOG TPM_TRANSPORT_LOG
-#define ENCRYPT TPM_TRANSPORT_ENCRYPT
+#define LOG       TPM_TRANSPORT_LOG
+#define ENCRYPT   TPM_TRANSPORT_ENCRYPT
 #define EXCLUSIVE TPM_TRANSPORT_EXCLUSIVE
 
 static const struct {
     uint32_t alg;
     uint16_t scheme;
-} ciphers[] = {{TPM_ALG_MGF1, TPM_ES_NONE}, {TPM_ALG_AES128, TPM_ES_SYM_CTR}, {TPM_ALG_AES128, TPM_ES_SYM_OFB}};
+} ciphers[] = {
+    {TPM_ALG_MGF1, TPM_ES_NONE}, {TPM_ALG_AES128, TPM_ES_SYM_CTR}, {TPM_ALG_AES128, TPM_ES_SYM_OFB}};
 
 static struct st opened(struct tc *tc, uint32_t attributes, uint32_t alg, uint16_t scheme)
 {
@@ -140,7 +141,8 @@ static void test_execute__unfit_requests__codes(void **state)
     t.wrong = false;
     assert_int_equal(ST(tc, &t, TPM_ORD_PcrRead, &pcr), TPM_INVALID_AUTHHANDLE);
     /* 9. One inside of the other is refused, and ends the outer session. */
-    tc_build(tc, TPM_ORD_ReleaseTransportSigned, &release, &(struct tc_args){.handles = {TPM_KH_SRK}, .auth = {&other.s}});
+    tc_build(tc, TPM_ORD_ReleaseTransportSigned, &release,
+             &(struct tc_args){.handles = {TPM_KH_SRK}, .auth = {&other.s}});
     assert_int_equal(st_send(tc, &other, NULL), TPM_NO_WRAP_TRANSPORT);
     assert_false(alive(tc, &other));
     other = opened(tc, 0, 0, 0);
@@ -197,24 +199,31 @@ static void test_establish__unfit_requests__codes(void **state)
 
     /* 1. */
     assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}, .auth = {&s}), TPM_BADTAG);
+    assert_int_equal(
+        TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}, .auth = {&s}),
+        TPM_BADTAG);
     in.trans_public.trans_attributes = ENCRYPT;
-    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}), TPM_BAD_SCHEME);
+    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}),
+                     TPM_BAD_SCHEME);
     in.trans_public.trans_attributes = 0;
     in.secret.len = 19;
-    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}), TPM_BAD_PARAM_SIZE);
+    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_TRANSPORT}),
+                     TPM_BAD_PARAM_SIZE);
     /* 2. */
-    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {0x01020304}), TPM_INVALID_KEYHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {0x01020304}),
+                     TPM_INVALID_KEYHANDLE);
     assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {TPM_KH_SRK}), TPM_AUTHFAIL);
     assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, key, &sign), TPM_INVALID_KEYUSAGE);
     assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, TPM_KH_SRK, &sign), TPM_AUTHFAIL);
-    assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, TPM_KH_SRK, &srk), TPM_DECRYPT_ERROR);
+    assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, TPM_KH_SRK, &srk),
+                     TPM_DECRYPT_ERROR);
     unbound.auth_data_usage = TPM_AUTH_NEVER;
     assert_int_equal(TC(tc, TPM_ORD_EstablishTransport, &in, NULL, .handles = {spec_insert(tc, &unbound)}),
                      TPM_DECRYPT_ERROR);
     /* 3. */
     assert_int_equal(st_open(tc, &t, ENCRYPT, TPM_ALG_3DES, TPM_ES_SYM_CTR), TPM_BAD_KEY_PROPERTY);
-    assert_int_equal(st_open(tc, &t, ENCRYPT, TPM_ALG_AES128, TPM_ES_SYM_CBC_PKCS5PAD), TPM_INAPPROPRIATE_ENC);
+    assert_int_equal(st_open(tc, &t, ENCRYPT, TPM_ALG_AES128, TPM_ES_SYM_CBC_PKCS5PAD),
+                     TPM_INAPPROPRIATE_ENC);
     assert_int_equal(st_open(tc, &t, ENCRYPT, TPM_ALG_MGF1, TPM_ES_SYM_CTR), TPM_INAPPROPRIATE_ENC);
     /* 5. Sixteen, and no more. */
     for (unsigned i = 0; i < 16; i++)
@@ -232,8 +241,11 @@ static void test_establish__secret_of_another_shape__invalid_structure(void **st
     struct cr_drbg dice = {.calls = 1};
     struct tc *tc = *state;
 
-    assert_int_equal(cr_rsa_oaep_encrypt(&tc->tpm->perm.srk.key.rsa.pub, "TCPA", 4, plain, sizeof plain, &dice, enc), VT_OK);
-    assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, TPM_KH_SRK, &srk), TPM_INVALID_STRUCTURE);
+    assert_int_equal(
+        cr_rsa_oaep_encrypt(&tc->tpm->perm.srk.key.rsa.pub, "TCPA", 4, plain, sizeof plain, &dice, enc),
+        VT_OK);
+    assert_int_equal(spec_one(tc, TPM_ORD_EstablishTransport, &in, NULL, TPM_KH_SRK, &srk),
+                     TPM_INVALID_STRUCTURE);
 }
 
 /* ---- Exclusive ---- */
@@ -294,7 +306,8 @@ static void test_release__logged_session__signature_of_all_that_was_in_it(void *
     assert_int_equal(t.inner, TPM_AUTHFAIL);
     assert_memory_equal(transport_find(tc->tpm, t.s.handle)->digest, t.digest, TPM_DIGEST_LEN);
     assert_int_equal(tc_oiap(tc, &s, &secret), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, &out, .handles = {key}, .auth = {&s, &t.s}), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, &out, .handles = {key}, .auth = {&s, &t.s}),
+                     TPM_SUCCESS);
     assert_int_equal(t.s.handle, 0);
     st_hash(hash, (uint32_t[]){TPM_ORD_ReleaseTransportSigned}, 1, in.anti_replay.bytes, TPM_DIGEST_LEN);
     st_log_out(&t, hash, &out.current_ticks, out.locality);
@@ -321,28 +334,34 @@ static void test_release__unfit_requests__codes(void **state)
 
     legacy.auth_data_usage = TPM_AUTH_NEVER;
     legacy_key = spec_insert(tc, &legacy);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {key}, .auth = {&t.s}), TPM_AUTHFAIL);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {key}, .auth = {&t.s}),
+                     TPM_AUTHFAIL);
     t = opened(tc, LOG, 0, 0);
     assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s, &t.s}),
-                     TPM_INAPPROPRIATE_SIG);
+    assert_int_equal(
+        TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&s, &t.s}),
+        TPM_INAPPROPRIATE_SIG);
     t = opened(tc, LOG, 0, 0);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {legacy_key}, .auth = {&t.s}),
-                     TPM_INVALID_KEYUSAGE);
+    assert_int_equal(
+        TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {legacy_key}, .auth = {&t.s}),
+        TPM_INVALID_KEYUSAGE);
     t = opened(tc, LOG, 0, 0);
     assert_int_equal(tc_oiap(tc, &s, &wrong), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {key}, .auth = {&s, &t.s}), TPM_AUTHFAIL);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {key}, .auth = {&s, &t.s}),
+                     TPM_AUTHFAIL);
     t = opened(tc, LOG, 0, 0);
     assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s},
                         .wrong_hmac = {true}),
                      TPM_AUTH2FAIL);
     t = opened(tc, 0, 0, 0);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s}), TPM_BAD_MODE);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s}),
+                     TPM_BAD_MODE);
     assert_false(alive(tc, &t));
     assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s}),
                      TPM_INVALID_AUTHHANDLE);
     t = opened(tc, LOG, 0, 0);
-    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s}), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {free_key}, .auth = {&t.s}),
+                     TPM_SUCCESS);
     assert_false(alive(tc, &t));
 }
 

@@ -24,7 +24,8 @@ static void flush(struct guest *g, uint32_t handle, uint32_t type)
 
 static void audits(struct guest *g)
 {
-    static const uint32_t ordinals[] = {TPM_ORD_Extend, TPM_ORD_PcrRead, TPM_ORD_OIAP, TPM_ORD_SaveState, TPM_ORD_GetAuditDigest};
+    static const uint32_t ordinals[] = {TPM_ORD_Extend, TPM_ORD_PcrRead, TPM_ORD_OIAP, TPM_ORD_SaveState,
+                                        TPM_ORD_GetAuditDigest};
     uint32_t ordinal = ordinals[roll(g, VT_COUNT(ordinals))];
     struct set_ordinal_audit_status_in set = {.ordinal_to_audit = ordinal, .audit_state = roll(g, 2)};
     struct get_ordinal_audit_status_in get = {.ordinal_to_query = ordinal};
@@ -52,7 +53,8 @@ static uint32_t some_family(struct guest *g)
 static void families(struct guest *g)
 {
     uint8_t flag = rarely(g) ? 0 : 1;
-    struct delegate_manage_in in = {.family_id = some_family(g), .op_code = 1 + roll(g, 5), .op_data = {.len = 1, .data = &flag}};
+    struct delegate_manage_in in = {
+        .family_id = some_family(g), .op_code = 1 + roll(g, 5), .op_data = {.len = 1, .data = &flag}};
     struct tc_session *s = roll(g, 4) ? oiap(g, &g->owner) : NULL;
 
     if (in.op_code == TPM_FAMILY_INVALIDATE && roll(g, 4))
@@ -101,7 +103,8 @@ static struct tpm_delegate_public some_public(struct guest *g, uint32_t type)
 static void lend_owner(struct guest *g)
 {
     struct tc_session *s = osap(g, TPM_ET_OWNER, TPM_KH_OWNER, &g->owner);
-    struct delegate_create_owner_delegation_in in = {.increment = rarely(g), .public_info = some_public(g, TPM_DEL_OWNER_BITS)};
+    struct delegate_create_owner_delegation_in in = {.increment = rarely(g),
+                                                     .public_info = some_public(g, TPM_DEL_OWNER_BITS)};
     struct delegate_create_owner_delegation_out out;
     struct tpm_blob blob;
     uint8_t bytes[BLOB];
@@ -162,7 +165,8 @@ static void release(struct guest *g, struct st *t)
 
     if (g->tc->tpm->perm.owned && key_free_slots(g->tc->tpm))
         handle = spec_insert(g->tc, &key);
-    (void)DO(g, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {handle}, .auth = {oiap(g, &g->key), &t->s});
+    (void)DO(g, TPM_ORD_ReleaseTransportSigned, &in, NULL, .handles = {handle},
+             .auth = {oiap(g, &g->key), &t->s});
     flush(g, handle, TPM_RT_KEY);
 }
 
@@ -172,7 +176,8 @@ static void transports(struct guest *g)
     tpm_rc rc;
 
     /* Whoever took ownership has another SRK secret than the client knows only if it guessed wrong. */
-    rc = st_open(g->tc, &t, roll(g, 2) ? TPM_TRANSPORT_LOG | (roll(g, 2) ? TPM_TRANSPORT_EXCLUSIVE : 0) : 0, 0, 0);
+    rc = st_open(g->tc, &t, roll(g, 2) ? TPM_TRANSPORT_LOG | (roll(g, 2) ? TPM_TRANSPORT_EXCLUSIVE : 0) : 0,
+                 0, 0);
     if (note(g, TPM_ORD_EstablishTransport, rc))
         return;
     for (unsigned n = roll(g, 4); n && t.s.handle; n--)
@@ -183,5 +188,6 @@ static void transports(struct guest *g)
         flush(g, t.s.handle, TPM_RT_TRANS);
 }
 
-void (*const dirty_last[])(struct guest *g) = {audits, families, families, lend_owner, lend_owner, lend_key, transports, transports};
+void (*const dirty_last[])(struct guest *g) = {audits,     families, families,   lend_owner,
+                                               lend_owner, lend_key, transports, transports};
 const size_t dirty_last_count = VT_COUNT(dirty_last);

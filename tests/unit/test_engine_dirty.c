@@ -104,7 +104,7 @@ static void switches(struct guest *g)
             (void)DO(g, TPM_ORD_DisableForceClear, NULL, NULL);
         break;
     case 7:
-        if (roll(g, 5) == 0)
+        if (roll(g, 2) == 0)
             (void)DO(g, TPM_ORD_DisableOwnerClear, NULL, NULL, .auth = {oiap(g, &g->owner)});
         break;
     case 8:
@@ -132,9 +132,9 @@ static void switches(struct guest *g)
 static void create_key(struct guest *g)
 {
     struct tc_session *s = osap(g, TPM_ET_KEYHANDLE, TPM_KH_SRK, &g->srk);
-    struct create_wrap_key_in in = {
-        .key_info = key_params(rarely(g) ? TPM_KEY_STORAGE : TPM_KEY_SIGNING, rarely(g) ? TPM_VOLATILE : 0,
-                               (uint8_t)roll(g, 2))};
+    struct create_wrap_key_in in = {.key_info =
+                                        key_params(rarely(g) ? TPM_KEY_STORAGE : TPM_KEY_SIGNING,
+                                                   rarely(g) ? TPM_VOLATILE : 0, (uint8_t)roll(g, 2))};
     struct create_wrap_key_out out;
     struct wr w = wr_to(g->wrapped, sizeof g->wrapped);
 
@@ -337,10 +337,10 @@ static void power(struct guest *g)
 
 static void step(struct guest *g)
 {
-    static void (*const acts[])(struct guest *g) = {
-        handles_free, take_ownership, take_ownership, make_ek, presence, switches, create_key, load_key,
-        use_key,      use_key,        seal,           unseal,  pcrs,     define_area, use_area,    use_area,
-        small,        small,          power,
+    static void (*const acts[])(struct guest * g) = {
+        handles_free, take_ownership, take_ownership, make_ek, presence, switches, create_key,
+        load_key,     use_key,        use_key,        seal,    unseal,   pcrs,     define_area,
+        use_area,     use_area,       small,          small,   power,
     };
 
     /* Mostly out of the reach of a lock-out. */

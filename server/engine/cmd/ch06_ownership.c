@@ -139,8 +139,8 @@ static void default_settings(struct permanent *perm)
 }
 
 /*
- * 5.e-f: invalid, but never a value that everybody knows: contexts of sessions are sealed under them also while there
- * is no owner.
+ * 5.e-f: invalid, but never a value that everybody knows: contexts of sessions are sealed under them also
+ * while there is no owner.
  */
 static void new_proofs(struct tpm *tpm)
 {

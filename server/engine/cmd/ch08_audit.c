@@ -120,7 +120,7 @@ tpm_rc cmd_set_ordinal_audit_status(struct cmd *c, const struct set_ordinal_audi
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 29.2 TPM_GetOrdinalAuditStatus (deleted in later texts) */
+/* TPM 1.2 Part 3, 28.2 TPM_GetOrdinalAuditStatus (deleted in later texts) */
 tpm_rc cmd_get_ordinal_audit_status(struct cmd *c, const struct get_ordinal_audit_status_in *in,
                                     struct get_ordinal_audit_status_out *out)
 {

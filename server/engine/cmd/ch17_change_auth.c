@@ -78,8 +78,8 @@ static tpm_rc wrap_entity(struct cmd *c, const struct entity *entity, struct tpm
 }
 
 /* Actions 9-12. */
-static tpm_rc change(struct cmd *c, const struct tpm_blob *enc, const struct vt_auth *fresh, struct entity *entity,
-                     struct tpm_blob *out)
+static tpm_rc change(struct cmd *c, const struct tpm_blob *enc, const struct vt_auth *fresh,
+                     struct entity *entity, struct tpm_blob *out)
 {
     struct auth_entity proved = {.type = TPM_ET_DATA, .secret = secret_of(entity)};
     uint8_t plain[CR_RSA_MAX];

@@ -160,7 +160,8 @@ static void walk_transport(struct fz *f, struct tpm *tpm, uint32_t at)
 /* The exclusive one is one of them. */
 static void walk_transports(struct fz *f, struct tpm *tpm)
 {
-    struct fz_table table = {TRANSPORTS_MAX, tpm->perm.profile.transport_sessions, transport_used, walk_transport};
+    struct fz_table table = {TRANSPORTS_MAX, tpm->perm.profile.transport_sessions, transport_used,
+                             walk_transport};
     uint32_t exclusive = tpm->stany.transport_exclusive;
 
     fz_u32(f, &tpm->stany.sha1_transport);
@@ -170,8 +171,8 @@ static void walk_transports(struct fz *f, struct tpm *tpm)
 
 static const char magic[5] = "VTPV";
 static const struct fz_section sections[] = {
-    {"DRBG", 1, walk_generator}, {"STCL", 1, fz_stclear},     {"STAN", 1, walk_stany},
-    {"KEYS", 1, fz_loaded_keys}, {"SESS", 1, walk_sessions},  {"CT11", 2, walk_contexts_11},
+    {"DRBG", 1, walk_generator},  {"STCL", 1, fz_stclear},    {"STAN", 1, walk_stany},
+    {"KEYS", 1, fz_loaded_keys},  {"SESS", 1, walk_sessions}, {"CT11", 2, walk_contexts_11},
     {"TRAN", 3, walk_transports},
 };
 
