@@ -5,13 +5,13 @@
 
 /* TPM_LOCALITY_SELECTION (Part 2, 8.6): bit n is locality n. */
 #define L(locality) (1u << (locality))
-#define L_ALL       (L(0) | L(1) | L(2) | L(3) | L(4))
+#define L_ALL (L(0) | L(1) | L(2) | L(3) | L(4))
 
 struct pcr_range {
     uint8_t first, last;
-    uint8_t reset;  /* localities that may reset */
-    uint8_t extend; /* localities that may extend */
-    bool launch;    /* of the dynamic root: starts at ones, only HASH_START makes it zero */
+    uint8_t reset;      /* localities that may reset */
+    uint8_t extend;     /* localities that may extend */
+    bool launch;        /* of the dynamic root: starts at ones, only HASH_START makes it zero */
 };
 
 /* TCG PC Client, "PCR usage". */
