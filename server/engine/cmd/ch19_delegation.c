@@ -259,20 +259,21 @@ static tpm_rc may_load(struct cmd *c, const struct tpm_family_table_entry *famil
 static tpm_rc read_owner_blob(struct cmd *c, const struct tpm_blob *blob, struct delegation *d,
                               struct tpm_family_table_entry **family)
 {
-    tpm_rc rc = delegation_read(d, blob);
+    tpm_rc rc;
 
-    if (!rc && d->is_key)
-        rc = TPM_BAD_PARAMETER;
+    if (!tpm_blob_has_tag(blob, TPM_TAG_DELEGATE_OWNER_BLOB))
+        return TPM_INVALID_STRUCTURE;
+    rc = delegation_read(d, blob);
     if (rc)
-        return rc == TPM_BAD_PARAMETER ? TPM_INVALID_STRUCTURE : rc;
+        return rc;
     *family = family_find(c->tpm, d->pub.family_id);
     if (!*family)
         return TPM_BADINDEX;
     return (*family)->flags & TPM_FAMFLAG_ENABLED ? TPM_SUCCESS : TPM_DISABLED_CMD;
 }
 
-/* TPM 1.2 Part 3, 19.4 TPM_Delegate_LoadOwnerDelegation. Without an owner the blob is neither sealed nor
- * hidden. */
+/* Without an owner the blob is neither sealed nor hidden. */
+/* TPM 1.2 Part 3, 19.4 TPM_Delegate_LoadOwnerDelegation */
 tpm_rc cmd_delegate_load_owner_delegation(struct cmd *c, const struct delegate_load_owner_delegation_in *in,
                                           struct delegate_load_owner_delegation_out *out)
 {
