@@ -33,7 +33,7 @@ static tpm_rc list_audited(struct cmd *c, uint32_t first, struct tpm_blob *out)
 {
     uint8_t bytes[4 * ORDINALS_MAX];
     struct wr w = wr_to(bytes, sizeof bytes);
-    uint32_t ordinal;
+    uint32_t ordinal = 0;
 
     while (next_audited(c->tpm, first, &ordinal)) {
         wr_put32(&w, ordinal);
