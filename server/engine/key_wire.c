@@ -184,6 +184,17 @@ void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
     cr_sha1(out, bytes, w.len);
 }
 
+void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
+{
+    uint8_t size[4];
+    struct wr w = wr_to(size, sizeof size);
+
+    wr_put32(&w, key->rsa.pub.bytes);
+    cr_sha1v(out,
+             (struct cr_slice[]){CR_SLICE(size, sizeof size), CR_SLICE(key->rsa.pub.n, key->rsa.pub.bytes)},
+             2);
+}
+
 /* ---- Blobs ---- */
 
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,

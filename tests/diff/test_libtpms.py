@@ -14,6 +14,7 @@ import bindings
 import crypto
 import management
 import scenario
+import sessions
 import states
 import storage
 from engine import Engine
@@ -121,7 +122,7 @@ need("swtpm")
 comparison = Comparison()
 with ThreadPoolExecutor(12) as pool:
     pairs = [(pool.submit(server), pool.submit(swtpm))]
-    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,)):
+    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,), (sessions,)):
         pairs.append((pool.submit(engine_scenes, *modules), pool.submit(swtpm_scenes, *modules)))
 for mine, peers in pairs:
     comparison.compare(mine.result(), peers.result())
