@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/lib/tpm_client.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -245,6 +248,26 @@ static struct frozen *freeze_before(struct tc *tc)
     return freeze(tc->tpm);
 }
 
+/* For tests/spec/map.py: each command that was executed, as "ordinal sessions return-code". */
+static void trace(const struct tc *tc, tpm_rc rc)
+{
+    static FILE *file;
+    const char *dir = getenv("VTPM_SPEC_TRACE");
+    struct rd r = rd_from(tc->cmd, tc->cmd_len);
+    uint16_t tag = rd_get16(&r);
+    char path[4096];
+
+    if (!dir)
+        return;
+    if (!file) {
+        snprintf(path, sizeof path, "%s/%s", dir, program_invocation_short_name);
+        file = fopen(path, "w");
+        assert_non_null(file);
+    }
+    (void)rd_get32(&r);
+    fprintf(file, "%08x %u %x\n", rd_get32(&r), (unsigned)(tag - TPM_TAG_RQU_COMMAND), rc);
+}
+
 tpm_rc tc_raw(struct tc *tc)
 {
     struct frozen *before = freeze_before(tc);
@@ -267,6 +290,7 @@ tpm_rc tc_raw(struct tc *tc)
         assert_int_equal(tc->rsp_len, TPM_HEADER_LEN);
     }
     tc_check_frozen(tc);
+    trace(tc, rc);
     return rc;
 }
 

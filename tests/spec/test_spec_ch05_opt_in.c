@@ -125,6 +125,31 @@ static void test_temp_deactivated__by_operator__until_reboot(void **state)
     assert_int_equal(TC(tc, TPM_ORD_GetRandom, &random, NULL), TPM_SUCCESS);
 }
 
+/*= p3:5.6#1 p3:5.6#2 */
+static void test_temp_deactivated__by_presence__no_session_needed(void **state)
+{
+    struct get_random_in random = {.bytes_requested = 1};
+    struct tc *tc = *state;
+
+    tc_assert_presence(tc);
+    assert_int_equal(TC(tc, TPM_ORD_SetTempDeactivated, NULL, NULL), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_GetRandom, &random, NULL), TPM_DEACTIVATED);
+}
+
+/*= p3:5.6#1 */
+static void test_temp_deactivated__owners_osap_session__bad_mode(void **state)
+{
+    struct set_operator_auth_in in = {.operator_auth = SPEC_OWNER};
+    struct vt_auth owner = SPEC_OWNER;
+    struct tc_session s;
+    struct tc *tc = *state;
+
+    tc_assert_presence(tc);
+    assert_int_equal(TC(tc, TPM_ORD_SetOperatorAuth, &in, NULL), TPM_SUCCESS);
+    assert_int_equal(tc_osap(tc, &s, TPM_ET_OWNER, TPM_KH_OWNER, &owner), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_SetTempDeactivated, NULL, NULL, .auth = {&s}), TPM_BAD_MODE);
+}
+
 /*= p3:5.2 */
 static void test_owner_set_disable__with_owner__disables_and_enables(void **state)
 {
@@ -182,6 +207,8 @@ int main(void)
         T(test_disable__by_presence__commands_answer_disabled_but_extend_works),
         T(test_deactivated__set_by_presence__from_the_next_startup_on),
         T(test_temp_deactivated__by_operator__until_reboot),
+        T(test_temp_deactivated__by_presence__no_session_needed),
+        OWNED(test_temp_deactivated__owners_osap_session__bad_mode),
         OWNED(test_owner_set_disable__with_owner__disables_and_enables),
         T(test_owner_install__with_presence__sets_flag_with_owner_nothing),
         OWNED(test_owner_install__with_presence__sets_flag_with_owner_nothing),

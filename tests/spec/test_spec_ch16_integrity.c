@@ -220,6 +220,20 @@ static void test_quote__storage_key__inappropriate_sig(void **state)
     assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {0x01234567}), TPM_INVALID_KEYHANDLE);
 }
 
+/*= p3:16.3#3 */
+static void test_quote__usage_that_signs_nothing__invalid_keyusage(void **state)
+{
+    struct quote_in in = {.target_pcr = {.size_of_select = 3, .pcr_select = {1}}};
+    struct vt_auth secret = {{0}};
+    struct tc *tc = *state;
+    uint32_t key = spec_load_signing_key(tc, &secret, TPM_AUTH_NEVER);
+
+    /* No such key can be made, loaded or thawed: a usage without signatures has no signature scheme. */
+    tc->no_freeze = true;
+    key_find(tc->tpm, key)->key.usage = TPM_KEY_BIND;
+    assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {key}), TPM_INVALID_KEYUSAGE);
+}
+
 /* A key with authDataUsage never needs no session. */
 static void test_quote__key_without_auth__no_session_needed(void **state)
 {
@@ -313,6 +327,7 @@ int main(void)
         T(test_hash_sequence__odd_pieces__pcr17),
         OWNED(test_quote__signing_key__signature_of_the_composite),
         OWNED(test_quote__storage_key__inappropriate_sig),
+        OWNED(test_quote__usage_that_signs_nothing__invalid_keyusage),
         OWNED(test_quote__key_without_auth__no_session_needed),
         OWNED(test_quote2__with_and_without_version__signature_of_both),
         OWNED(test_quote2__unfit_requests__codes),

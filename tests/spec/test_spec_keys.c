@@ -447,6 +447,7 @@ static void test_evict_key__loaded_key__gone_with_its_sessions(void **state)
     assert_int_equal(TC(tc, TPM_ORD_EvictKey, NULL, NULL, .handles = {0}), TPM_INVALID_KEYHANDLE);
 }
 
+/*= p3:22.1 p3:28.1 */
 static void test_evict_key__key_that_the_owner_keeps__owner_control_and_survives_a_reboot(void **state)
 {
     struct tpm_key info = sk_template(TPM_KEY_SIGNING);
@@ -458,6 +459,7 @@ static void test_evict_key__key_that_the_owner_keeps__owner_control_and_survives
     key_find(tc->tpm, kept)->owner_evict = true;
     tc_check_frozen(tc);
     assert_int_equal(TC(tc, TPM_ORD_EvictKey, NULL, NULL, .handles = {kept}), TPM_KEY_OWNER_CONTROL);
+    assert_int_equal(sk_flush(tc, kept, TPM_RT_KEY), TPM_KEY_OWNER_CONTROL);
     assert_int_equal(tc_reboot(tc, TPM_ST_CLEAR), TPM_SUCCESS);
     assert_int_equal(sk_sign(tc, kept, digest, 20, NULL), TPM_SUCCESS);
     assert_int_equal(sk_sign(tc, other, digest, 20, NULL), TPM_INVALID_KEYHANDLE);
@@ -675,12 +677,31 @@ static void test_load_key2__no_modulus__private_part_decides(void **state)
     assert_int_equal(sk_load(*state, TPM_KH_SRK, &srk, &key, &handle), TPM_DECRYPT_ERROR);
 }
 
+/*= p3:10.5#1 */
+static void test_load_key2__parent_without_auth__no_session_needed(void **state)
+{
+    struct tpm_key info = sk_template(TPM_KEY_SIGNING);
+    struct load_key2_in in;
+    struct tc *tc = *state;
+    struct sk_key key;
+
+    (void)sk_loaded(tc, &info, &key);
+    in = (struct load_key2_in){.in_key = key.key};
+    assert_int_equal(TC(tc, TPM_ORD_LoadKey2, &in, NULL, .handles = {TPM_KH_SRK}), TPM_AUTHFAIL);
+    tc->tpm->perm.srk.key.auth_data_usage = TPM_AUTH_NEVER;
+    key_pub_digest(&tc->tpm->perm.srk.key, tc->tpm->perm.srk.key.pub_digest);
+    tc_check_frozen(tc);
+    assert_int_equal(TC(tc, TPM_ORD_LoadKey2, &in, NULL, .handles = {TPM_KH_SRK}), TPM_SUCCESS);
+    assert_int_equal(sk_sign(tc, tc->out_handle, in.in_key.pub_key.data, 20, NULL), TPM_SUCCESS);
+}
+
 #define OWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         OWNED(test_load_key2__no_modulus__private_part_decides),
+        OWNED(test_load_key2__parent_without_auth__no_session_needed),
         OWNED(test_create_wrap_key__each_shape__made_and_loaded_or_refused),
         OWNED(test_create_wrap_key__exponents__kept_as_written_or_refused),
         OWNED(test_create_wrap_key__parent__proved_by_osap),

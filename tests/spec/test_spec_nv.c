@@ -480,6 +480,26 @@ static void test_nv__write_all__whole_areas_only(void **state)
     assert_int_equal(put(tc, OWNER, INDEX, 0, "abcd", 4), TPM_SUCCESS);
 }
 
+/* The same rules behind the area's own secret. */
+/*= p3:20.3#4 p3:20.3#10 p3:20.3#11 p3:20.5#4 p3:20.5#9 */
+static void test_nv_auth__presence_range_whole_and_read_lock__as_for_the_owner(void **state)
+{
+    struct tc *tc = *state;
+
+    assert_int_equal(define(tc, OWNER, INDEX, 4, AUTH_RW | TPM_NV_PER_PPREAD | TPM_NV_PER_PPWRITE |
+                                                     TPM_NV_PER_WRITEALL | TPM_NV_PER_READ_STCLEAR),
+                     TPM_SUCCESS);
+    assert_int_equal(write_auth(tc, "area", 0, "abcd", 4), TPM_BAD_PRESENCE);
+    assert_int_equal(read_auth(tc, "area", 0, 4), TPM_BAD_PRESENCE);
+    tc_assert_presence(tc);
+    assert_int_equal(write_auth(tc, "area", 1, "abcd", 4), TPM_NOSPACE);
+    assert_int_equal(write_auth(tc, "area", 0, "abc", 3), TPM_NOT_FULLWRITE);
+    assert_int_equal(write_auth(tc, "area", 0, "abcd", 4), TPM_SUCCESS);
+    assert_int_equal(read_auth(tc, "area", 1, 4), TPM_NOSPACE);
+    assert_int_equal(read_auth(tc, "area", 0, 0), TPM_SUCCESS);
+    assert_int_equal(read_auth(tc, "area", 0, 4), TPM_DISABLED_CMD);
+}
+
 /* ---- Writes without an owner ---- */
 
 /*= p3:20.2#5.b p3:20.1#5.d */
@@ -578,6 +598,7 @@ int main(void)
         OWNED(test_nv__read_st_clear__unread_until_written_or_started),
         OWNED(test_nv__global_lock__all_areas_that_have_it),
         OWNED(test_nv__write_all__whole_areas_only),
+        OWNED(test_nv_auth__presence_range_whole_and_read_lock__as_for_the_owner),
         T(test_nv__without_an_owner__sixty_four_writes),
         OWNED(test_nv__with_an_owner__writes_are_not_counted),
         OWNED(test_nv__dir_index__owner_writes_all_of_it_everybody_reads),

@@ -389,12 +389,12 @@ static void test_endorsement_key__made_once__readable(void **state)
     assert_int_equal(take(tc, &good, NULL), TPM_SUCCESS);
 }
 
-/*= p3:14.5 p3:28.10 */
+/*= p3:14.4 p3:14.5 p3:28.10 */
 static void test_owner_read_internal_pub__handles__ek_and_srk_only(void **state)
 {
     struct owner_read_internal_pub_in in = {.key_handle = TPM_KH_EK};
     struct owner_read_internal_pub_out out;
-    struct vt_auth owner = SPEC_OWNER;
+    struct vt_auth owner = SPEC_OWNER, wrong = tc_secret("wrong");
     struct read_pubek_in read = {{{0}}};
     struct tc *tc = *state;
 
@@ -408,6 +408,7 @@ static void test_owner_read_internal_pub__handles__ek_and_srk_only(void **state)
     in.key_handle = 0;
     assert_int_equal(owner_command(tc, TPM_ORD_OwnerReadInternalPub, &owner, &in, NULL), TPM_BAD_PARAMETER);
     assert_int_equal(TC(tc, TPM_ORD_ReadPubek, &read, NULL), TPM_SUCCESS);
+    assert_int_equal(owner_command(tc, TPM_ORD_DisablePubekRead, &wrong, NULL, NULL), TPM_AUTHFAIL);
     assert_int_equal(owner_command(tc, TPM_ORD_DisablePubekRead, &owner, NULL, NULL), TPM_SUCCESS);
     assert_int_equal(TC(tc, TPM_ORD_ReadPubek, &read, NULL), TPM_DISABLED_CMD);
 }
