@@ -14,6 +14,8 @@ EK_PARAMS = bytes(20) + struct.pack(">IHHI", 1, 3, 1, 12) + struct.pack(">III", 
 SIGNING = Tpm.key_template(0x10, sig=2)
 STORED = bytes([1, 1, 0, 0]) + U32(0) + U32(256) + bytes(256)
 
+CONTEXT = U16(1) + U32(1) + HANDLE + bytes(16) + U32(0) + bytes(20) + U32(0) + U32(0)
+
 # ordinal: handles, parameters. What changes the state of the whole TPM comes last.
 COMMANDS = (
     ("GetTestResult", b"", b""), ("ContinueSelfTest", b"", b""), ("SelfTestFull", b"", b""),
@@ -26,6 +28,22 @@ COMMANDS = (
     ("Unseal", U32(KH_SRK), STORED), ("CreateWrapKey", U32(KH_SRK), bytes(40) + SIGNING),
     ("LoadKey2", U32(KH_SRK), SIGNING), ("GetPubKey", U32(KH_SRK), b""), ("Sign", HANDLE, U32(20) + bytes(20)),
     ("Quote", HANDLE, bytes(20) + U16(3) + bytes(3)), ("Quote", U32(KH_SRK), bytes(20) + U16(3) + bytes(3)),
+    ("SHA1Start", b"", b""), ("SHA1Update", b"", U32(64) + bytes(64)), ("SHA1Complete", b"", U32(1) + b"x"),
+    ("SHA1CompleteExtend", b"", U32(10) + U32(1) + b"x"),
+    ("UnBind", HANDLE, U32(256) + bytes(256)), ("Sealx", U32(KH_SRK), bytes(20) + U32(0) + U32(1) + b"x"),
+    ("LoadKey", U32(KH_SRK), SIGNING), ("CertifyKey", HANDLE + HANDLE, bytes(20)), ("CertifyKey2", HANDLE + HANDLE, bytes(40)),
+    ("Quote2", HANDLE, bytes(20) + U16(3) + bytes(3) + b"\0"), ("ChangeAuth", U32(KH_SRK), U16(4) + bytes(20) + U16(5) + U32(256) + bytes(256)),
+    ("ChangeAuthOwner", b"", U16(4) + bytes(20) + U16(2)), ("SetCapability", b"", U32(1) + U32(4) + U32(4) + U32(1) + b"\0"),
+    ("SetCapability", b"", U32(3) + U32(4) + U32(1) + U32(1) + b"\1"), ("GetCapabilityOwner", b"", b""),
+    ("CreateCounter", b"", bytes(20) + b"abcd"), ("IncrementCounter", b"", U32(0)), ("ReadCounter", b"", U32(0)),
+    ("ReleaseCounter", b"", U32(0)), ("ReleaseCounterOwner", b"", U32(0)), ("GetTicks", b"", b""),
+    ("TickStampBlob", HANDLE, bytes(40)), ("KeyControlOwner", HANDLE, EK_PARAMS[20:] + U32(256) + bytes(256) + U32(1) + b"\1"),
+    ("SaveContext", HANDLE, U32(1) + bytes(16)), ("SaveContext", HANDLE, U32(2) + bytes(16)), ("LoadContext", HANDLE, b"\0" + U32(len(CONTEXT)) + CONTEXT),
+    ("SaveKeyContext", HANDLE, b""), ("LoadKeyContext", b"", U32(len(CONTEXT)) + CONTEXT), ("SaveAuthContext", HANDLE, b""),
+    ("LoadAuthContext", b"", U32(len(CONTEXT)) + CONTEXT), ("Reset", b"", b""), ("DirWriteAuth", b"", U32(0) + bytes(20)),
+    ("DirRead", b"", U32(0)), ("OwnerReadPubek", b"", b""), ("CreateRevocableEK", b"", EK_PARAMS + b"\0" + bytes(20)),
+    ("RevokeTrust", b"", bytes(20)), ("MakeIdentity", b"", bytes(40) + Tpm.key_template(0x12, sig=2)),
+    ("ActivateIdentity", HANDLE, U32(256) + bytes(256)),
     ("OwnerReadInternalPub", b"", U32(KH_EK)), ("DisablePubekRead", b"", b""), ("ResetLockValue", b"", b""),
     ("NV_DefineSpace", b"", AREA + bytes(20)), ("NV_WriteValue", b"", U32(0x1234) + U32(0) + U32(1) + b"x"),
     ("NV_ReadValue", b"", U32(0x1234) + U32(0) + U32(1)),
@@ -39,11 +57,13 @@ COMMANDS = (
     ("SaveState", b"", b""), ("Startup", b"", U16(1)),
     ("SetTempDeactivated", b"", b""), ("PhysicalDisable", b"", b""), ("DisableForceClear", b"", b""), ("ForceClear", b"", b""),
 )
-RANDOM = {"ReadPubek", "OIAP", "OSAP"}
+RANDOM = {"ReadPubek", "OIAP", "OSAP", "GetTicks"}
 # Sessions that must be there.
 PROVED = {"Seal": 1, "Unseal": 1, "CreateWrapKey": 1, "OwnerReadInternalPub": 1, "DisablePubekRead": 1,
           "ResetLockValue": 1, "NV_WriteValueAuth": 1, "NV_ReadValueAuth": 1, "OwnerSetDisable": 1,
-          "DisableOwnerClear": 1, "OwnerClear": 1, "TakeOwnership": 1}
+          "DisableOwnerClear": 1, "OwnerClear": 1, "TakeOwnership": 1, "Sealx": 1, "ChangeAuth": 2, "ChangeAuthOwner": 1,
+          "GetCapabilityOwner": 1, "CreateCounter": 1, "IncrementCounter": 1, "ReleaseCounter": 1, "ReleaseCounterOwner": 1,
+          "KeyControlOwner": 1, "DirWriteAuth": 1, "OwnerReadPubek": 1, "MakeIdentity": 1, "ActivateIdentity": 1}
 # A session that there is not; its command ends where the session is looked at.
 NO_SESSION = U32(0x02FFFFFF) + bytes(20) + b"\1" + bytes(20)
 

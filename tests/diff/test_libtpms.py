@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import authority
 import bindings
 import crypto
+import management
 import scenario
 import states
 import storage
@@ -118,9 +119,9 @@ class Comparison:
 
 need("swtpm")
 comparison = Comparison()
-with ThreadPoolExecutor(8) as pool:
+with ThreadPoolExecutor(12) as pool:
     pairs = [(pool.submit(server), pool.submit(swtpm))]
-    for modules in ((states,), (authority, bindings), (storage,), (crypto,)):
+    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,)):
         pairs.append((pool.submit(engine_scenes, *modules), pool.submit(swtpm_scenes, *modules)))
 for mine, peers in pairs:
     comparison.compare(mine.result(), peers.result())

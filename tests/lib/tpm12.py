@@ -30,7 +30,7 @@ ORD = {
     "ReleaseCounterOwner": 0xE0, "GetTicks": 0xF1, "TickStampBlob": 0xF2,
 }
 KH_SRK, KH_OWNER, KH_EK = 0x40000000, 0x40000001, 0x40000006
-ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_NV = 1, 2, 4, 5, 0xB
+ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_COUNTER, ET_NV = 1, 2, 4, 5, 0xA, 0xB
 WELL_KNOWN = bytes(20)
 
 
@@ -118,7 +118,7 @@ class Tpm:
             raise AssertionError("paramSize %d, but %d bytes" % (size, len(rsp)))
         if rc:
             if tag != 0xC4 or size != 10:
-                raise AssertionError("an error response of tag 0x%x and %d bytes" % (tag, size))
+                raise AssertionError("error 0x%x in a response of tag 0x%x and %d bytes" % (rc, tag, size))
             return rc, b"", b""
         if tag != 0xC4 + len(auths):
             raise AssertionError("response tag 0x%x" % tag)
