@@ -436,4 +436,112 @@ def cmk_travels(x):
     close_sessions(x, "cmk_travels")
 
 
-SCENES = (authorizing, migrating, migrate_key, cmks, cmk_travels)
+# ---- 28: the old way to change a secret ----
+NEW, N1 = sha1(b"new"), sha1(b"n1")
+
+
+def make_identity(x):
+    t = x.t
+    s = t.osap(ET_OWNER, KH_OWNER, OWNER)
+    rc, _, out = t.raw("MakeIdentity", params=s.enc_auth(KEY) + sha1(b"CA") + t.key_template(0x12, sig=2),
+                       auths=[Auth(t.oiap(), SRK), Auth(s)])
+    assert rc == 0, hex(rc)
+    key = out[:-4 - 256]
+    rc, handle = t.load_key2(KH_SRK, SRK, key)
+    assert rc == 0, hex(rc)
+    return handle, key_modulus(key)
+
+
+def asym_start(x, label, identity, parms, auths=None, modulus=None):
+    """Handle and modulus of the temporary key."""
+    t = x.t
+    nonce = sha1(b"antireplay")
+    rc, _, out = t.raw("ChangeAuthAsymStart", handles=U32(identity), params=nonce + parms,
+                       auths=[Auth(t.oiap(), KEY)] if auths is None else auths)
+    if rc:
+        x.step("ChangeAuthAsymStart %s" % label, rc)
+        flush_sessions(x)
+        return 0, b""
+    at = out.find(nonce)
+    info = out[:at + 25]
+    sig = out[len(info) + 4:len(info) + 260]
+    handle = struct.unpack(">I", out[len(info) + 260:len(info) + 264])[0]
+    key = out[len(info) + 264:]
+    n = key_modulus(key)
+    x.step("ChangeAuthAsymStart, parentPCRStatus", 0, info[at + 20:at + 21])
+    x.step("ChangeAuthAsymStart %s" % label, rc, "%s %s %s %s %s" % (
+        info[:at - 20].hex(), info[at + 21:].hex(), info[at - 20:at] == sha1(n), key[:-4 - len(n)].hex() if n else "",
+        verify_sha1(modulus, sha1(info), sig)))
+    return handle, n
+
+
+def asym_finish(x, label, eph, n, kind, enc, parent=KH_SRK, secret=OWNER, old=KEY, auths=None, plain=None, link=None):
+    t = x.t
+    a1 = oaep(n, NEW + N1 if plain is None else plain)
+    params = U16(kind) + (hmac1(old, NEW) if link is None else link) + blob(a1) + blob(enc)
+    rc, _, out = t.raw("ChangeAuthAsymFinish", handles=U32(parent) + U32(eph), params=params,
+                       auths=[Auth(t.oiap(), secret)] if auths is None else auths)
+    x.step("ChangeAuthAsymFinish %s" % label, rc, "%d %s" % (len(out), out[-20:] == hmac1(NEW, out[-40:-20] + N1)))
+    flush_sessions(x)
+    return out[4:-40]
+
+
+def change_asym(x):
+    keys(x)
+    t = x.t
+    identity, modulus = make_identity(x)
+    parms = lambda bits=1024, enc=3, sig=1, alg=1: struct.pack(">IHHI", alg, enc, sig, 12) + struct.pack(">III", bits, 2, 0)
+    for label, p in (("512", parms(512)), ("2048", parms(2048)), ("256", parms(256)), ("signing", parms(1024, 1, 2)),
+                     ("PKCS1", parms(1024, 2)), ("AES", parms(1024, alg=6))):
+        handle, n = asym_start(x, label, identity, p, modulus=modulus)
+        if handle:
+            t.flush(handle, 1)
+    asym_start(x, "wrong secret", identity, parms(), [Auth(t.oiap(), DATA)])
+    asym_start(x, "no session", identity, parms(), [])
+    asym_start(x, "signing key", x.keys["sign"], parms())
+    forgive(x)
+    key = x.leaving["fixed"]
+    enc = key[-256:]
+    rc, _, sealed = t.seal(KH_SRK, SRK, DATA, b"sealed")
+    eph, n = asym_start(x, "for the ways", identity, parms(), modulus=modulus)
+    asym_finish(x, "wrong old secret", eph, n, 5, enc, old=DATA)
+    forgive(x)
+    asym_finish(x, "SRK's secret", eph, n, 5, enc, secret=SRK)
+    forgive(x)
+    # The SRK of these TPMs needs no secret.
+    asym_finish(x, "no session", eph, n, 5, enc, auths=[])
+    eph, n = asym_start(x, "for more ways", identity, parms(), modulus=modulus)
+    for kind in (0, 1, 2, 4, 6):
+        asym_finish(x, "type %d" % kind, eph, n, kind, enc)
+    asym_finish(x, "no temporary key", 0x01FFFFF0, n, 5, enc)
+    asym_finish(x, "another key", x.keys["store"], n, 5, enc)
+    asym_finish(x, "short", eph, n, 5, enc, plain=NEW)
+    asym_finish(x, "zeros", eph, n, 5, bytes(256))
+    asym_finish(x, "sealed data as a key", eph, n, 5, sealed[-256:])
+    asym_finish(x, "signing parent", eph, n, 5, enc, x.keys["sign"], KEY)
+    back = asym_finish(x, "right", eph, n, 5, enc)
+    asym_finish(x, "again", eph, n, 5, enc)
+    rc, handle = t.load_key2(KH_SRK, SRK, with_enc(key, back))
+    x.step("LoadKey2 changed", rc)
+    x.step("Sign, old secret", t.sign(handle, KEY, DATA)[0])
+    x.step("Sign, new secret", t.sign(handle, NEW, DATA)[0])
+    t.flush(handle, 1)
+    forgive(x)
+    # Below another parent its own secret counts.
+    inner = create(t, 0x10, sig=2, bits=512, parent=x.handles["fixed store"], secret=KEY)
+    eph, n = asym_start(x, "for another parent", identity, parms(), modulus=modulus)
+    asym_finish(x, "below another parent, owner", eph, n, 5, inner[-256:], x.handles["fixed store"])
+    forgive(x)
+    asym_finish(x, "below another parent", eph, n, 5, inner[-256:], x.handles["fixed store"], KEY)
+    free = create(t, 0x10, sig=2, bits=512, parent=x.handles["free store"], secret=KEY)
+    eph, n = asym_start(x, "for a parent without a secret", identity, parms(), modulus=modulus)
+    asym_finish(x, "below a parent without a secret", eph, n, 5, free[-256:], x.handles["free store"], auths=[])
+    # Sealed data.
+    eph, n = asym_start(x, "for data", identity, parms(), modulus=modulus)
+    back = asym_finish(x, "sealed data", eph, n, 3, sealed[-256:], old=DATA)
+    t.flush(eph, 1)
+    t.flush(identity, 1)
+    close_sessions(x, "change_asym")
+
+
+SCENES = (authorizing, migrating, migrate_key, cmks, cmk_travels, change_asym)
