@@ -148,7 +148,7 @@ static int check_chain(struct db *db, struct conn *conn, struct db_check *out)
 static int count_rows(struct conn *conn, struct db_check *out)
 {
     uint64_t *const counts[] = {&out->instances, &out->deleted, &out->credentials, &out->keyslots,
-                                &out->events};
+                                &out->events, &out->bindings};
     struct q q;
     int err;
 

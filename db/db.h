@@ -120,6 +120,10 @@ int db_instance_get(struct db *db, const struct vt_uuid *uuid, struct db_instanc
 int db_instance_by_name(struct db *db, const char *name, struct db_instance *out) VT_USE_RESULT;
 typedef int (*db_instance_fn)(void *ctx, const struct db_instance *instance);
 int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx) VT_USE_RESULT;
+/* Of the living those whose names sort behind `after` ("": all), by name, at most `limit`. */
+int db_instance_page(struct db *db, const char *after, unsigned limit, db_instance_fn fn, void *ctx) VT_USE_RESULT;
+/* The living. */
+int db_instance_count(struct db *db, uint64_t *count) VT_USE_RESULT;
 /* The durable record; *data returns owned (vt_free). */
 int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, struct db_sealed *out, uint8_t **data) VT_USE_RESULT;
 
@@ -133,6 +137,21 @@ struct db_credential {
 int db_credential_get(struct db *db, const char *identity, struct db_credential *out) VT_USE_RESULT;
 /* May this identity attach this instance? (its own uuid always; host:NAME by its list) */
 int db_credential_allows(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed) VT_USE_RESULT;
+
+/* Which Xen domains an instance may be attached from over a vchan: texts of server/core/binding.h. */
+#define DB_PEER_TEXT    70      /* "name:", 64 characters and the NUL */
+#define DB_BINDINGS_MAX 64      /* of one instance */
+struct db_binding {
+    struct vt_uuid uuid;
+    char peer[DB_PEER_TEXT];
+    char name[65];              /* of the instance */
+};
+typedef int (*db_binding_fn)(void *ctx, const struct db_binding *binding);
+/* In order of instance and peer; uuid NULL: of all instances. */
+int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn, void *ctx) VT_USE_RESULT;
+#define DB_PEERS_MAX 3
+/* Is the instance (uuid NULL: any that was not deleted) bound to one of these texts, at most DB_PEERS_MAX? */
+int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound) VT_USE_RESULT;
 
 struct db_event {
     int64_t id, time;
@@ -184,7 +203,7 @@ int db_commit(struct db *db, const struct db_commit_args *args, const struct db_
 
 /* Administrative changes; each one transaction with its event. */
 int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
-/* reason: for DB_BROKEN, else NULL. DB_DELETED erases key, record and credential; the row stays as a tombstone. */
+/* reason: for DB_BROKEN, else NULL. DB_DELETED erases key, record, credential and bindings; the row stays as a tombstone. */
 int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life life, const char *reason, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* The word the inventory shows; also the front-end domain. NULL: unchanged. Not security-relevant. */
 int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *power, const char *domain, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
@@ -194,6 +213,10 @@ int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *pow
  * (VT_ECONFLICT): it is sealed into the key.
  */
 int db_credential_put(struct db *db, const struct db_credential *credential, const struct vt_uuid *instances, size_t count, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* VT_EEXISTS: that very binding is there; VT_ECONFLICT: the instance has DB_BINDINGS_MAX of them. */
+int db_binding_add(struct db *db, const struct vt_uuid *uuid, const char *peer, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* peer NULL: all of the instance. VT_ENOTFOUND: there is none. */
+int db_binding_remove(struct db *db, const struct vt_uuid *uuid, const char *peer, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /*
  * slot->id < 0, or the one that db_keyslot_next told: a new slot; its id comes through *id (may be NULL), which must
  * live until done. Another id replaces that slot (VT_ENOTFOUND). The last slot cannot be removed (VT_ECONFLICT).
@@ -211,7 +234,7 @@ int db_counters(struct db *db, const struct db_counter *counters, size_t count) 
 
 /* ---- Check (synchronous; a thread of the caller's choice; own connection) ---- */
 struct db_check {
-    uint64_t instances, deleted, credentials, keyslots, events;
+    uint64_t instances, deleted, credentials, keyslots, events, bindings;
     int64_t pruned;         /* events up to this id are gone, as they should; 0: none */
     bool mac_ok, chain_ok, structure_ok;
     char text[512];         /* what was found */

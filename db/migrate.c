@@ -22,6 +22,13 @@ const struct db_step db_steps[] = {
         "    hash BLOB    NOT NULL CHECK (length(hash) = 32),\n"
         "    mac  BLOB    NOT NULL CHECK (length(mac) = 32)\n"
         ") STRICT;"},
+    /* Which Xen domain may be at the other end of an instance's vchan: server/core/binding.h. */
+    {3, "CREATE TABLE binding (\n"
+        "    uuid BLOB NOT NULL REFERENCES instance (uuid),\n"
+        "    peer TEXT NOT NULL CHECK (length(peer) BETWEEN 4 AND 69),\n"
+        "    PRIMARY KEY (uuid, peer)\n"
+        ") STRICT, WITHOUT ROWID;\n"
+        "CREATE INDEX binding_peer ON binding (peer);"},
 };
 const size_t db_step_count = VT_COUNT(db_steps);
 

@@ -114,9 +114,22 @@ int db_instance_by_name(struct db *db, const char *name, struct db_instance *out
     return one_instance(db, &q, out);
 }
 
-int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx)
+static int each_instance(struct db *db, struct q *q, db_instance_fn fn, void *ctx)
 {
     struct db_instance instance;
+    int err = VT_OK;
+
+    while (!err && q_row(q)) {
+        read_instance(q, &instance);
+        err = db_err(q->rc);
+        if (!err)
+            err = fn(ctx, &instance);
+    }
+    return finish(db, q, err);
+}
+
+int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx)
+{
     struct conn *conn;
     struct q q;
     int err = pool_take(db, &conn);
@@ -125,13 +138,36 @@ int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *
         return err;
     q_open(&q, conn, R_INSTANCES);
     q_i64(&q, with_deleted);
-    while (!err && q_row(&q)) {
-        read_instance(&q, &instance);
-        err = db_err(q.rc);
-        if (!err)
-            err = fn(ctx, &instance);
-    }
-    return finish(db, &q, err);
+    return each_instance(db, &q, fn, ctx);
+}
+
+int db_instance_page(struct db *db, const char *after, unsigned limit, db_instance_fn fn, void *ctx)
+{
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    if (err)
+        return err;
+    q_open(&q, conn, R_INSTANCE_PAGE);
+    q_text(&q, after);
+    q_i64(&q, limit);
+    return each_instance(db, &q, fn, ctx);
+}
+
+int db_instance_count(struct db *db, uint64_t *count)
+{
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    *count = 0;
+    if (err)
+        return err;
+    q_open(&q, conn, R_INSTANCE_COUNT);
+    if (q_row(&q))
+        *count = (uint64_t)sqlite3_column_int64(q.st, 0);
+    return finish(db, &q, VT_OK);
 }
 
 /* A blob of its own memory, of at most DB_SEALED_MAX bytes. */
@@ -229,6 +265,55 @@ int db_credential_allows(struct db *db, const char *identity, const struct vt_uu
         return VT_OK;
     *allowed = !err && !credential.disabled;
     return err;
+}
+
+static void q_uuid_or_null(struct q *q, const struct vt_uuid *uuid)
+{
+    if (uuid)
+        q_uuid(q, uuid);
+    else
+        q_null(q);
+}
+
+int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn, void *ctx)
+{
+    struct db_binding binding;
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    if (err)
+        return err;
+    q_open(&q, conn, R_BINDINGS);
+    q_uuid_or_null(&q, uuid);
+    while (!err && q_row(&q)) {
+        memset(&binding, 0, sizeof binding);
+        q_get_fixed(&q, 0, binding.uuid.bytes, sizeof binding.uuid.bytes);
+        q_get_text(&q, 1, binding.peer, sizeof binding.peer);
+        q_get_text(&q, 2, binding.name, sizeof binding.name);
+        err = db_err(q.rc);
+        if (!err)
+            err = fn(ctx, &binding);
+    }
+    return finish(db, &q, err);
+}
+
+int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound)
+{
+    struct conn *conn;
+    struct q q;
+    int err = count > DB_PEERS_MAX ? VT_EUSAGE : pool_take(db, &conn);
+
+    *bound = false;
+    if (err)
+        return err;
+    q_open(&q, conn, R_BOUND);
+    q_uuid_or_null(&q, uuid);
+    for (size_t i = 0; i < DB_PEERS_MAX; i++)
+        q_text(&q, i < count ? peers[i] : NULL);
+    if (q_row(&q))
+        *bound = q_get_i64(&q, 0) == 1;
+    return finish(db, &q, VT_OK);
 }
 
 static void read_keyslot(struct q *q, struct db_keyslot *slot)

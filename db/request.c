@@ -215,13 +215,45 @@ int db_credential_put(struct db *db, const struct db_credential *credential, con
 
     if (err)
         return err;
-    if (count > DB_BINDINGS_MAX)
+    if (count > DB_LISTED_MAX)
         return VT_ETOOBIG;
     req = request_new(VERB_CREDENTIAL, NULL, audit, done, arg);
     if (!req)
         return VT_ENOMEM;
     req->credential = *credential;
     return submit(db, req, copy_extra(req, instances, count, sizeof *instances));
+}
+
+/* 4 characters at least: "dom0". */
+static bool peer_valid(const char *peer)
+{
+    return strlen(peer) >= 4 && text_valid(peer, DB_PEER_TEXT);
+}
+
+int db_binding_add(struct db *db, const struct vt_uuid *uuid, const char *peer, const struct db_audit *audit,
+                   db_done done, void *arg)
+{
+    struct request *req;
+
+    if (!peer_valid(peer))
+        return VT_EUSAGE;
+    req = request_new(VERB_BINDING_ADD, uuid, audit, done, arg);
+    if (req)
+        memcpy(req->peer, peer, strlen(peer) + 1);
+    return submit(db, req, true);
+}
+
+int db_binding_remove(struct db *db, const struct vt_uuid *uuid, const char *peer, const struct db_audit *audit,
+                      db_done done, void *arg)
+{
+    struct request *req;
+
+    if (peer && !peer_valid(peer))
+        return VT_EUSAGE;
+    req = request_new(VERB_BINDING_REMOVE, uuid, audit, done, arg);
+    if (req && peer)
+        memcpy(req->peer, peer, strlen(peer) + 1);
+    return submit(db, req, true);
 }
 
 int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, const struct db_audit *audit,

@@ -71,7 +71,8 @@ static const struct {
     {SCAN_INSTANCE, "instance"},
     {SCAN_RECORD, "record"},
     {SCAN_CREDENTIAL, "credential"},
-    {SCAN_BINDING, "credential_instance"},
+    {SCAN_LISTED, "credential_instance"},
+    {SCAN_BINDING, "binding"},
     {SCAN_KEYSLOT, "keyslot"},
     {SCAN_HEAD, "event"},
     {SCAN_CHECKPOINT, "checkpoint"},
@@ -88,9 +89,12 @@ static const char *table_of(enum stmt id)
         return "record";
     case ROW_CREDENTIAL:
         return "credential";
+    case ROW_LISTED:
+    case ROWS_LISTED_OF:
+        return "credential_instance";
     case ROW_BINDING:
     case ROWS_BINDING_OF:
-        return "credential_instance";
+        return "binding";
     case ROW_KEYSLOT:
         return "keyslot";
     case ROW_CHECKPOINT:
@@ -254,9 +258,11 @@ static const struct {
      "record))",
      "there is a key or record again of the deleted instance ", ""},
     {"SELECT uuid FROM credential_instance WHERE identity NOT IN (SELECT identity FROM credential)",
-     "no credential belongs to a binding to instance ", ""},
+     "no credential belongs to a list with instance ", ""},
     {"SELECT uuid FROM credential_instance WHERE uuid NOT IN (SELECT uuid FROM instance WHERE life <> 3)",
      "a host credential names instance ", ", which is not there"},
+    {"SELECT uuid FROM binding WHERE uuid NOT IN (SELECT uuid FROM instance WHERE life <> 3)",
+     "a domain is bound to instance ", ", which is not there"},
 };
 
 static int run_relation(struct conn *conn, size_t i, struct vt_why *named)

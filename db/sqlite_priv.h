@@ -21,7 +21,7 @@
 #define DB_QUEUE_BYTES    (64u << 20) /* their payload */
 #define DB_BATCH_MAX      256         /* requests in one transaction */
 #define DB_BATCH_BYTES    (32u << 20)
-#define DB_BINDINGS_MAX   65536 /* instances in one host credential's list */
+#define DB_LISTED_MAX     65536 /* instances in one host credential's list */
 #define DB_COUNTERS_MAX   1000000
 #define DB_POOL_MAX       4 /* idle read connections that are kept */
 #define DB_HASH           32
@@ -34,7 +34,8 @@
     "uuid, name, grp, profile, life, reason, wrapped_key, ek_sha256, epoch, seq, generation, created"
 #define COLS_RECORD     "uuid, seq, tag"
 #define COLS_CREDENTIAL "identity, sealed, disabled, version"
-#define COLS_BINDING    "identity, uuid"
+#define COLS_LISTED     "identity, uuid"
+#define COLS_BINDING    "uuid, peer"
 #define COLS_KEYSLOT    "id, kind, params, wrapped"
 #define COLS_HEAD       "id, hash"
 #define COLS_CHECKPOINT "last, hash, mac"
@@ -183,6 +184,8 @@ enum verb {
     VERB_LIFE,
     VERB_POWER,
     VERB_CREDENTIAL,
+    VERB_BINDING_ADD,
+    VERB_BINDING_REMOVE,
     VERB_KEYSLOT_PUT,
     VERB_KEYSLOT_REMOVE,
     VERB_EVENT,
@@ -208,7 +211,7 @@ struct request {
     size_t record_len;
     enum db_life life;
     char reason[256]; /* sanitised */
-    char name[65], power[20], domain[65];
+    char name[65], power[20], domain[65], peer[DB_PEER_TEXT];
     bool has_power, has_domain, has_ek;
     uint8_t ek_sha256[32];
     struct db_credential credential;
@@ -310,6 +313,8 @@ int verb_rename(struct txn *t, struct request *req);
 int verb_life(struct txn *t, struct request *req);
 int verb_power(struct txn *t, struct request *req);
 int verb_credential(struct txn *t, struct request *req);
+int verb_binding_add(struct txn *t, struct request *req);
+int verb_binding_remove(struct txn *t, struct request *req);
 int verb_keyslot_put(struct txn *t, struct request *req);
 int verb_keyslot_remove(struct txn *t, struct request *req);
 int verb_event(struct txn *t, struct request *req);

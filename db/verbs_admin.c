@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Administrative changes: names, life, power words, credentials, key slots, counters. */
+/* Administrative changes: names, life, power words, credentials, bindings, key slots, counters. */
 #include "db/sqlite_priv.h"
 
 int verb_rename(struct txn *t, struct request *req)
@@ -38,7 +38,7 @@ static int run_text(struct txn *t, enum stmt id, const char *key)
     return q_run(&q);
 }
 
-/* Record, credential and bindings of an instance. */
+/* Record, credential and bindings of an instance, and its place in lists of others' credentials. */
 static int remove_belongings(struct txn *t, const struct vt_uuid *uuid)
 {
     char identity[VT_UUID_TEXT];
@@ -46,11 +46,15 @@ static int remove_belongings(struct txn *t, const struct vt_uuid *uuid)
 
     vt_uuid_text(identity, uuid);
     if (!err)
+        err = flip_uuid(t, ROWS_LISTED_OF, uuid, ROW_OUT);
+    if (!err)
         err = flip_uuid(t, ROWS_BINDING_OF, uuid, ROW_OUT);
     if (!err)
         err = flip_text(t, ROW_CREDENTIAL, identity, ROW_OUT);
     if (!err)
         err = run_uuid(t, W_RECORD_DELETE, uuid);
+    if (!err)
+        err = run_uuid(t, W_LISTED_DELETE_OF, uuid);
     if (!err)
         err = run_uuid(t, W_BINDING_DELETE_OF, uuid);
     return err ? err : run_text(t, W_CREDENTIAL_DELETE, identity);
@@ -166,7 +170,7 @@ static int credential_replace(struct txn *t, const struct db_credential *credent
     return err;
 }
 
-static int bind_instance(struct txn *t, const char *identity, const struct vt_uuid *uuid)
+static int list_instance(struct txn *t, const char *identity, const struct vt_uuid *uuid)
 {
     struct state state;
     struct q q;
@@ -174,16 +178,16 @@ static int bind_instance(struct txn *t, const char *identity, const struct vt_uu
 
     if (err)
         return err;
-    q_open(&q, t->conn, W_BINDING_INSERT);
+    q_open(&q, t->conn, W_LISTED_INSERT);
     q_text(&q, identity);
     q_uuid(&q, uuid);
     err = q_run(&q);
     if (err)
         return err;
-    q_open(&q, t->conn, ROW_BINDING);
+    q_open(&q, t->conn, ROW_LISTED);
     q_text(&q, identity);
     q_uuid(&q, uuid);
-    return set_flip(&t->set, &t->db->mac, &q, ROW_BINDING, ROW_IN);
+    return set_flip(&t->set, &t->db->mac, &q, ROW_LISTED, ROW_IN);
 }
 
 int verb_credential(struct txn *t, struct request *req)
@@ -195,8 +199,74 @@ int verb_credential(struct txn *t, struct request *req)
         return credential_replace(t, &req->credential);
     err = credential_insert(t, &req->credential);
     for (size_t i = 0; !err && i < req->count; i++)
-        err = bind_instance(t, req->credential.identity, &instances[i]);
+        err = list_instance(t, req->credential.identity, &instances[i]);
     return err;
+}
+
+/* One row of `binding`. */
+static void open_binding(struct q *q, struct txn *t, enum stmt id, const struct request *req)
+{
+    q_open(q, t->conn, id);
+    q_uuid(q, &req->uuid);
+    q_text(q, req->peer);
+}
+
+static int flip_binding(struct txn *t, const struct request *req, enum row_sign sign)
+{
+    struct q q;
+
+    open_binding(&q, t, ROW_BINDING, req);
+    return set_flip(&t->set, &t->db->mac, &q, ROW_BINDING, sign);
+}
+
+static int binding_count(struct txn *t, const struct vt_uuid *uuid, int64_t *count)
+{
+    struct q q;
+
+    *count = 0;
+    q_open(&q, t->conn, W_BINDING_COUNT);
+    q_uuid(&q, uuid);
+    if (q_row(&q))
+        *count = q_get_i64(&q, 0);
+    return q_close(&q);
+}
+
+int verb_binding_add(struct txn *t, struct request *req)
+{
+    struct state state;
+    struct q q;
+    int64_t count;
+    int err = state_of(t, &req->uuid, &state);
+
+    if (!err)
+        err = binding_count(t, &req->uuid, &count);
+    if (err)
+        return err;
+    open_binding(&q, t, W_BINDING_INSERT, req);
+    err = q_run(&q);
+    if (!err && count >= DB_BINDINGS_MAX)
+        err = VT_ECONFLICT;
+    return err ? err : flip_binding(t, req, ROW_IN);
+}
+
+/* One binding, or all of the instance. */
+int verb_binding_remove(struct txn *t, struct request *req)
+{
+    struct state state;
+    struct q q;
+    int err = state_of(t, &req->uuid, &state);
+
+    if (!err)
+        err = req->peer[0] ? flip_binding(t, req, ROW_OUT) : flip_uuid(t, ROWS_BINDING_OF, &req->uuid, ROW_OUT);
+    if (err)
+        return err;
+    if (!req->peer[0]) {
+        err = run_uuid(t, W_BINDING_DELETE_OF, &req->uuid);
+    } else {
+        open_binding(&q, t, W_BINDING_DELETE, req);
+        err = q_run(&q);
+    }
+    return !err && sqlite3_changes(t->conn->sq) < 1 ? VT_ENOTFOUND : err;
 }
 
 static int keyslot_ids(struct txn *t, int64_t *count, int64_t *next)

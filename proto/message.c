@@ -105,9 +105,13 @@ static int check_rules(const Vtpm__Message *msg, struct vt_why *why)
 
 static int check_guest(const Vtpm__GuestEpoch *guest, struct vt_why *why)
 {
-    if (!guest || !guest->boot_id.len || guest->boot_id.len == 16)
+    if (!guest)
         return VT_OK;
-    return vt_fail(why, VT_EPROTO, "GuestEpoch.boot_id has %zu bytes, not 16", guest->boot_id.len);
+    if (guest->boot_id.len && guest->boot_id.len != 16)
+        return vt_fail(why, VT_EPROTO, "GuestEpoch.boot_id has %zu bytes, not 16", guest->boot_id.len);
+    if (guest->domain && strnlen(guest->domain, MESSAGE_DOMAIN_MAX + 1) > MESSAGE_DOMAIN_MAX)
+        return vt_fail(why, VT_EPROTO, "GuestEpoch.domain is longer than %d characters", MESSAGE_DOMAIN_MAX);
+    return VT_OK;
 }
 
 static int check_execute(const Vtpm__Execute *execute, struct vt_why *why)

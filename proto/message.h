@@ -12,6 +12,7 @@
 /* Error.text carries a whole struct vt_why. */
 #define MESSAGE_ERROR_MAX   512
 #define MESSAGE_STREAM      16
+#define MESSAGE_DOMAIN_MAX  64
 /* Memory that one message may take once unpacked, fields we do not know included. */
 #define MESSAGE_BUDGET      (64u * 1024)
 

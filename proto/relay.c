@@ -44,7 +44,7 @@ void relay_complain(struct relay *relay, const struct vt_why *why, const char *t
     if (strncmp(relay->said, why->text, sizeof relay->said) == 0)
         return;
     memcpy(relay->said, why->text, sizeof relay->said);
-    vt_warning("relay: server %s: %s; %s", relay->config.server, why->text, todo);
+    vt_warning("relay: %sserver %s: %s; %s", relay->label, relay->config.server, why->text, todo);
 }
 
 /* The connection is of no more use. */
@@ -218,12 +218,50 @@ bool relay_busy(const struct relay *relay)
     return relay->command.bytes || relay->has_response;
 }
 
+/* ---- A shim's own death ---- */
+
+struct relay_mark relay_mark_of(const struct relay *relay, const struct command *command)
+{
+    struct relay_mark mark = {.n = command->n, .before_n = relay->before.n, .locality = command->locality};
+
+    memcpy(mark.stream, relay->stream, sizeof mark.stream);
+    memcpy(mark.before_stream, relay->before.stream, sizeof mark.before_stream);
+    mark.command = command->bytes;
+    mark.len = command->len;
+    return mark;
+}
+
+int relay_resume(struct relay *relay, uint64_t now_ms, const struct relay_mark *mark, bool in_doubt)
+{
+    struct command *command = in_doubt ? &relay->doubt : &relay->command;
+
+    if (relay_busy(relay) || relay->doubt.n || mark->n != relay->last_n + 1 || mark->locality > 4 ||
+        mark->len < MESSAGE_COMMAND_MIN || mark->len > MESSAGE_COMMAND_MAX ||
+        memcmp(mark->stream, relay->stream, sizeof mark->stream) != 0)
+        return VT_EUSAGE;
+    *command = (struct command){.len = mark->len, .locality = mark->locality, .since_ms = now_ms};
+    command->bytes = vt_memdup(mark->command, mark->len);
+    if (!command->bytes)
+        return VT_ENOMEM;
+    command->n = mark->n;
+    command->noted = !in_doubt;
+    relay->before.n = mark->before_n;
+    memcpy(relay->before.stream, mark->before_stream, sizeof relay->before.stream);
+    return VT_OK;
+}
+
+void relay_position(const struct relay *relay, struct relay_position *position)
+{
+    *position = (struct relay_position){.last_n = relay->last_n, .mark = relay_mark_of(relay, &relay->doubt)};
+}
+
 /* ---- Time ---- */
 
 void relay_stop_waiting(struct relay *relay)
 {
     if (relay->command.n) {
         relay->doubt = relay->command;
+        relay->doubt.noted = false;
         relay->command = (struct command){0};
     } else {
         relay_command_drop(&relay->command);
@@ -241,7 +279,8 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(relay->command.since_ms, relay->away_since) + relay->config.hold_ms;
     if (now_ms < until)
         return until;
-    vt_warning("relay: the server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->config.hold_ms);
+    vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
+               relay->config.hold_ms);
     relay_stop_waiting(relay);
     return UINT64_MAX;
 }
@@ -329,6 +368,7 @@ int relay_new(struct relay **relay_out, const struct relay_config *config)
         return VT_ENOMEM;
     relay->config = *config;
     strncpy(relay->identity, config->tls.identity, TLS_IDENTITY_MAX);
+    strncpy(relay->label, config->label ? config->label : "", sizeof relay->label - 1);
     relay->key = *config->tls.key;
     relay->config.tls.identity = relay->identity;
     relay->config.tls.key = &relay->key;

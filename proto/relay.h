@@ -19,11 +19,29 @@
 
 struct relay;
 
+/* A numbered command, as a shim must know it again after its own death. */
+struct relay_mark {
+    uint8_t stream[MESSAGE_STREAM];
+    uint64_t n;
+    uint8_t before_stream[MESSAGE_STREAM]; /* the server's last command when the number was given */
+    uint64_t before_n;
+    uint32_t locality;
+    const uint8_t *command; /* borrowed */
+    size_t len;
+};
+
+/* How far a stream has come. */
+struct relay_position {
+    uint64_t last_n;        /* the last number whose outcome is known; 0: none */
+    struct relay_mark mark; /* stream; and if n is not 0, a command that was given up while its outcome was unknown */
+};
+
 struct relay_config {
     struct tls_config tls;      /* client: identity, key, random; all copied or borrowed as there */
     const char *server;         /* for the log: "unix:/run/..."; borrowed for life, as the next two */
     const char *software;       /* Hello */
     const char *front_end;      /* Attach */
+    const char *label;          /* in the log, "domain 5: "; NULL: none. Copied, cut to 95 bytes */
     uint8_t uuid[16];           /* of the instance */
     bool has_uuid;              /* false: the one that the credential names */
     uint8_t stream[MESSAGE_STREAM];
@@ -31,8 +49,15 @@ struct relay_config {
     uint8_t boot_id[16];
     uint32_t domid;
     bool has_domid;
+    char domain[MESSAGE_DOMAIN_MAX + 1]; /* its name, for the inventory; may be empty */
     int startup;                /* enum Vtpm__Startup: the policy of PowerOn */
     uint64_t hold_ms;           /* a command waits this long for an absent server; 0: without limit */
+    /*
+     * NULL, or called before a numbered command is sent for the first time. An error: it is not sent, the guest is
+     * told to try again. Not within it: a call of ours.
+     */
+    int (*note)(void *ctx, const struct relay_mark *mark);
+    void *note_ctx;
 };
 
 enum relay_act {
@@ -56,6 +81,14 @@ bool relay_busy(const struct relay *relay);
 bool relay_response(const struct relay *relay, const uint8_t **bytes, size_t *len) VT_USE_RESULT;
 /* The front end has the response: the next command may come. */
 void relay_answered(struct relay *relay);
+
+/*
+ * For a restarted shim, right after relay_new: mark is under way (again: its response is waited for) or, with
+ * in_doubt, was given up; config.stream and last_n are those of the mark. Copies. VT_EUSAGE, VT_ENOMEM.
+ */
+int relay_resume(struct relay *relay, uint64_t now_ms, const struct relay_mark *mark, bool in_doubt) VT_USE_RESULT;
+/* Where the stream stands, for the note that a response was delivered: with it in hand, before relay_answered. Borrowed. */
+void relay_position(const struct relay *relay, struct relay_position *position);
 
 /* ---- Transport ---- */
 

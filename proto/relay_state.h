@@ -20,6 +20,7 @@ struct command {
     size_t len;
     uint32_t locality;
     uint64_t n;     /* 0: not yet numbered, so never sent */
+    bool noted;     /* config.note has heard of it since it was taken */
     uint64_t since_ms;
     uint64_t not_now_ms; /* the server's first "not now"; 0: none since it was taken */
 };
@@ -33,6 +34,7 @@ struct position {
 struct relay {
     struct relay_config config;
     char identity[TLS_IDENTITY_MAX + 1];
+    char label[96];
     struct vt_key key;
 
     enum state state;
@@ -76,6 +78,8 @@ void relay_complain(struct relay *relay, const struct vt_why *why, const char *t
 void relay_give_up(struct relay *relay, int err, const struct vt_why *why);
 /* The same, with a text made of what failed and err. */
 void relay_fail(struct relay *relay, int err, const char *what);
+/* What stands under a number, with the position it was given at. Borrowed. */
+struct relay_mark relay_mark_of(const struct relay *relay, const struct command *command);
 /* The guest is told to try again by itself; what was sent keeps its number until its outcome is known. */
 void relay_stop_waiting(struct relay *relay);
 /* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */

@@ -41,8 +41,8 @@ static void new_stream(struct relay *relay)
  */
 static void outcome_lost(struct relay *relay)
 {
-    vt_error("relay: the outcome of command %" PRIu64 " is unknown: the instance went on without it (another shim, or "
-             "a restored state); the guest gets TPM_FAIL", relay->command.n);
+    vt_error("relay: %sthe outcome of command %" PRIu64 " is unknown: the instance went on without it (another shim, or "
+             "a restored state); the guest gets TPM_FAIL", relay->label, relay->command.n);
     relay_command_drop(&relay->command);
     relay_answer_code(relay, TPM_FAIL);
     new_stream(relay);
@@ -74,7 +74,8 @@ static bool reconcile(struct relay *relay)
     if (relay->doubt.n ? may_resend(relay, relay->doubt.n)
                        : !relay->last_n || (is_mine(relay) && relay->seen.n == relay->last_n))
         return true;
-    vt_notice("relay: the instance was used by another shim or its state was restored: starting a new stream");
+    vt_notice("relay: %sthe instance was used by another shim or its state was restored: starting a new stream",
+              relay->label);
     new_stream(relay);
     return false;
 }
@@ -119,6 +120,7 @@ static void fill_guest(struct relay *relay, Vtpm__GuestEpoch *guest)
     guest->boot_id.len = sizeof relay->config.boot_id;
     guest->domid = relay->config.domid;
     guest->has_domid = relay->config.has_domid;
+    guest->domain = relay->config.domain;
 }
 
 static void send_attach(struct relay *relay)
@@ -155,14 +157,37 @@ static void send_power_on(struct relay *relay)
     send_message(relay, &msg);
 }
 
+/*
+ * The shim notes the number down before it is used, or it could not tell after its own death what happened to it.
+ * False: it could not, so the guest is told to try again; a number that was new is free again.
+ */
+static bool note(struct relay *relay)
+{
+    const bool is_new = !relay->command.n;
+    struct relay_mark mark;
+
+    if (is_new)
+        number_command(relay);
+    if (relay->command.noted || !relay->config.note)
+        return true;
+    mark = relay_mark_of(relay, &relay->command);
+    relay->command.noted = relay->config.note(relay->config.note_ctx, &mark) == VT_OK;
+    if (relay->command.noted)
+        return true;
+    if (is_new)
+        relay->command.n = 0;
+    relay_stop_waiting(relay);
+    return false;
+}
+
 void relay_send_execute(struct relay *relay)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Execute execute = VTPM__EXECUTE__INIT;
 
     relay->resend_at = UINT64_MAX;
-    if (!relay->command.n)
-        number_command(relay);
+    if (!note(relay))
+        return;
     execute.stream.data = relay->stream;
     execute.stream.len = sizeof relay->stream;
     execute.n = relay->command.n;
@@ -201,7 +226,7 @@ static void on_attached(struct relay *relay, const Vtpm__Attached *attached)
         return;
     /* While the server's disk is full this is repeated every two seconds. */
     if (!relay->no_store_since)
-        vt_info("relay: attached to instance %s at %s (%s)", text, relay->config.server, attached->state);
+        vt_info("relay: %sattached to instance %s at %s (%s)", relay->label, text, relay->config.server, attached->state);
     send_power_on(relay);
 }
 
@@ -220,9 +245,9 @@ static void on_power_result(struct relay *relay, const Vtpm__PowerResult *result
 {
     relay->said[0] = '\0';
     if (result->acted)
-        vt_notice("relay: the TPM was powered on");
+        vt_notice("relay: %sthe TPM was powered on", relay->label);
     if (result->tpm_rc)
-        vt_warning("relay: TPM_Startup at power on gave 0x%x: the TPM is not started", result->tpm_rc);
+        vt_warning("relay: %sTPM_Startup at power on gave 0x%x: the TPM is not started", relay->label, result->tpm_rc);
     become_ready(relay);
 }
 
@@ -231,7 +256,7 @@ static void on_response(struct relay *relay, Vtpm__Message *msg)
 {
     relay->last_n = relay->command.n;
     if (relay->is_not_now) {
-        vt_notice("relay: server %s executes commands again", relay->config.server);
+        vt_notice("relay: %sserver %s executes commands again", relay->label, relay->config.server);
         relay->said[0] = '\0';
         relay->is_not_now = false;
     }

@@ -4,6 +4,7 @@
  * option or of this host goes wrong before the first connection is accepted, with exit 2 and what to do about
  * it.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,8 @@ struct server {
     struct listener *admin_listener;
     uv_signal_t signals[3];
     uv_timer_t hard_stop;
-    bool has_handles; /* signals and hard_stop */
+    uv_timer_t watchdog;
+    bool has_handles; /* signals, hard_stop and watchdog */
     bool is_stopping;
 };
 
@@ -169,12 +171,15 @@ static int run_check(const struct config *config, const struct plan *plan, struc
         err = store_examine(config->data_dir, plan->keyslots, config->keyslots.count, &found, why);
     if (err)
         return err;
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n%s\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, "
+           "%llu events\n%s\n",
            found.is_whole ? "ok" : "DAMAGED", (unsigned long long)found.db.instances,
            (unsigned long long)found.broken, (unsigned long long)found.db.deleted,
-           (unsigned long long)found.db.credentials, (unsigned long long)found.db.keyslots,
+           (unsigned long long)found.db.credentials, (unsigned long long)found.db.bindings,
+           (unsigned long long)found.db.keyslots,
            (unsigned long long)found.db.events, found.text);
-    return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup", config->data_dir);
+    return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup%s", config->data_dir,
+                                               found.broken ? ", or start the server and delete what is broken" : "");
 }
 
 /* ---- Stopping: listeners, broker, channels, administrators; then the loop ---- */
@@ -239,11 +244,29 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(handle->data);
 }
 
+/* Also while stopping: hard_stop bounds that. */
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    vt_notify("WATCHDOG=1");
+}
+
+static void start_watchdog(struct server *server)
+{
+    uint64_t period = vt_watchdog_ms();
+
+    uv_timer_init(&server->uv, &server->watchdog);
+    if (period)
+        uv_timer_start(&server->watchdog, on_watchdog, 0, period);
+    uv_unref((uv_handle_t *)&server->watchdog);
+}
+
 static void start_handles(struct server *server)
 {
     static const int numbers[VT_COUNT(server->signals)] = {SIGTERM, SIGINT, SIGHUP};
 
     uv_timer_init(&server->uv, &server->hard_stop);
+    start_watchdog(server);
     for (size_t i = 0; i < VT_COUNT(numbers); i++) {
         uv_signal_init(&server->uv, &server->signals[i]);
         server->signals[i].data = server;
@@ -283,7 +306,7 @@ static int open_listeners(struct server *server, struct vt_why *why)
     struct plan *plan = server->plan;
 
     for (size_t i = 0; i < server->config->listen.count; i++) {
-        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], channels_accept,
+        int err = listener_open(&server->listeners[i], &server->uv, &plan->listen[i], &channels_listen,
                                 server->channels, why);
         if (err)
             return err;
@@ -299,8 +322,9 @@ static int open_listeners(struct server *server, struct vt_why *why)
 static int open_admin(struct server *server, struct vt_why *why)
 {
     struct plan *plan = server->plan;
+    static const struct listener_ops admin_listen = {.accept = admin_accept};
     int err =
-        listener_open(&server->admin_listener, &server->uv, &plan->admin, admin_accept, server->admin, why);
+        listener_open(&server->admin_listener, &server->uv, &plan->admin, &admin_listen, server->admin, why);
 
     if (!err)
         err = admin_own_socket(plan->admin.sa.un.sun_path, &plan->policy, why);
@@ -371,6 +395,7 @@ static void tear_down(struct server *server)
         close_listeners(server);
     if (server->has_handles) {
         uv_close((uv_handle_t *)&server->hard_stop, NULL);
+        uv_close((uv_handle_t *)&server->watchdog, NULL);
         for (size_t i = 0; i < VT_COUNT(server->signals); i++)
             uv_close((uv_handle_t *)&server->signals[i], NULL);
     }
@@ -382,7 +407,21 @@ static void tear_down(struct server *server)
     /* Handles are freed by their close callbacks: a turn or two of the loop. */
     for (int i = 0; i < 8 && uv_loop_close(&server->uv) == UV_EBUSY; i++)
         uv_run(&server->uv, UV_RUN_NOWAIT);
+    listeners_finish();
     free_lists(server);
+}
+
+/* No store is ever made but by init: says how. */
+static int check_store(const struct config *config, struct vt_why *why)
+{
+    char path[1024], command[CONFIG_COMMAND];
+
+    if ((size_t)snprintf(path, sizeof path, "%s/vtpm.db", config->data_dir) >= sizeof path ||
+        !access(path, F_OK) || (errno != ENOENT && errno != ENOTDIR))
+        return VT_OK; /* who opens it says what is wrong with it */
+    config_init_command(config, command, sizeof command);
+    return vt_fail(why, VT_ENOTFOUND, "%s: there is no store here; make it, once, with: %s", config->data_dir,
+                   command);
 }
 
 static int run_server(const struct config *config, struct plan *plan, struct vt_why *why)
@@ -392,6 +431,8 @@ static int run_server(const struct config *config, struct plan *plan, struct vt_
 
     process_prepare_run_dir(&plan->user);
     err = process_become(&plan->user, &plan->policy, why);
+    if (!err)
+        err = check_store(config, why);
     if (err)
         return err;
     if (uv_loop_init(&server.uv))
@@ -456,6 +497,8 @@ int main(int argc, char **argv)
     process_harden();
     err = config_load(&config, argc, argv, CONFIG_DEFAULT_FILE, &why);
     logsink_start((enum logsink_format)config.log_format, (enum vt_log_level)config.log_level);
+    if (!err)
+        err = process_watch_loop_memory();
     if (!err)
         err = run(&config, &why);
     if (err)

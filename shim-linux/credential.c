@@ -136,7 +136,7 @@ int credential_read(struct credential *credential, const char *path, struct vt_w
     *credential = (struct credential){.has_uuid = false};
     if (fd < 0)
         return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EIO,
-                       "--credential %s: %s", path, strerror(errno));
+                       "credential %s: %s", path, strerror(errno));
     err = check_file(fd, path, why);
     if (!err)
         err = read_text(fd, path, text, why);

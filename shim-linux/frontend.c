@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim-linux/frontend.h"
 
-static const struct frontend_kind xen = {.scheme = "xen", .form = "xen", .name = "xen"};
-static const struct frontend_kind swtpm = {.scheme = "swtpm", .form = "swtpm:ctrl=...", .name = "swtpm"};
-static const struct frontend_kind proxy = {.scheme = "proxy", .form = "proxy", .name = "proxy"};
+#define NOT_YET "is not in this build yet; use socket:..."
 
-static const struct frontend_kind *const kinds[] = {&frontend_socket, &xen, &swtpm, &proxy};
+#ifndef VTPM_HAVE_XEN
+const struct frontend_kind frontend_xen = {
+    .scheme = "xen",
+    .form = "xen",
+    .missing = "this build has no Xen support: apt-get install libxen-dev and build again, or use socket:...",
+};
+#endif
+static const struct frontend_kind swtpm = {.scheme = "swtpm", .form = "swtpm:ctrl=...", .missing = NOT_YET};
+static const struct frontend_kind proxy = {.scheme = "proxy", .form = "proxy", .missing = NOT_YET};
+
+static const struct frontend_kind *const kinds[] = {&frontend_socket, &frontend_xen, &swtpm, &proxy};
 
 static bool names(const char *spec, const char *scheme, const char **rest)
 {
@@ -23,11 +31,10 @@ int frontend_find(const char *spec, const struct frontend_kind **kind, const cha
         if (!names(spec, kinds[i]->scheme, rest))
             continue;
         if (!kinds[i]->start)
-            return vt_fail(why, VT_EUSAGE, "--frontend %s: \"%s\" is not in this build yet; use %s", spec,
-                           kinds[i]->form, frontend_socket.form);
+            return vt_fail(why, VT_EUSAGE, "--frontend %s: %s", spec, kinds[i]->missing);
         *kind = kinds[i];
         return VT_OK;
     }
-    return vt_fail(why, VT_EUSAGE, "--frontend %s: not one of %s, %s, %s, %s", spec, frontend_socket.form, xen.form,
-                   swtpm.form, proxy.form);
+    return vt_fail(why, VT_EUSAGE, "--frontend %s: not one of %s, %s, %s, %s", spec, frontend_socket.form,
+                   frontend_xen.form, swtpm.form, proxy.form);
 }

@@ -44,11 +44,15 @@ struct frontend {
     union stream listener;
     bool listener_open;
     uv_loop_t *loop;
-    struct frontend_host host;
+    const struct frontend_host *host;
+    struct lane *lane;
     struct vt_list clients;
     struct vt_list queue;
     unsigned client_count;
     struct client *serving; /* NULL too when it has left */
+    union stream refused;   /* while is_refusing: a client there was no memory for */
+    bool is_refusing;
+    bool refuse_next;       /* another one waits for its place */
     bool stopped;
     char where[ENDPOINT_TEXT];
     char receive[COMMAND_MAX];
@@ -152,7 +156,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     client_look(client);
     if (!vt_list_empty(&front->queue))
-        front->host.ready(front->host.ctx);
+        lane_ready(front->lane);
 }
 
 static void resume(struct client *client)
@@ -164,19 +168,54 @@ static void resume(struct client *client)
         client_close(client);
 }
 
+static int init_stream(const struct frontend *front, union stream *stream)
+{
+    if (front->listener.handle.type == UV_TCP)
+        return uv_tcp_init(front->loop, &stream->tcp);
+    return uv_pipe_init(front->loop, &stream->pipe, 0);
+}
+
+static void on_connection(uv_stream_t *listener, int status);
+
+static void on_refused(uv_handle_t *handle)
+{
+    struct frontend *front = VT_CONTAINER(handle, struct frontend, refused);
+
+    front->is_refusing = false;
+    if (front->refuse_next && !uv_is_closing(&front->listener.handle))
+        on_connection(&front->listener.stream, 0);
+}
+
+/* It is accepted all the same: until then libuv takes no other one. */
+static void refuse_client(struct frontend *front)
+{
+    front->refuse_next = front->is_refusing;
+    if (front->is_refusing || init_stream(front, &front->refused))
+        return;
+    front->is_refusing = true;
+    (void)uv_accept(&front->listener.stream, &front->refused.stream);
+    uv_close(&front->refused.handle, on_refused);
+    vt_warning("socket: a client was turned away: out of memory (%u are connected)", front->client_count);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct frontend *front = VT_CONTAINER(listener, struct frontend, listener);
-    struct client *client = status ? NULL : VT_NEW(struct client);
-    bool tcp = listener->type == UV_TCP;
+    struct client *client;
 
-    if (!client)
+    if (status)
         return;
+    front->refuse_next = false;
+    client = VT_NEW(struct client);
+    if (!client) {
+        refuse_client(front);
+        return;
+    }
     client->front = front;
     vt_list_init(&client->queue);
     vt_list_init(&client->all);
     vt_buf_init(&client->in, INPUT_MAX);
-    if (tcp ? uv_tcp_init(front->loop, &client->stream.tcp) : uv_pipe_init(front->loop, &client->stream.pipe, 0)) {
+    if (init_stream(front, &client->stream)) {
         vt_free(client);
         return;
     }
@@ -188,14 +227,15 @@ static void on_connection(uv_stream_t *listener, int status)
         client_close(client);
         return;
     }
-    if (tcp)
+    if (listener->type == UV_TCP)
         (void)uv_tcp_nodelay(&client->stream.tcp, 1);
 }
 
-/* ---- What the shim asks ---- */
+/* ---- What the lane asks ---- */
 
-static bool take(struct frontend *front, uint32_t *locality, const uint8_t **bytes, size_t *len)
+static bool take(void *ctx, struct lane_request *request)
 {
+    struct frontend *front = ctx;
     struct client *client;
 
     if (front->stopped || vt_list_empty(&front->queue))
@@ -209,24 +249,36 @@ static bool take(struct frontend *front, uint32_t *locality, const uint8_t **byt
     if (!vt_buf_size(&client->in))
         vt_buf_free(&client->in);
     resume(client);
-    *locality = 0;
-    *bytes = front->command;
-    *len = front->command_len;
+    *request = (struct lane_request){.locality = 0, .bytes = front->command, .len = front->command_len};
     return true;
 }
 
-static void respond(struct frontend *front, const uint8_t *bytes, size_t len)
+static bool respond(void *ctx, const struct lane_response *response)
 {
+    struct frontend *front = ctx;
     struct client *client = front->serving;
 
     vt_wipe(front->command, front->command_len);
     front->command_len = 0;
     front->serving = NULL;
-    if (!client)
-        return;
-    client_send(client, bytes, len);
-    client_look(client);
+    if (client) {
+        client_send(client, response->bytes, response->len);
+        client_look(client);
+    }
+    return true;
 }
+
+static void on_ended(void *ctx, int err)
+{
+    struct frontend *front = ctx;
+
+    if (err)
+        front->host->failed(front->host->ctx, err, "another shim has the instance; start this one again to take it back");
+}
+
+static const struct lane_source source = {.take = take, .respond = respond, .ended = on_ended};
+
+/* ---- What the shim asks ---- */
 
 static void stop(struct frontend *front)
 {
@@ -239,6 +291,9 @@ static void stop(struct frontend *front)
 static void close_all(struct frontend *front)
 {
     stop(front);
+    if (front->lane)
+        lane_close(front->lane, LANE_NOW);
+    front->lane = NULL;
     VT_LIST_EACH(&front->clients, node)
         client_close(VT_LIST_ENTRY(node, struct client, all));
 }
@@ -350,8 +405,20 @@ static int listen_tcp(struct frontend *front, const char *rest, struct vt_why *w
     return err;
 }
 
-static int start(struct frontend **front_out, uv_loop_t *loop, const char *spec, const struct frontend_host *host,
-                 struct vt_why *why)
+static int open_lane(struct frontend *front, struct vt_why *why)
+{
+    const struct options *options = front->host->options;
+    struct lane_config config = {
+        .credential = options->credential,
+        .label = "",
+        .uuid = options->instance,
+        .has_uuid = options->has_instance,
+    };
+
+    return lane_open(&front->lane, front->host->lanes, &config, &source, front, why);
+}
+
+static int start(struct frontend **front_out, const char *spec, const struct frontend_host *host, struct vt_why *why)
 {
     const char *unix_part = endpoint_after(spec, "unix");
     const char *tcp_part = endpoint_after(spec, "tcp");
@@ -363,14 +430,16 @@ static int start(struct frontend **front_out, uv_loop_t *loop, const char *spec,
     front = VT_NEW(struct frontend);
     if (!front)
         return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
-    front->loop = loop;
-    front->host = *host;
+    front->loop = host->loop;
+    front->host = host;
     vt_list_init(&front->clients);
     vt_list_init(&front->queue);
     /* The caller closes and frees it on errors too: its handle may be known to the loop. */
     *front_out = front;
-    err = unix_part ? listen_unix(front, unix_part, why) : listen_tcp(front, tcp_part, why);
-    return err;
+    err = open_lane(front, why);
+    if (err)
+        return err;
+    return unix_part ? listen_unix(front, unix_part, why) : listen_tcp(front, tcp_part, why);
 }
 
 const struct frontend_kind frontend_socket = {
@@ -379,8 +448,6 @@ const struct frontend_kind frontend_socket = {
     .name = "socket",
     .start = start,
     .where = where,
-    .take = take,
-    .respond = respond,
     .stop = stop,
     .close = close_all,
     .free = free_front,

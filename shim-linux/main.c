@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vtpm-shim: options, credential, then shim_run. */
+/* vtpm-shim: options, then shim_run. */
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -13,7 +13,7 @@ static void on_log(enum vt_log_level level, const char *line)
     fprintf(stderr, "vtpm-shim: %s%s\n", word, line);
 }
 
-/* The credential is in memory: no core file. */
+/* Keys are in memory: no core file. */
 static void forbid_core_dumps(void)
 {
     const struct rlimit none = {0, 0};
@@ -24,7 +24,6 @@ static void forbid_core_dumps(void)
 int main(int argc, char **argv)
 {
     struct vt_why why = {{0}};
-    struct credential credential;
     struct options options;
     enum options_then then;
     int err = options_read(&options, &then, argc, argv, &why);
@@ -36,11 +35,7 @@ int main(int argc, char **argv)
     forbid_core_dumps();
     vt_log_to(on_log, VT_LOG_INFO);
     if (!err)
-        err = credential_read(&credential, options.credential, &why);
-    if (!err) {
-        err = shim_run(&options, &credential, &why);
-        credential_wipe(&credential);
-    }
+        err = shim_run(&options, &why);
     if (err)
         fprintf(stderr, "vtpm-shim: %s\n", why.text[0] ? why.text : vt_err_text(err));
     return err ? vt_err_exit(err) : 0;

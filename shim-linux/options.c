@@ -8,22 +8,26 @@
 #include "shim-linux/upstream.h"
 
 static const char help[] =
-    "usage: vtpm-shim --upstream U --credential FILE --frontend F [options]\n"
+    "usage: vtpm-shim --upstream U --credential FILE --frontend socket:... [options]\n"
+    "       vtpm-shim --upstream U --credential-dir DIR --frontend xen [options]\n"
     "\n"
     "Stands where a guest expects a TPM and forwards its commands to vtpm-server. It listens at once and\n"
     "holds commands while the server is away.\n"
     "\n"
     "  --upstream U       the server: unix:PATH, tcp:HOST:PORT or vchan:DOMID\n"
     "  --credential FILE  made by `vtpmctl instance create --credential-out`; mode 0600\n"
-    "  --frontend F       the guest: socket:tcp:ADDR:PORT (port 0: any) or socket:unix:PATH\n"
+    "  --credential-dir DIR  xen: a file UUID.cred for each guest; one that is not there yet is waited for\n"
+    "  --frontend F       the guest: socket:tcp:ADDR:PORT (port 0: any), socket:unix:PATH, or xen: every guest\n"
+    "                     whose configuration has vtpm=[\"backend=THIS-DOMAIN,uuid=UUID\"]\n"
     "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup\n"
     "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
-    "  --runtime-dir DIR  for front ends that keep something across restarts (socket does not)\n"
+    "  --runtime-dir DIR  xen: what outlives a restart, on a tmpfs; default $RUNTIME_DIRECTORY or /run/vtpm-shim\n"
     "  --help, --version\n"
     "\n"
     "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 not found, 4 conflict (another program on the\n"
-    "front end's address, or another shim took the instance over), 5 exists, 7 not permitted.\n"
+    "front end's address, or another shim took the instance over), 5 exists, 6 xenstore not reached,\n"
+    "7 not permitted.\n"
     "IPv6 addresses stand in brackets. The line `vtpm-shim: ready` on stderr says that the front end accepts.\n";
 
 static const struct option long_options[] = {
@@ -94,8 +98,8 @@ static int take_option(struct options *options, enum options_then *then, int opt
         options->has_instance = vt_uuid_parse(&options->instance, value);
         return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
     case 'C':
-        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: it belongs to \"xen\", which is not in this build yet; "
-                       "use --credential", value);
+        options->credential_dir = value;
+        return VT_OK;
     case 'h':
         *then = OPTIONS_HELP;
         return VT_OK;
@@ -105,6 +109,24 @@ static int take_option(struct options *options, enum options_then *then, int opt
     }
 }
 
+static int check_credential(const struct options *options, const struct frontend_kind *kind, struct vt_why *why)
+{
+    if (options->credential && options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, "--credential and --credential-dir: one of them");
+    if (options->credential_dir && !kind->many)
+        return vt_fail(why, VT_EUSAGE, "--credential-dir %s: --frontend %s serves one instance: use --credential FILE",
+                       options->credential_dir, kind->scheme);
+    if (options->has_instance && kind->many)
+        return vt_fail(why, VT_EUSAGE, "--instance: --frontend %s knows from the toolstack which instance is meant",
+                       kind->scheme);
+    if (!options->credential && !options->credential_dir)
+        return vt_fail(why, VT_EUSAGE, kind->many ? "--credential-dir is missing: name the directory with UUID.cred files, "
+                                                    "or by --credential the file of a host's credential"
+                                                  : "--credential is missing: name the file that vtpmctl made for the "
+                                                    "instance");
+    return VT_OK;
+}
+
 static int check_complete(const struct options *options, struct vt_why *why)
 {
     const struct frontend_kind *kind;
@@ -112,18 +134,14 @@ static int check_complete(const struct options *options, struct vt_why *why)
     int err;
 
     if (!options->upstream)
-        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH or tcp:HOST:PORT");
+        return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH, tcp:HOST:PORT or vchan:DOMID");
     if (!options->frontend)
-        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT or socket:unix:PATH");
+        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH or xen");
     /* What is not in this build is said before anything that would only be needed for it. */
     err = frontend_find(options->frontend, &kind, &rest, why);
     if (!err)
         err = upstream_check(options->upstream, why);
-    if (err)
-        return err;
-    if (!options->credential)
-        return vt_fail(why, VT_EUSAGE, "--credential is missing: name the file that vtpmctl made for the instance");
-    return VT_OK;
+    return err ? err : check_credential(options, kind, why);
 }
 
 int options_read(struct options *options, enum options_then *then, int argc, char **argv, struct vt_why *why)

@@ -9,6 +9,7 @@
 struct options {
     const char *upstream;
     const char *credential;
+    const char *credential_dir;
     const char *frontend;
     const char *runtime_dir;
     int startup;            /* enum Vtpm__Startup */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim-linux/stream.h"
 
+#include <sys/socket.h>
+
 #include "server/base/alloc.h"
 
 struct write {
@@ -13,9 +15,18 @@ struct finish {
     uv_close_cb on_close;
 };
 
-/* An error shows up in the stream's reading side too; here only the memory is given back. */
-static void on_written(uv_write_t *req, int status VT_UNUSED)
+void stream_cut(const union stream *stream)
 {
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&stream->handle, &fd) == 0)
+        (void)shutdown(fd, SHUT_RDWR);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    if (status && !uv_is_closing((uv_handle_t *)req->handle))
+        stream_cut(VT_CONTAINER(req->handle, union stream, stream));
     vt_free(VT_CONTAINER(req, struct write, req));
 }
 

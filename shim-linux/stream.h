@@ -14,8 +14,13 @@ union stream {
     uv_pipe_t pipe;
 };
 
-/* Writes now what the kernel takes and queues a copy of the rest. VT_EIO: the peer is gone; VT_ENOMEM. */
+/*
+ * Writes now what the kernel takes and queues a copy of the rest. VT_EIO: the peer is gone; VT_ENOMEM: bytes are
+ * missing from here on. What fails later cuts the stream.
+ */
 int stream_write(union stream *stream, const void *bytes, size_t len) VT_USE_RESULT;
+/* Neither side sends any more: the reading side tells so, on the loop. */
+void stream_cut(const union stream *stream);
 /* Closes once what is queued has been sent; on_close runs on the loop, not within this call. */
 void stream_finish(union stream *stream, uv_close_cb on_close);
 

@@ -4,10 +4,12 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "server/base/alloc.h"
 #include "shim-linux/endpoint.h"
 #include "shim-linux/stream.h"
+#include "shim-linux/upstream_vchan.h"
 
 /* A server that has vanished without a word is noticed after this. */
 #define DEAD_PEER_MS  30000u
@@ -18,6 +20,8 @@ struct upstream_row {
     const char *scheme;
     int (*parse)(struct upstream *up, const char *rest, struct vt_why *why);
     int (*connect)(struct upstream *up, struct vt_why *why);
+    void (*enter)(void); /* these two may be NULL: before the first connect, and after the last connection */
+    void (*leave)(void);
 };
 
 /* One attempt or connection. It outlives upstream_close until libuv lets go of it; then up is NULL. */
@@ -36,10 +40,12 @@ struct upstream {
     uv_loop_t *loop;
     const struct upstream_row *row;
     struct endpoint at;
+    uint32_t domid; /* vchan */
     struct upstream_events events;
     void *ctx;
     struct link *link;
     struct lookup *lookup;
+    struct vchan_dial *dial;
     struct addrinfo *addresses; /* of the lookup, freed when the attempt ends */
     const struct addrinfo *next;
     char receive[RECEIVE_CHUNK];
@@ -66,6 +72,10 @@ void upstream_close(struct upstream *up)
         up->lookup->up = NULL;
         (void)uv_cancel((uv_req_t *)&up->lookup->req);
         up->lookup = NULL;
+    }
+    if (up->dial) {
+        vchan_dial_cancel(up->dial);
+        up->dial = NULL;
     }
     forget_addresses(up);
     if (!up->link)
@@ -161,8 +171,9 @@ void upstream_send(struct upstream *up, struct vt_buf *out)
 
     if (!up->link || !len)
         return;
-    /* A write that fails ends the connection: its reading side tells. */
-    (void)!stream_write(&up->link->stream, vt_buf_bytes(out), len);
+    /* Bytes are missing from here on, whatever the reason was: the reading side is made to tell. */
+    if (stream_write(&up->link->stream, vt_buf_bytes(out), len))
+        stream_cut(&up->link->stream);
     vt_buf_drop(out, len);
 }
 
@@ -246,12 +257,50 @@ static int connect_tcp(struct upstream *up, struct vt_why *why)
     return VT_OK;
 }
 
+/* ---- vchan: ---- */
+
+static int parse_vchan(struct upstream *up, const char *rest, struct vt_why *why)
+{
+    return upstream_vchan_parse(&up->domid, rest, why);
+}
+
+static void on_dialled(void *arg, int fd, const char *reason)
+{
+    struct upstream *up = arg;
+    int err = 0;
+
+    up->dial = NULL;
+    if (fd < 0) {
+        lost(up, reason);
+        return;
+    }
+    if (new_link(up, false)) {
+        close(fd);
+        lost(up, vt_err_text(VT_ENOMEM));
+        return;
+    }
+    err = uv_pipe_open(&up->link->stream.pipe, fd);
+    if (err)
+        close(fd);
+    else
+        err = uv_read_start(&up->link->stream.stream, on_alloc, on_read);
+    if (err)
+        lost(up, uv_strerror(err));
+    else
+        up->events.connected(up->ctx);
+}
+
+static int connect_vchan(struct upstream *up, struct vt_why *why)
+{
+    return vchan_dial(&up->dial, up->loop, up->domid, on_dialled, up, why);
+}
+
 /* ---- Which kinds there are ---- */
 
 static const struct upstream_row rows[] = {
-    {"unix", parse_unix, connect_unix},
-    {"tcp", parse_tcp, connect_tcp},
-    {"vchan", NULL, NULL},
+    {"unix", parse_unix, connect_unix, NULL, NULL},
+    {"tcp", parse_tcp, connect_tcp, NULL, NULL},
+    {"vchan", parse_vchan, connect_vchan, upstream_vchan_enter, upstream_vchan_leave},
 };
 
 static int find_row(const char *spec, const struct upstream_row **row, struct vt_why *why)
@@ -260,19 +309,18 @@ static int find_row(const char *spec, const struct upstream_row **row, struct vt
         if (!endpoint_after(spec, rows[i].scheme))
             continue;
         *row = &rows[i];
-        if (rows[i].connect)
-            return VT_OK;
-        return vt_fail(why, VT_EUSAGE, "--upstream %s: \"%s\" is not in this build yet; use unix:PATH or tcp:HOST:PORT",
-                       spec, rows[i].scheme);
+        return VT_OK;
     }
     return vt_fail(why, VT_EUSAGE, "--upstream %s: not unix:PATH, tcp:HOST:PORT or vchan:DOMID", spec);
 }
 
 int upstream_check(const char *spec, struct vt_why *why)
 {
-    const struct upstream_row *row;
+    const struct upstream_row *row = NULL;
+    struct upstream scratch;
+    int err = find_row(spec, &row, why);
 
-    return find_row(spec, &row, why);
+    return err ? err : row->parse(&scratch, endpoint_after(spec, row->scheme), why);
 }
 
 int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
@@ -293,12 +341,16 @@ int upstream_new(struct upstream **up_out, uv_loop_t *loop, const char *spec, co
         vt_free(up);
         return err;
     }
+    if (row->enter)
+        row->enter();
     *up_out = up;
     return VT_OK;
 }
 
 void upstream_free(struct upstream *up)
 {
+    if (up && up->row->leave)
+        up->row->leave();
     vt_free(up);
 }
 

@@ -19,12 +19,12 @@ struct upstream_events {
     void (*closed)(void *ctx, const char *reason);
 };
 
-/* Whether the value of --upstream names a kind that is in this build. VT_EUSAGE. */
+/* Whether the value of --upstream is well formed, and of a kind that is in this build and can be on this host. VT_EUSAGE. */
 int upstream_check(const char *spec, struct vt_why *why) VT_USE_RESULT;
 /* Checks the rest of the value too and connects nothing yet. VT_EUSAGE, VT_ENOMEM. Returns owned. */
 int upstream_new(struct upstream **up, uv_loop_t *loop, const char *spec, const struct upstream_events *events,
                  void *ctx, struct vt_why *why) VT_USE_RESULT;
-/* No connection may be there (upstream_close), and the loop must have run its close callbacks. May be NULL. */
+/* No connection may be there (upstream_close); what the loop still has to close holds nothing of it. May be NULL. */
 void upstream_free(struct upstream *up);
 
 /* VT_OK: connected or closed will follow. */

@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/base/text.h"
+
 bool vt_notify(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -27,4 +29,18 @@ bool vt_notify(const char *state)
                   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
     close(fd);
     return sent == (ssize_t)strlen(state);
+}
+
+uint64_t vt_watchdog_ms(void)
+{
+    const char *usec_text = getenv("WATCHDOG_USEC");
+    const char *pid_text = getenv("WATCHDOG_PID");
+    uint64_t usec, pid;
+
+    if (!usec_text || !vt_parse_u64(&usec, usec_text, UINT64_MAX) || !usec)
+        return 0;
+    /* Inherited from a service that started us: it is not us who is waited for. */
+    if (pid_text && (!vt_parse_u64(&pid, pid_text, INT32_MAX) || pid != (uint64_t)getpid()))
+        return 0;
+    return VT_MAX(usec / 2000, (uint64_t)1);
 }

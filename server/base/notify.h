@@ -11,4 +11,11 @@
  */
 bool vt_notify(const char *state);
 
+/*
+ * How often vt_notify("WATCHDOG=1") is wanted, in milliseconds: twice in the time after which the service
+ * manager ends us ($WATCHDOG_USEC, if $WATCHDOG_PID means us). 0: nobody waits for it. Call it from the
+ * loop's own timer, so that a loop that hangs is silent.
+ */
+uint64_t vt_watchdog_ms(void) VT_USE_RESULT;
+
 #endif

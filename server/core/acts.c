@@ -37,19 +37,31 @@ void act_write(struct broker *broker, const char *kind, const struct vt_uuid *uu
         on_written(NULL, err);
 }
 
-bool act_refused(struct broker *broker, const char *peer, const char *what)
+/* Appends unless the limit of refusals is met; what was held back is told by the next one. */
+static bool write_refusal(struct broker *broker, struct act_limit *limit, const char *kind, const struct vt_uuid *uuid,
+                          const char *peer, const char *what)
 {
     char text[256];
     unsigned held;
 
-    if (!act_limit_pass(&broker->refusals, ACT_REFUSE_MOST, ACT_REFUSE_WINDOW_S, loop_now_us(), &held))
+    if (!act_limit_pass(limit, ACT_REFUSE_MOST, ACT_REFUSE_WINDOW_S, loop_now_us(), &held))
         return false;
     if (held)
-        snprintf(text, sizeof text, "%s (and %u more since the last one)", what, held);
+        snprintf(text, sizeof text, "%.200s (and %u more since the last one)", what, held);
     else
         snprintf(text, sizeof text, "%s", what);
-    act_write(broker, "admin-refused", NULL, peer, text);
+    act_write(broker, kind, uuid, peer, text);
     return true;
+}
+
+bool act_refused(struct broker *broker, const char *peer, const char *what)
+{
+    return write_refusal(broker, &broker->refusals, "admin-refused", NULL, peer, what);
+}
+
+void act_unbound(struct broker *broker, const struct vt_uuid *uuid, const char *peer, const char *text)
+{
+    (void)write_refusal(broker, &broker->unbound, "attach-refused", uuid, peer, text);
 }
 
 void broker_admin_stranger(struct broker *broker, const char *peer)

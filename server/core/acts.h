@@ -31,6 +31,9 @@ void act_write(struct broker *broker, const char *kind, const struct vt_uuid *uu
 /* A peer that the kernel named asked for what its role does not allow. False: held back, log it neither. */
 bool act_refused(struct broker *broker, const char *peer, const char *what);
 
+/* A domain asked over a vchan for an instance that it is not bound to: an event, at the same rate for all of them. */
+void act_unbound(struct broker *broker, const struct vt_uuid *uuid, const char *peer, const char *text);
+
 /*
  * After a write of an instance's runtime file that failed, or the first that did not: *refused is the instance's own
  * note. Logs when the directory begins to refuse and when no instance is refused any more.

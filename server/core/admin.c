@@ -18,6 +18,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_RENAME] = {"instance rename", admin_rename, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_POWER_CYCLE] = {"instance power-cycle", admin_power_cycle, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_SUSPEND] = {"instance suspend", admin_suspend, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL] = {"instance suspend --cancel", admin_suspend_cancel, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_ENABLE] = {"instance enable", admin_enable, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_DISABLE] = {"instance disable", admin_disable, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_DELETE] = {"instance delete", admin_delete, ADMIN_FULL},
@@ -30,6 +31,14 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL] = {"keyslot reseal", admin_keyslot_reseal, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_CHECK] = {"check", admin_check, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_EVENTS] = {"events", admin_events, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_ADD] = {"binding add", admin_binding_add, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_LIST] = {"binding list", admin_binding_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE] = {"binding remove", admin_binding_remove, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_MEASURE] = {"instance measure", admin_measure, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST] = {"instance measure --list", admin_measure_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR] = {"instance measure --clear", admin_measure_clear, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP] = {"instance measure --clear --once", admin_measure_drop, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE] = {"instance require-measure", admin_require_measure, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
 
@@ -104,6 +113,36 @@ int admin_find(struct admin_call *call, const char *instance, struct db_instance
     call->uuid = row->uuid;
     memcpy(call->name, row->name, sizeof call->name);
     return VT_OK;
+}
+
+static void on_job_done(void *arg, const struct instance_answer *answer)
+{
+    struct admin_call *call = arg;
+
+    if (answer->err)
+        admin_fail(call, answer->err, "%s", answer->text);
+    else
+        admin_done(call, VT_OK);
+}
+
+void admin_submit(struct admin_call *call, const char *name, const struct instance_job *job)
+{
+    struct instance_job copy = *job;
+    struct instance *instance;
+    struct db_instance row;
+    int err;
+
+    if (admin_find(call, name, &row))
+        return;
+    copy.arg = call;
+    if (!copy.done)
+        copy.done = on_job_done;
+    memcpy(copy.peer, call->peer, sizeof copy.peer);
+    err = instance_find(call->broker, &call->uuid, &instance, &call->why);
+    if (!err)
+        err = instance_submit(instance, &copy);
+    if (err)
+        admin_done(call, err);
 }
 
 /* ---- Slow work ---- */

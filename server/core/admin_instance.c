@@ -14,7 +14,11 @@ struct listing {
     struct admin_call *call;
     Vtpm__Instance **rows;
     size_t count, cap;
+    bool more;
 };
+
+/* Each row is under 2 KiB: a page fits into FRAME_ADMIN_MAX, and the loop is not held up by the reading. */
+#define LIST_MAX 1000u
 
 static const char *state_word(const struct db_instance *row)
 {
@@ -116,6 +120,7 @@ static void end_listing(struct listing *listing, int err)
     if (!err) {
         reply.n_instances = listing->count;
         reply.instances = listing->rows;
+        reply.more = listing->more;
     }
     if (err)
         vt_fail(&listing->call->why, err, "the store cannot be read: %s", vt_err_text(err));
@@ -127,18 +132,65 @@ static void end_listing(struct listing *listing, int err)
 
 void admin_list(struct admin_call *call)
 {
+    const Vtpm__InstanceList *list = call->request->list;
+    const unsigned limit = list->limit && list->limit < LIST_MAX ? list->limit : LIST_MAX;
     struct listing listing = {.call = call};
+    int err = db_instance_page(call->broker->db, list->after, limit, add_row, &listing);
 
-    end_listing(&listing, db_instance_each(call->broker->db, false, add_row, &listing));
+    listing.more = listing.count == limit;
+    end_listing(&listing, err);
+}
+
+/*
+ * The queue is in the sealed record: a worker opens it, for those who may look, without taking the instance. One record
+ * is quick: it does not wait behind a `check` (admin_work).
+ */
+struct show_work {
+    struct admin_call *call;
+    struct db_instance row;
+    struct measures measures;
+    int err;                /* of the record */
+};
+
+static void work_show(void *arg)
+{
+    struct show_work *work = arg;
+
+    work->err = admin_read_measures(work->call->broker, &work->row.uuid, &work->measures, NULL);
+}
+
+static void shown(void *arg)
+{
+    struct show_work *work = arg;
+    struct listing listing = {.call = work->call};
+    int err = add_row(&listing, &work->row);
+
+    if (!err && !work->err) {
+        listing.rows[0]->has_measures = true;
+        listing.rows[0]->measurements = (uint32_t)work->measures.count;
+        listing.rows[0]->measure_required = work->measures.required;
+    }
+    vt_free(work);
+    end_listing(&listing, err);
 }
 
 void admin_show(struct admin_call *call)
 {
-    struct listing listing = {.call = call};
+    struct show_work *work;
     struct db_instance row;
+    int err = VT_ENOMEM;
 
-    if (!admin_find(call, call->request->show->instance, &row))
-        end_listing(&listing, add_row(&listing, &row));
+    if (admin_find(call, call->request->show->instance, &row))
+        return;
+    work = VT_NEW(struct show_work);
+    if (work) {
+        *work = (struct show_work){.call = call, .row = row, .err = VT_ENOMEM};
+        err = broker_work(call->broker, work_show, shown, work);
+    }
+    if (err) {
+        vt_free(work);
+        admin_done(call, err);
+    }
 }
 
 /* ---- Create ---- */
@@ -172,8 +224,8 @@ static void on_created(void *arg, int err, const struct manufactured *made, cons
 void admin_create(struct admin_call *call)
 {
     const Vtpm__InstanceCreate *create = call->request->create;
-    struct manufacture order = {.with_ek = !create->no_ek, .profile = create->profile, .group = create->group,
-                                .peer = call->peer};
+    struct manufacture order = {.with_ek = !create->no_ek, .require_measure = create->require_measure,
+                                .profile = create->profile, .group = create->group, .peer = call->peer};
 
     if (!vt_name_valid(create->name)) {
         admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
@@ -290,39 +342,23 @@ static void on_powered_off(void *arg, const struct instance_answer *answer)
         admin_done(call, VT_OK);
 }
 
-static void on_armed(void *arg, const struct instance_answer *answer)
-{
-    struct admin_call *call = arg;
-
-    if (answer->err)
-        admin_fail(call, answer->err, "%s", answer->text);
-    else
-        admin_done(call, VT_OK);
-}
-
-static void submit(struct admin_call *call, const char *name, enum instance_job_kind kind, instance_done done)
-{
-    struct instance_job job = {.kind = kind, .done = done, .arg = call};
-    struct instance *instance;
-    struct db_instance row;
-    int err;
-
-    if (admin_find(call, name, &row))
-        return;
-    memcpy(job.peer, call->peer, sizeof job.peer);
-    err = instance_find(call->broker, &call->uuid, &instance, &call->why);
-    if (!err)
-        err = instance_submit(instance, &job);
-    if (err)
-        admin_done(call, err);
-}
-
 void admin_power_cycle(struct admin_call *call)
 {
-    submit(call, call->request->power_cycle->instance, INSTANCE_POWER_OFF, on_powered_off);
+    const struct instance_job job = {.kind = INSTANCE_POWER_OFF, .done = on_powered_off};
+
+    admin_submit(call, call->request->power_cycle->instance, &job);
 }
 
 void admin_suspend(struct admin_call *call)
 {
-    submit(call, call->request->suspend->instance, INSTANCE_ARM_RESUME, on_armed);
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_ALLOW};
+
+    admin_submit(call, call->request->suspend->instance, &job);
+}
+
+void admin_suspend_cancel(struct admin_call *call)
+{
+    const struct instance_job job = {.kind = INSTANCE_ARM_RESUME, .act = RESUME_CANCEL};
+
+    admin_submit(call, call->request->suspend_cancel->instance, &job);
 }

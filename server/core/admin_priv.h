@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Administration: one table of verbs (admin.c), their rooms admin_instance.c and admin_store.c. A verb gets a call,
+ * Administration: one table of verbs (admin.c), their rooms admin_*.c. A verb gets a call,
  * does its work now or later, and ends it once with admin_reply or admin_fail.
  */
 #ifndef VTPM_CORE_ADMIN_PRIV_H
@@ -41,6 +41,11 @@ int admin_work(struct broker *broker, void (*work)(void *arg), void (*done)(void
 
 /* Fills call->uuid and name from a name or uuid; VT_ENOTFOUND (ends the call). deleted ones are not found. */
 int admin_find(struct admin_call *call, const char *instance, struct db_instance *row) VT_USE_RESULT;
+/* A job of the instance that is called so; its end ends the call, unless job->done says otherwise. */
+void admin_submit(struct admin_call *call, const char *name, const struct instance_job *job);
+/* The queue as the store has it. A worker's. */
+int admin_read_measures(struct broker *broker, const struct vt_uuid *uuid, struct measures *out,
+                        struct vt_why *why) VT_USE_RESULT;
 struct db_audit admin_audit(const struct admin_call *call, const char *kind, const char *text);
 
 typedef void (*admin_verb)(struct admin_call *call);
@@ -51,12 +56,23 @@ void admin_show(struct admin_call *call);
 void admin_rename(struct admin_call *call);
 void admin_power_cycle(struct admin_call *call);
 void admin_suspend(struct admin_call *call);
+void admin_suspend_cancel(struct admin_call *call);
 void admin_enable(struct admin_call *call);
 void admin_disable(struct admin_call *call);
 void admin_delete(struct admin_call *call);
 /* admin_credential.c */
 void admin_rotate(struct admin_call *call);
 void admin_create_host(struct admin_call *call);
+/* admin_binding.c */
+void admin_binding_add(struct admin_call *call);
+void admin_binding_list(struct admin_call *call);
+void admin_binding_remove(struct admin_call *call);
+/* admin_measure.c */
+void admin_measure(struct admin_call *call);
+void admin_measure_list(struct admin_call *call);
+void admin_measure_clear(struct admin_call *call);
+void admin_measure_drop(struct admin_call *call);
+void admin_require_measure(struct admin_call *call);
 /* admin_store.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

@@ -297,6 +297,7 @@ static void checked(void *arg)
     check.instances = found->instances;
     check.deleted = found->deleted;
     check.credentials = found->credentials;
+    check.bindings = found->bindings;
     check.keyslots = found->keyslots;
     check.events = found->events;
     check.broken = work->found.broken;
@@ -436,13 +437,6 @@ static void count_engine(void *arg, struct registry_node *node)
     census->engines += instance_engine_pid(instance_of_node(node)) != 0;
 }
 
-static int count_instance(void *ctx, const struct db_instance *instance)
-{
-    (void)instance;
-    ++*(uint64_t *)ctx;
-    return VT_OK;
-}
-
 void admin_status(struct admin_call *call)
 {
     static char protection[] = "store MAC: altered, removed or older rows are found at start; an older copy of the "
@@ -466,7 +460,7 @@ void admin_status(struct admin_call *call)
     status.runtime_dir = broker->runtime_path;
     status.keyslot = broker->opened_by;
     status.uptime_s = (loop_now_us() - broker->started_us) / 1000000;
-    reply.err = db_instance_each(broker->db, false, count_instance, &status.instances);
+    reply.err = db_instance_count(broker->db, &status.instances);
     status.engines = census.engines;
     status.channels = broker->session_count;
     status.listeners = listeners.out;

@@ -9,6 +9,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
+#include "server/core/binding.h"
 #include "server/core/instance.h"
 #include "server/core/session_priv.h"
 
@@ -227,6 +228,8 @@ static int open_store(struct broker *broker, const struct broker_config *config,
     if (!err)
         err = keys_new(&broker->keys, &master, &broker->store, why);
     if (!err)
+        err = vt_vault_new(&broker->vault, why);
+    if (!err)
         err = db_start(broker->db, keys_mac(broker->keys), false, why);
     if (!err)
         vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("dir", config->data_dir)), "store: opened by key slot %s",
@@ -431,6 +434,7 @@ void broker_free(struct broker *broker)
     zygote_free(broker->zygote);
     if (broker->runtime)
         runtime_close(broker->runtime);
+    vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
     if (broker->db_wake)
@@ -496,6 +500,16 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
     *known = found && may_attach && opened;
     if (!*known)
         *key = decoy;
+}
+
+bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
+{
+    bool bound;
+    int err = binding_holds(broker->db, NULL, domain, &bound);
+
+    if (err)
+        vt_warning("bindings: the store cannot be read: %s", vt_err_text(err));
+    return !err && bound;
 }
 
 uint64_t broker_psk_version(struct broker *broker, const char *identity)

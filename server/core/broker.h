@@ -49,6 +49,12 @@ uint64_t broker_psk_version(struct broker *broker, const char *identity);
 /* Why broker_psk does not know an identity, for the log only; reads the store. Any thread. */
 const char *broker_stranger(struct broker *broker, const char *identity);
 
+/*
+ * Is a living instance bound to this domain? Then a vchan is offered to it. False, and a line in the log, while the
+ * store cannot be read. Any thread; reads the store.
+ */
+bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain);
+
 /* How a session reaches its channel. Both may be called from within session_message. */
 struct session_io {
     void (*send)(void *io, const Vtpm__Message *msg);              /* borrows */

@@ -4,6 +4,7 @@
 #define VTPM_CORE_BROKER_PRIV_H
 
 #include "db/db.h"
+#include "server/base/vault.h"
 #include "server/core/acts.h"
 #include "server/core/broker.h"
 #include "server/core/keys.h"
@@ -17,6 +18,7 @@ struct broker {
     struct loop_timer *counter_timer;
     struct db *db;
     struct keys *keys;
+    struct vt_vault *vault;         /* instance keys; loop thread */
     struct zygote *zygote;
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
     unsigned zygote_tries;          /* zygotes that ended before they told */
@@ -32,6 +34,7 @@ struct broker {
     uint64_t started_us;
     uint64_t commands;              /* since start, all instances */
     struct act_limit refusals;      /* of administrators */
+    struct act_limit unbound;       /* of domains that are not bound to what they want to attach */
     size_t runtime_refused;         /* instances whose runtime file met a disk that takes nothing */
     size_t works;                   /* under way on workers, by broker_work */
     bool works_over;                /* works is 0 again: broker_free waits for it */

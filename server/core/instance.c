@@ -2,11 +2,13 @@
 #include "server/core/instance_priv.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/session_priv.h"
+#include "server/sandbox/messages.h"
 
 #define QUEUE_MAX 64
 
@@ -27,14 +29,15 @@ static void on_idle(void *arg)
     instance_unload(i);
 }
 
-static struct instance *instance_new(struct broker *broker, const struct vt_uuid *uuid)
+static struct instance *instance_new(struct broker *broker, const struct db_instance *row)
 {
     struct instance *i = VT_NEW(struct instance);
 
     if (!i)
         return NULL;
     i->broker = broker;
-    i->node.uuid = *uuid;
+    i->node.uuid = row->uuid;
+    memcpy(i->domain, row->domain, sizeof i->domain);
     vt_list_init(&i->jobs);
     if (loop_timer_new(broker->loop, &i->idle, on_idle, i)) {
         vt_free(i);
@@ -90,7 +93,7 @@ int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct inst
         return err;
     *instance = instance_in_memory(broker, uuid);
     if (!*instance)
-        *instance = instance_new(broker, uuid);
+        *instance = instance_new(broker, &row);
     return *instance ? VT_OK : vt_fail(why, VT_ENOMEM, "out of memory");
 }
 
@@ -105,7 +108,8 @@ void instance_unload(struct instance *i)
 {
     record_free(&i->record);
     record_free(&i->next);
-    vt_key_wipe(&i->key);
+    vt_vault_give(i->broker->vault, i->key);
+    i->key = NULL;
     runtime_file_close(i->runtime);
     i->runtime = NULL;
     if (i->runtime_refused)
@@ -268,7 +272,8 @@ static void resume(struct instance *i, const struct job *job)
 static void decide_power_on(struct instance *i, struct job *job)
 {
     if (power_on_acts(&i->record, &job->what.guest)) {
-        instance_run(i);
+        if (instance_measures_allow(i))
+            instance_run(i);
         return;
     }
     if (i->record.power == RECORD_ON && i->record.resume_armed && is_new_domain(&i->record, &job->what.guest)) {
@@ -280,6 +285,31 @@ static void decide_power_on(struct instance *i, struct job *job)
         instance_finish(i, VT_EPOWER, "PCRs were lost while this guest went on; it gets TPM_FAIL until it is restarted");
     else
         instance_finish(i, VT_OK, NULL);
+}
+
+/*
+ * A domain that is saved ends like one that is destroyed. While a resume is armed its TPM waits, powered, for the one
+ * new domain; only an administrator's power-cycle ends that.
+ */
+static bool waits_for_resume(const struct record *record, const struct job *job)
+{
+    return job->what.domain_gone && record->power == RECORD_ON && record->resume_armed && record->guest.has_domid;
+}
+
+static void decide_power_off(struct instance *i, const struct job *job)
+{
+    char uuid[VT_UUID_TEXT];
+
+    if (waits_for_resume(&i->record, job)) {
+        vt_uuid_text(uuid, &i->node.uuid);
+        vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("uuid", uuid), VT_TEXT("peer", job->what.peer)),
+                    "instance: its domain is gone; its PCRs are kept for the resume that was allowed");
+        instance_finish(i, VT_OK, NULL);
+    } else if (i->record.power == RECORD_OFF) {
+        instance_finish(i, VT_OK, NULL);
+    } else {
+        instance_run(i);
+    }
 }
 
 static void decide_execute(struct instance *i, struct job *job)
@@ -303,6 +333,31 @@ static void decide_execute(struct instance *i, struct job *job)
         instance_run(i);
 }
 
+static void decide_platform(struct instance *i, const struct job *job)
+{
+    if (i->record.power != RECORD_ON)
+        instance_finish(i, VT_EPOWER, "the TPM is off");
+    else if (job->what.act == SANDBOX_ACT_INIT && !instance_measures_allow_init(i))
+        instance_finish(i, VT_ECONFLICT,
+                        "it requires a measured start, and a reset by the monitor is none: restart the guest");
+    else
+        instance_run(i);
+}
+
+static void decide_resume(struct instance *i, const struct job *job)
+{
+    const bool armed = job->what.act == RESUME_ALLOW;
+
+    if (!armed && !i->record.resume_armed) {
+        instance_finish(i, VT_ECONFLICT, "no resume is allowed: none was, or a new domain has used it");
+        return;
+    }
+    instance_stage(i);
+    i->next.resume_armed = armed;
+    i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
+    instance_persist(i);
+}
+
 static void decide(struct instance *i)
 {
     struct job *job = instance_current(i);
@@ -323,22 +378,16 @@ static void decide(struct instance *i)
         decide_power_on(i, job);
         return;
     case INSTANCE_POWER_OFF:
-        if (i->record.power == RECORD_OFF)
-            instance_finish(i, VT_OK, NULL);
-        else
-            instance_run(i);
+        decide_power_off(i, job);
         return;
     case INSTANCE_PLATFORM:
-        if (i->record.power != RECORD_ON)
-            instance_finish(i, VT_EPOWER, "the TPM is off");
-        else
-            instance_run(i);
+        decide_platform(i, job);
         return;
     case INSTANCE_ARM_RESUME:
-        instance_stage(i);
-        i->next.resume_armed = true;
-        i->next_permanent = true; /* durable: the toolstack's word must outlive this process */
-        instance_persist(i);
+        decide_resume(i, job);
+        return;
+    case INSTANCE_MEASURE:
+        instance_change_measures(i);
         return;
     }
 }
@@ -412,6 +461,25 @@ struct session *instance_session(const struct instance *i)
 void instance_set_session(struct instance *i, struct session *session)
 {
     i->session = session;
+}
+
+static void on_domain_written(void *arg VT_UNUSED, int err)
+{
+    if (err)
+        vt_warning("instance: its domain was not written to the inventory: %s", vt_err_text(err));
+}
+
+void instance_note_domain(struct instance *i, const char *domain)
+{
+    int err;
+
+    if (strcmp(i->domain, domain) == 0)
+        return;
+    err = db_instance_power(i->broker->db, &i->node.uuid, NULL, domain, NULL, on_domain_written, NULL);
+    if (err)
+        on_domain_written(NULL, err);
+    else
+        snprintf(i->domain, sizeof i->domain, "%s", domain);
 }
 
 struct act_limit *instance_attaches(struct instance *i)

@@ -10,6 +10,7 @@
 
 #include "proto/vtpm.pb-c.h"
 #include "server/core/broker_priv.h"
+#include "server/core/measure.h"
 #include "server/core/record.h"
 
 struct instance;
@@ -32,8 +33,14 @@ enum instance_job_kind {
     INSTANCE_POWER_ON,
     INSTANCE_POWER_OFF,
     INSTANCE_PLATFORM,
-    INSTANCE_ARM_RESUME
+    INSTANCE_ARM_RESUME,
+    INSTANCE_MEASURE        /* the queue of measurements changes */
 };
+
+/* What an ARM_RESUME does; its `act`. */
+enum instance_resume { RESUME_ALLOW, RESUME_CANCEL };
+/* What a MEASURE does; its `act`. DROP: those that are for one power on. */
+enum instance_measuring { MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX };
 
 /* A job to be queued: filled by the caller, copied (command and data too). */
 struct instance_job {
@@ -45,9 +52,11 @@ struct instance_job {
     uint8_t locality;               /* EXECUTE, PLATFORM */
     const uint8_t *data;            /* command, or what HASH_DATA hashes */
     size_t len;
-    uint8_t act;                    /* PLATFORM: as in sandbox.h */
+    uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
+    struct measure measure;         /* MEASURE with MEASURING_ADD */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
+    bool domain_gone;               /* POWER_OFF: the shim saw the guest end; nobody ordered it */
     char peer[96];                  /* who asked, for the event; "": the server itself */
 };
 
@@ -70,6 +79,9 @@ void instance_set_session(struct instance *instance, struct session *session);
 
 /* Engine gone, record forgotten, jobs answered with err: before delete, disable and when the store says so. */
 void instance_evict(struct instance *instance, int err, const char *text);
+
+/* Which front-end domain its shim says that it serves, for the inventory; "": none. */
+void instance_note_domain(struct instance *instance, const char *domain);
 
 /* How often its attaches have become events. */
 struct act_limit *instance_attaches(struct instance *instance);
@@ -96,5 +108,12 @@ int instance_seal_record(const struct broker *broker, const struct vt_uuid *uuid
 int instance_open_record(const struct broker *broker, const struct vt_uuid *uuid, const struct vt_key *key,
                          enum seal_kind kind, uint64_t seq, const uint8_t *sealed, size_t len,
                          const uint8_t tag[CR_GCM_TAG], struct record *record, struct vt_why *why) VT_USE_RESULT;
+
+/*
+ * The durable record as it is in the store, and the key it opened with, without taking the instance: any thread; the
+ * caller frees the one and wipes the other, also on error.
+ */
+int instance_read_durable(struct broker *broker, const struct vt_uuid *uuid, struct record *durable, struct vt_key *key,
+                          struct vt_why *why) VT_USE_RESULT;
 
 #endif

@@ -128,7 +128,7 @@ static void on_state(struct instance *i, const struct sandbox_state *reply)
         return;
     }
     instance_stage(i);
-    if (stage_strings(i, reply)) {
+    if (stage_strings(i, reply) || (job->what.kind == INSTANCE_POWER_ON && instance_use_measures(i))) {
         instance_drop_engine(i);
         record_free(&i->next);
         instance_finish(i, VT_ENOMEM, NULL);
@@ -243,9 +243,9 @@ static void run_execute(struct instance *i, const struct job *job)
 
 static void run_power_on(struct instance *i, const struct job *job)
 {
-    uint8_t head[9];
+    uint8_t head[9], digests[INSTANCE_DIGESTS_MAX];
     struct wr w = wr_to(head, sizeof head);
-    struct cr_slice parts[] = {CR_SLICE(head, sizeof head)};
+    struct cr_slice parts[] = {CR_SLICE(head, sizeof head), CR_SLICE(digests, instance_put_digests(i, digests))};
     int err = instance_mark_runtime(i);
 
     if (err) {
@@ -303,6 +303,7 @@ void instance_run(struct instance *i)
         break;
     case INSTANCE_LOAD:
     case INSTANCE_ARM_RESUME:
+    case INSTANCE_MEASURE:
         instance_finish(i, VT_EFAIL, "this job needs no engine");
         break;
     }

@@ -37,16 +37,15 @@ void instance_acquire(struct instance *i)
 struct load {
     struct instance *instance;
     struct record record;
-    struct vt_key key;
+    struct vt_key *key; /* of the vault */
     uint64_t durable_seq;
     int err;
     struct vt_why why;
 };
 
-static int read_durable(struct load *load, struct record *durable)
+int instance_read_durable(struct broker *broker, const struct vt_uuid *uuid, struct record *durable, struct vt_key *key,
+                          struct vt_why *why)
 {
-    struct broker *broker = load->instance->broker;
-    const struct vt_uuid *uuid = &load->instance->node.uuid;
     struct db_instance row;
     struct db_sealed sealed;
     uint8_t *data = NULL;
@@ -54,16 +53,14 @@ static int read_durable(struct load *load, struct record *durable)
     int err = db_instance_get(broker->db, uuid, &row);
 
     if (err)
-        return vt_fail(&load->why, err, "the store cannot be read: %s", vt_err_text(err));
-    err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, &load->key);
+        return vt_fail(why, err, "the store cannot be read: %s", vt_err_text(err));
+    err = keys_unwrap_instance(broker->keys, uuid, row.wrapped_key, row.wrapped_key_len, key);
     if (err)
-        return vt_fail(&load->why, err, "the instance's key does not open under the master key: %s", vt_err_text(err));
+        return vt_fail(why, err, "the instance's key does not open under the master key: %s", vt_err_text(err));
     err = db_record_get(broker->db, uuid, &seq, &sealed, &data);
     if (err)
-        return vt_fail(&load->why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s",
-                       vt_err_text(err));
-    err = instance_open_record(broker, uuid, &load->key, SEAL_DURABLE, seq, sealed.data, sealed.len, sealed.tag,
-                               durable, &load->why);
+        return vt_fail(why, err == VT_ENOTFOUND ? VT_EDAMAGED : err, "the record cannot be read: %s", vt_err_text(err));
+    err = instance_open_record(broker, uuid, key, SEAL_DURABLE, seq, sealed.data, sealed.len, sealed.tag, durable, why);
     vt_free(data);
     return err;
 }
@@ -85,7 +82,7 @@ static int read_slots(struct load *load, struct runtime_file *file, struct recor
     size_t count = runtime_read(file, slots);
 
     for (size_t k = 0; k < count; k++) {
-        int err = instance_open_record(broker, &load->instance->node.uuid, &load->key, SEAL_RUNTIME, slots[k].seq,
+        int err = instance_open_record(broker, &load->instance->node.uuid, load->key, SEAL_RUNTIME, slots[k].seq,
                                        slots[k].data, slots[k].len, slots[k].tag, runtime, NULL);
         if (err == VT_EDAMAGED)
             drop_all(file, slots + k, count - k);
@@ -122,7 +119,8 @@ static void work(void *arg)
     struct record durable = {0}, runtime = {0};
     bool has_runtime;
 
-    load->err = read_durable(load, &durable);
+    load->err = instance_read_durable(load->instance->broker, &load->instance->node.uuid, &durable, load->key,
+                                      &load->why);
     if (!load->err)
         load->err = read_runtime(load, &runtime, &has_runtime);
     if (!load->err) {
@@ -160,7 +158,9 @@ static void loaded(struct instance *i, struct load *load)
 {
     i->record = load->record;
     load->record = (struct record){0};
+    vt_vault_give(i->broker->vault, i->key);
     i->key = load->key;
+    load->key = NULL;
     i->durable_seq = load->durable_seq;
     i->is_loaded = true;
     i->in_doubt = false;
@@ -173,6 +173,7 @@ static void done(void *arg)
 {
     struct load *load = arg;
     struct instance *i = load->instance;
+    struct vt_vault *vault = i->broker->vault;
 
     i->step = STEP_IDLE;
     switch (load->err) {
@@ -188,21 +189,23 @@ static void done(void *arg)
         break;
     }
     record_free(&load->record);
-    vt_key_wipe(&load->key);
+    vt_vault_give(vault, load->key); /* the instance may be gone */
     vt_free_wiped(load, sizeof *load);
 }
 
 void instance_load(struct instance *i)
 {
     struct load *load = VT_NEW(struct load);
-    int err = VT_ENOMEM;
+    int err = load ? vt_vault_take(i->broker->vault, &load->key, NULL) : VT_ENOMEM;
 
-    if (load) {
+    if (!err) {
         load->instance = i;
         i->step = STEP_LOADING;
         err = loop_work(i->broker->loop, work, done, load);
     }
     if (err) {
+        if (load)
+            vt_vault_give(i->broker->vault, load->key);
         vt_free(load);
         instance_finish(i, err, NULL);
     }

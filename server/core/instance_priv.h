@@ -42,7 +42,7 @@ struct instance {
     uint64_t epoch, epoch_in;
     bool is_loaded;                 /* record, key, durable_seq are valid */
     struct record record;           /* the last safe record */
-    struct vt_key key;
+    struct vt_key *key;             /* in the broker's vault; NULL: not loaded */
     uint64_t durable_seq;
     struct runtime_file *runtime;   /* NULL: not open */
     bool runtime_refused;           /* its last write met a disk that takes nothing: counted by the broker */
@@ -55,11 +55,12 @@ struct instance {
 
     /* The record being made: strings that are not changed stay empty here. */
     struct record next;
-    bool next_volatile, next_permanent, next_acted, next_has_ek;
+    bool next_volatile, next_permanent, next_measures, next_acted, next_has_ek;
     uint8_t next_ek[CR_SHA256_LEN];
 
     struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
-    struct act_limit attaches;
+    char domain[65];                /* as the inventory has it */
+    struct act_limit attaches, refusals;
     uint64_t uncounted;
     int64_t last_seen;
 };
@@ -87,6 +88,22 @@ void instance_load(struct instance *i);
 /* instance_engine.c */
 void instance_thaw(struct instance *i);
 void instance_run(struct instance *i);
+
+/* instance_measure.c */
+void instance_measures(const struct instance *i, struct measures *out);
+/* The current MEASURE: its record, then instance_finish. */
+void instance_change_measures(struct instance *i);
+/* May the current POWER_ON act? If not it is finished, and said why. */
+bool instance_measures_allow(struct instance *i);
+/* May a monitor reset the TPM without a power on? Its PCRs would be those of no measured start. */
+bool instance_measures_allow_init(struct instance *i);
+/* The queue as SANDBOX_POWER_ON has it; returns the length. */
+#define INSTANCE_DIGESTS_MAX (1u + MEASURE_MAX * (1 + MEASURE_DIGEST))
+size_t instance_put_digests(const struct instance *i, uint8_t out[INSTANCE_DIGESTS_MAX]);
+/* The queue was extended: the staged record keeps only what stays. */
+int instance_use_measures(struct instance *i) VT_USE_RESULT;
+/* The event of a MEASURE or of a POWER_ON that acted. */
+void instance_measure_text(const struct instance *i, const struct job *job, char *out, size_t size);
 
 /* instance_record.c: the record of the current job, then instance_finish. */
 void instance_persist(struct instance *i);

@@ -71,8 +71,8 @@ void instance_stage(struct instance *i)
 
     record_free(&i->next);
     i->next = i->record;
-    i->next.response = i->next.volatile_state = i->next.permanent = (struct vt_bytes){0};
-    i->next_volatile = i->next_permanent = i->next_acted = i->next_has_ek = false;
+    i->next.response = i->next.volatile_state = i->next.permanent = i->next.measures = (struct vt_bytes){0};
+    i->next_volatile = i->next_permanent = i->next_measures = i->next_acted = i->next_has_ek = false;
     i->next.seq = i->record.seq + 1;
     memcpy(i->next.boot_id, i->broker->boot_id, sizeof i->next.boot_id);
     if (job->what.kind == INSTANCE_EXECUTE)
@@ -90,11 +90,13 @@ static struct record view(const struct instance *i, bool durable)
         whole.volatile_state = i->record.volatile_state;
     if (i->next_permanent && !i->next.permanent.len)
         whole.permanent = i->record.permanent;
+    if (!i->next_measures)
+        whole.measures = i->record.measures;
     if (durable) {
         whole.base_seq = whole.seq;
     } else {
         whole.base_seq = i->durable_seq;
-        whole.permanent = (struct vt_bytes){0};
+        whole.permanent = whole.measures = (struct vt_bytes){0};
     }
     return whole;
 }
@@ -112,6 +114,7 @@ static void adopt(struct instance *i, bool durable)
     struct vt_bytes response = i->record.response;
     struct vt_bytes volatile_state = i->record.volatile_state;
     struct vt_bytes permanent = i->record.permanent;
+    struct vt_bytes measures = i->record.measures;
 
     if (i->next.response.len)
         replace(&response, &i->next.response);
@@ -119,6 +122,8 @@ static void adopt(struct instance *i, bool durable)
         replace(&volatile_state, &i->next.volatile_state);
     if (i->next.permanent.len)
         replace(&permanent, &i->next.permanent);
+    if (i->next_measures)
+        replace(&measures, &i->next.measures);
     if (durable)
         i->durable_seq = i->next.seq;
     i->next.base_seq = i->durable_seq;
@@ -126,6 +131,7 @@ static void adopt(struct instance *i, bool durable)
     i->record.response = response;
     i->record.volatile_state = volatile_state;
     i->record.permanent = permanent;
+    i->record.measures = measures;
     i->next = (struct record){0};
 }
 
@@ -140,7 +146,7 @@ static int put_runtime(struct instance *i, const struct record *record)
         err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
     if (err)
         return err;
-    err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
+    err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
     if (err)
         return err;
     err = runtime_write(i->runtime, record->seq, tag, sealed, len);
@@ -162,7 +168,7 @@ int instance_mark_runtime(struct instance *i)
     struct record mark = i->record;
 
     memcpy(mark.boot_id, i->broker->boot_id, sizeof mark.boot_id);
-    mark.permanent = (struct vt_bytes){0};
+    mark.permanent = mark.measures = (struct vt_bytes){0};
     mark.base_seq = i->durable_seq;
     return write_runtime(i, &mark);
 }
@@ -212,22 +218,26 @@ static void on_committed(void *arg, int err)
 static const char *const power_words[] = {
     [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
 
-/* What jobs leave in the events. */
+/* What jobs leave in the events; a text that depends on the job is instance_measure_text's. */
 static const struct act {
     const char *kind, *text;
 } acts[] = {
     [INSTANCE_LOAD] = {NULL, NULL},
     [INSTANCE_EXECUTE] = {NULL, NULL},
     [INSTANCE_PLATFORM] = {NULL, NULL},
-    [INSTANCE_POWER_ON] = {"power-on", "powered on"},
+    [INSTANCE_POWER_ON] = {"power-on", NULL},
     [INSTANCE_POWER_OFF] = {"power-off", "powered off"},
     [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
+    [INSTANCE_MEASURE] = {"measure", NULL},
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
+static const struct act cancelled = {"suspend", "no resume is allowed any more"};
 
 static const struct act *act_of(const struct instance *i, const struct job *job)
 {
+    if (job->what.kind == INSTANCE_ARM_RESUME && job->what.act == RESUME_CANCEL)
+        return &cancelled;
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
@@ -249,13 +259,18 @@ static int commit(struct instance *i, const struct record *whole)
         .peer = job->what.peer[0] ? job->what.peer : "server",
         .text = act->text,
     };
+    char text[256];
     uint8_t *sealed;
     size_t len;
-    int err = instance_seal_record(i->broker, &i->node.uuid, &i->key, SEAL_DURABLE, whole, args.record.tag,
+    int err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_DURABLE, whole, args.record.tag,
                                    &sealed, &len);
 
     if (err)
         return err;
+    if (act->kind && !act->text) {
+        instance_measure_text(i, job, text, sizeof text);
+        audit.text = text;
+    }
     args.record.data = sealed;
     args.record.len = len;
     err = db_commit(i->broker->db, &args, act->kind ? &audit : NULL, on_committed, i);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/core/keys.h"
 
-#include <errno.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "server/base/vault.h"
 #include "server/wire/cursor.h"
 
 /* All of it in locked pages of its own; nothing here is ever written after keys_new. */
@@ -70,37 +67,19 @@ static int derive(struct keys *keys)
     return VT_OK;
 }
 
-static int map_locked(struct keys **keys, struct vt_why *why)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t size = (sizeof **keys + page - 1) / page * page;
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (at == MAP_FAILED)
-        return vt_fail(why, VT_ENOMEM, "no memory for the master key: %s", strerror(errno));
-    if (mlock(at, size)) {
-        int e = errno;
-
-        munmap(at, size);
-        return vt_fail(why, VT_ENOMEM, "the memory of the master key cannot be locked: %s. Raise the limit: "
-                       "LimitMEMLOCK=8M in the systemd unit, or `ulimit -l 8192` before the start", strerror(e));
-    }
-    /* Best effort: old kernels do without, and core dumps are off anyway. */
-    (void)madvise(at, size, MADV_DONTDUMP);
-    *keys = at;
-    (*keys)->size = size;
-    return VT_OK;
-}
-
 int keys_new(struct keys **keys, const struct vt_key *master, const struct vt_uuid *store, struct vt_why *why)
 {
-    struct keys *k = NULL;
+    size_t size = sizeof(struct keys);
+    struct keys *k;
+    void *at;
     int err;
 
     *keys = NULL;
-    err = map_locked(&k, why);
+    err = vt_locked_map(&at, &size, "the master key", why);
     if (err)
         return err;
+    k = at;
+    k->size = size;
     k->master = *master;
     k->store = *store;
     k->db_mac = (struct db_mac){.ctx = k, .row = mac_row, .seal = mac_seal, .event = mac_event};
@@ -115,13 +94,8 @@ int keys_new(struct keys **keys, const struct vt_key *master, const struct vt_uu
 
 void keys_free(struct keys *keys)
 {
-    size_t size;
-
-    if (!keys)
-        return;
-    size = keys->size;
-    vt_wipe(keys, size);
-    munmap(keys, size);
+    if (keys)
+        vt_locked_unmap(keys, keys->size);
 }
 
 void keys_store_uuid(const struct keys *keys, struct vt_uuid *store)

@@ -16,8 +16,8 @@ struct making {
     struct engine *engine;
     struct manufactured made;
     struct db_instance row;
-    struct vt_key key;          /* the instance key */
-    bool with_ek;
+    struct vt_key *key;         /* the instance key, in the vault */
+    bool with_ek, require_measure;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
     void *arg;
@@ -26,6 +26,7 @@ struct making {
 static void end(struct making *m, int err, const char *why)
 {
     engine_free(m->engine);
+    vt_vault_give(m->broker->vault, m->key);
     m->done(m->arg, err, err ? NULL : &m->made, why);
     vt_free_wiped(m, sizeof *m);
 }
@@ -55,11 +56,15 @@ static void on_stored(void *arg, int err)
 static int seal_first(struct making *m, const struct sandbox_state *state, struct db_sealed *sealed, uint8_t **bytes)
 {
     struct record record = {.seq = 1, .base_seq = 1, .power = RECORD_OFF};
+    struct measures measures = {.required = m->require_measure};
+    uint8_t policy[MEASURE_BYTES_MAX];
     int err = record_set(&record.permanent, state->permanent.data, state->permanent.len);
 
+    if (!err)
+        err = record_set(&record.measures, policy, measures_encode(&measures, policy));
     memcpy(record.boot_id, m->broker->boot_id, sizeof record.boot_id);
     if (!err)
-        err = instance_seal_record(m->broker, &m->made.uuid, &m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
+        err = instance_seal_record(m->broker, &m->made.uuid, m->key, SEAL_DURABLE, &record, sealed->tag, bytes,
                                    &sealed->len);
     sealed->data = *bytes;
     record_free(&record);
@@ -97,7 +102,7 @@ static void store(struct making *m, const struct sandbox_state *state)
     int err;
 
     fill_row(m, state);
-    err = keys_wrap_instance(m->broker->keys, &m->made.uuid, &m->key, m->row.wrapped_key);
+    err = keys_wrap_instance(m->broker->keys, &m->made.uuid, m->key, m->row.wrapped_key);
     m->row.wrapped_key_len = SEAL_KEY_LEN;
     if (!err)
         err = make_credential(m, &credential);
@@ -155,7 +160,9 @@ static int prepare(struct making *m, const struct manufacture *order)
     int err = cr_os_random(random, sizeof random);
 
     if (!err)
-        err = cr_os_random(&m->key, sizeof m->key);
+        err = vt_vault_take(m->broker->vault, &m->key, NULL);
+    if (!err)
+        err = cr_os_random(m->key, sizeof *m->key);
     if (err)
         return err;
     if (order->has_uuid)
@@ -163,6 +170,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     else
         vt_uuid_from_random(&m->made.uuid, random);
     m->with_ek = order->with_ek;
+    m->require_measure = order->require_measure;
     snprintf(m->peer, sizeof m->peer, "%s", order->peer);
     snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
     snprintf(m->row.group, sizeof m->row.group, "%s", order->group);

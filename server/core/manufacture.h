@@ -12,6 +12,7 @@ struct manufacture {
     struct vt_uuid uuid;
     bool has_uuid;          /* else a random one */
     bool with_ek;
+    bool require_measure;   /* measure.h */
     const char *name, *group, *profile, *peer;  /* borrowed during the call */
 };
 

@@ -7,14 +7,16 @@
 
 #include "server/base/alloc.h"
 #include "server/base/secret.h"
+#include "server/core/measure.h"
 #include "server/wire/cursor.h"
 
 #define RECORD_MAGIC 0x56545243u /* "VTRC" */
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
+#define RECORD_PLAIN   1 /* the version of a record without measurements */
 
 enum { FLAG_DOMID = 1, FLAG_RESUME_ARMED = 2, FLAG_WINDOW_OPEN = 4, FLAGS_KNOWN = 7 };
 
-/* Everything but the three strings' bytes: see put_head. */
+/* Everything but the bytes of three strings: see put_head. Version 2 has a fourth one. */
 #define HEAD_LEN (4u + 2 + 1 + 1 + 8 + 8 + 16 + 16 + 8 + 32 + 16 + 4)
 #define STRINGS_LEN (3u * 4)
 
@@ -29,6 +31,7 @@ void record_free(struct record *record)
     bytes_free(&record->response);
     bytes_free(&record->volatile_state);
     bytes_free(&record->permanent);
+    bytes_free(&record->measures);
     vt_wipe(record, sizeof *record);
 }
 
@@ -47,14 +50,14 @@ int record_set(struct vt_bytes *bytes, const void *data, size_t len)
     return VT_OK;
 }
 
-static void put_head(struct wr *w, const struct record *record)
+static void put_head(struct wr *w, const struct record *record, unsigned version)
 {
     unsigned flags = (record->guest.has_domid ? FLAG_DOMID : 0u) |
                      (record->resume_armed ? FLAG_RESUME_ARMED : 0u) |
                      (record->window_open ? FLAG_WINDOW_OPEN : 0u);
 
     wr_put32(w, RECORD_MAGIC);
-    wr_put16(w, RECORD_VERSION);
+    wr_put16(w, (uint16_t)version);
     wr_put8(w, (uint8_t)record->power);
     wr_put8(w, (uint8_t)flags);
     wr_put64(w, record->seq);
@@ -75,26 +78,32 @@ static void put_bytes(struct wr *w, const uint8_t *data, size_t len)
 
 int record_encode(const struct record *record, uint8_t **out, size_t *len)
 {
-    size_t permanent_len = record->base_seq == record->seq ? record->permanent.len : 0;
-    size_t left = RECORD_MAX - HEAD_LEN - STRINGS_LEN;
+    bool durable = record->base_seq == record->seq;
+    size_t permanent_len = durable ? record->permanent.len : 0;
+    size_t measures_len = durable && record->measures.len ? 4 + record->measures.len : 0;
+    size_t left = RECORD_MAX - HEAD_LEN - STRINGS_LEN - measures_len;
     struct wr w;
 
     *out = NULL;
     *len = 0;
     if (!record->seq || !record->base_seq || record->base_seq > record->seq)
         return VT_EUSAGE;
+    if (record->measures.len > MEASURE_BYTES_MAX)
+        return VT_ETOOBIG;
     if (record->response.len > left || record->volatile_state.len > left - record->response.len ||
         permanent_len > left - record->response.len - record->volatile_state.len)
         return VT_ETOOBIG;
-    *len = HEAD_LEN + STRINGS_LEN + record->response.len + record->volatile_state.len + permanent_len;
+    *len = HEAD_LEN + STRINGS_LEN + record->response.len + record->volatile_state.len + permanent_len + measures_len;
     *out = vt_calloc(1, *len);
     if (!*out)
         return VT_ENOMEM;
     w = wr_to(*out, *len);
-    put_head(&w, record);
+    put_head(&w, record, measures_len ? RECORD_VERSION : RECORD_PLAIN);
     put_bytes(&w, record->response.data, record->response.len);
     put_bytes(&w, record->volatile_state.data, record->volatile_state.len);
     put_bytes(&w, record->permanent.data, permanent_len);
+    if (measures_len)
+        put_bytes(&w, record->measures.data, record->measures.len);
     assert(!w.bad && w.len == *len);
     return VT_OK;
 }
@@ -129,7 +138,18 @@ static int get_bytes(struct rd *r, struct vt_bytes *bytes)
     return at ? record_set(bytes, at, len) : VT_OK;
 }
 
-static int decode_body(struct record *record, struct rd *r, struct vt_why *why)
+/* A version 2 is written only for its sake, so it is not empty. */
+static bool measures_sane(const struct record *record, unsigned version)
+{
+    struct measures measures;
+
+    if (version == RECORD_PLAIN)
+        return true;
+    return record->measures.len && record->base_seq == record->seq &&
+           measures_decode(&measures, record->measures.data, record->measures.len) == VT_OK;
+}
+
+static int decode_body(struct record *record, struct rd *r, unsigned version, struct vt_why *why)
 {
     bool sane = get_head(r, record);
     int err = get_bytes(r, &record->response);
@@ -138,11 +158,13 @@ static int decode_body(struct record *record, struct rd *r, struct vt_why *why)
         err = get_bytes(r, &record->volatile_state);
     if (!err)
         err = get_bytes(r, &record->permanent);
+    if (!err && version != RECORD_PLAIN)
+        err = get_bytes(r, &record->measures);
     if (err)
         return err;
     if (!rd_done(r))
         return vt_fail(why, VT_EDAMAGED, "record: its length is not what its fields add up to");
-    if (!sane || (record->permanent.len && record->base_seq != record->seq))
+    if (!sane || !measures_sane(record, version) || (record->permanent.len && record->base_seq != record->seq))
         return vt_fail(why, VT_EDAMAGED, "record: its fields contradict each other");
     return VT_OK;
 }
@@ -160,7 +182,7 @@ int record_decode(struct record *record, const uint8_t *in, size_t len, struct v
     if (version > RECORD_VERSION)
         return vt_fail(why, VT_EDAMAGED, "record: version %u is newer than this program, which knows %d", version,
                        RECORD_VERSION);
-    err = decode_body(record, &r, why);
+    err = decode_body(record, &r, version, why);
     if (err)
         record_free(record);
     return err;
@@ -212,12 +234,14 @@ static void move(struct record *out, struct record *in)
 /* "permanent of D, the rest of R" */
 static void merge(struct record *out, struct record *durable, struct record *runtime)
 {
-    struct vt_bytes permanent = durable->permanent;
+    struct vt_bytes permanent = durable->permanent, measures = durable->measures;
 
-    durable->permanent = (struct vt_bytes){0};
+    durable->permanent = durable->measures = (struct vt_bytes){0};
     bytes_free(&runtime->permanent);
+    bytes_free(&runtime->measures);
     move(out, runtime);
     out->permanent = permanent;
+    out->measures = measures;
 }
 
 /* No runtime record counts: what was not durable is lost, and with it the knowledge of how far n had come. */

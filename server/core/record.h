@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The record (docs/record-and-recovery.md) and its bytes. Plain data; owns its three byte strings. */
+/* The record (docs/record-and-recovery.md) and its bytes. Plain data; owns its byte strings. */
 #ifndef VTPM_CORE_RECORD_H
 #define VTPM_CORE_RECORD_H
 
@@ -31,6 +31,7 @@ struct record {
         uint8_t *data;
         size_t len;
     } response, volatile_state, permanent; /* permanent.len 0: not a durable record */
+    struct vt_bytes measures;       /* measure.h; goes with the permanent state; empty: none are queued or required */
 };
 
 /* Wipes and frees; the record is empty and usable again. */
@@ -38,8 +39,8 @@ void record_free(struct record *record);
 /* Replaces the bytes of one string by a copy. */
 int record_set(struct vt_bytes *bytes, const void *data, size_t len) VT_USE_RESULT;
 /*
- * *out returns owned (vt_free_wiped). `permanent` is written only if base_seq == seq: a record in memory may keep the
- * permanent state it builds on. VT_ETOOBIG above RECORD_MAX.
+ * *out returns owned (vt_free_wiped). `permanent` and `measures` are written only if base_seq == seq: a record in
+ * memory may keep those it builds on. VT_ETOOBIG above RECORD_MAX.
  */
 int record_encode(const struct record *record, uint8_t **out, size_t *len) VT_USE_RESULT;
 /* VT_EDAMAGED: does not parse to the last byte, contradicts itself, or is of a version of the future. */
@@ -54,8 +55,9 @@ void record_command(struct record *record, const uint8_t stream[16], uint64_t n,
 
 /*
  * The table "At start": durable (always there) against runtime (NULL: no file or unreadable). Moves what is chosen
- * into *out (durable and runtime are emptied, also on error); out->boot_id is then boot_id, out->permanent always the
- * durable one. When volatile state was lost: power is RECORD_NEEDS_POWER_ON, volatile_state is empty.
+ * into *out (durable and runtime are emptied, also on error); out->boot_id is then boot_id, out->permanent and
+ * out->measures always the durable ones. When volatile state was lost: power is RECORD_NEEDS_POWER_ON, volatile_state
+ * is empty.
  * VT_EBROKEN when the database is older than the runtime store.
  *
  * A runtime file without any record counts as "no file": the caller writes the present record there (off, or needs

@@ -9,6 +9,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
+#include "server/core/binding.h"
 #include "server/core/instance.h"
 #include "server/wire/cursor.h"
 
@@ -24,6 +25,9 @@ struct session {
     char identity[80];
     char peer[96];
     char front_end[16];
+    char guest[65];                 /* the front-end domain that the shim serves, as the inventory shows it */
+    bool has_domain;                /* on a vchan: every attach must match a binding */
+    struct vt_domain domain;
     char older[96];                 /* whose channel it took over; "": nobody's */
 };
 
@@ -44,6 +48,9 @@ int session_new(struct session **session, struct broker *broker, const char *ide
     s->io = io;
     strncpy(s->identity, identity, sizeof s->identity - 1);
     strncpy(s->peer, peer->text, sizeof s->peer - 1);
+    s->has_domain = peer->domain != NULL;
+    if (peer->domain)
+        s->domain = *peer->domain;
     vt_list_add(&broker->sessions, &s->node);
     broker->session_count++;
     *session = s;
@@ -170,6 +177,17 @@ static struct guest_epoch epoch_of(const Vtpm__GuestEpoch *msg)
     return guest;
 }
 
+/* "web1(5)" or "domid 5"; "" for a guest that is no Xen domain. The name is a peer's, shown as far as it can be. */
+static void note_guest(struct session *s, const Vtpm__GuestEpoch *msg)
+{
+    if (!msg || !msg->has_domid)
+        s->guest[0] = '\0';
+    else if (msg->domain && *msg->domain)
+        snprintf(s->guest, sizeof s->guest, "%.50s(%u)", msg->domain, (unsigned)msg->domid);
+    else
+        snprintf(s->guest, sizeof s->guest, "domid %u", (unsigned)msg->domid);
+}
+
 /* ---- Attach ---- */
 
 static void take_over(struct session *s)
@@ -192,12 +210,14 @@ static void take_over(struct session *s)
 static void write_event(struct session *s)
 {
     unsigned held;
-    char text[300];
+    char text[400];
     int len;
 
     if (!act_limit_pass(instance_attaches(s->instance), ACT_ATTACH_MOST, ACT_ATTACH_WINDOW_S, loop_now_us(), &held))
         return;
     len = snprintf(text, sizeof text, "identity %s, front end %s", s->identity, s->front_end[0] ? s->front_end : "?");
+    if (s->guest[0])
+        len += snprintf(text + len, sizeof text - (size_t)len, ", guest %s", s->guest);
     if (s->older[0])
         len += snprintf(text + len, sizeof text - (size_t)len, ", from %s", s->older);
     if (held)
@@ -235,6 +255,7 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     attached.power = words[copy.power].power;
     attached.state = words[copy.power].word;
     attached.buffer = 4096;
+    instance_note_domain(s->instance, s->guest);
     write_event(s);
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
     end(s);
@@ -257,25 +278,76 @@ static int resolve(struct session *s, const Vtpm__Attach *attach, struct vt_uuid
     return allowed ? VT_OK : vt_fail(why, VT_EPERM, "this credential may not attach that instance");
 }
 
+/* VT_EPERM: the domain at the other end is not bound to that instance, whatever credential it has. */
+static int check_binding(const struct session *s, const struct vt_uuid *uuid, struct vt_why *why)
+{
+    bool holds = false;
+    int err = s->has_domain ? binding_holds(s->broker->db, uuid, &s->domain, &holds) : VT_OK;
+
+    if (err)
+        return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
+    if (!s->has_domain || holds)
+        return VT_OK;
+    return vt_fail(why, VT_EPERM, "the domain that asks is not bound to that instance: vtpmctl binding add");
+}
+
+/* Who asked for what, for those who may read it. */
+static void tell_unbound(struct session *s, const struct vt_uuid *wanted)
+{
+    char domain[BINDING_DOMAIN_TEXT], uuid[VT_UUID_TEXT], text[256];
+
+    binding_domain_text(domain, &s->domain);
+    vt_uuid_text(uuid, wanted);
+    vt_log_with(VT_LOG_WARNING,
+                VT_FIELDS(VT_TEXT("domain", domain), VT_TEXT("uuid", uuid), VT_TEXT("identity", s->identity),
+                          VT_TEXT("peer", s->peer)),
+                "session: attach refused: the domain is not bound to the instance");
+    snprintf(text, sizeof text, "domain %s is not bound to it; identity %.60s", domain, s->identity);
+    act_unbound(s->broker, wanted, s->peer, text);
+}
+
+void session_recheck(struct session *s)
+{
+    struct vt_why why = {0};
+    int err = s->instance ? check_binding(s, instance_uuid(s->instance), &why) : VT_OK;
+
+    if (err)
+        session_close(s, err == VT_EPERM ? err : VT_EAGAIN, why.text);
+}
+
+static void refuse_attach(struct session *s, const struct vt_uuid *uuid, int err, const char *why, bool is_unbound)
+{
+    if (is_unbound)
+        tell_unbound(s, uuid);
+    else
+        vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity), VT_TEXT("peer", s->peer)),
+                    "session: attach refused: %s", why);
+    s->instance = NULL;
+    session_close(s, err, why);
+}
+
 static void on_attach(struct session *s, const Vtpm__Message *msg)
 {
     struct instance_job job = {.kind = INSTANCE_LOAD, .done = on_attached, .arg = s};
     const Vtpm__Attach *attach = msg->attach;
     struct vt_why why = {0};
     struct vt_uuid uuid;
+    bool is_unbound = false;
     int err = resolve(s, attach, &uuid, &why);
 
+    if (!err) {
+        err = check_binding(s, &uuid, &why);
+        is_unbound = err == VT_EPERM;
+    }
     if (!err)
         err = instance_find(s->broker, &uuid, &s->instance, &why);
     if (err) {
-        vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity), VT_TEXT("peer", s->peer)),
-                    "session: attach refused: %s", why.text);
-        s->instance = NULL;
-        session_close(s, err, why.text);
+        refuse_attach(s, &uuid, err, why.text, is_unbound);
         return;
     }
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
+    note_guest(s, attach->guest);
     take_over(s);
     submit(s, &job);
 }
@@ -310,6 +382,8 @@ static void on_power_on(struct session *s, const Vtpm__Message *msg)
         .guest = epoch_of(msg->power_on->guest),
     };
 
+    note_guest(s, msg->power_on->guest);
+    instance_note_domain(s->instance, s->guest);
     submit(s, &job);
 }
 
@@ -386,12 +460,14 @@ static void on_platform(struct session *s, const Vtpm__Message *msg)
 
 static void on_detach(struct session *s, const Vtpm__Message *msg)
 {
-    struct instance_job job = {.kind = INSTANCE_POWER_OFF};
+    struct instance_job job = {.kind = INSTANCE_POWER_OFF, .domain_gone = true};
 
     memcpy(job.peer, s->peer, sizeof job.peer);
     if (msg->detach->off && instance_submit(s->instance, &job))
         vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_TEXT("identity", s->identity)),
                     "session: power off could not be queued");
+    if (msg->detach->off)
+        instance_note_domain(s->instance, "");
     let_go(s);
 }
 

@@ -10,5 +10,7 @@ void session_close(struct session *session, int err, const char *text);
 /* Closes every session that was authenticated as this identity. */
 void broker_close_identity(struct broker *broker, const char *identity, int err, const char *text);
 const char *session_peer(const struct session *session);
+/* The instance's bindings are fewer: its channel is closed if it comes from a domain that is not bound any more. */
+void session_recheck(struct session *session);
 
 #endif

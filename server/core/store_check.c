@@ -79,7 +79,10 @@ static int look_at(void *ctx, const struct db_instance *row)
     int err;
 
     if (row->life == DB_BROKEN) {
-        walk->out->broken++;
+        if (walk->out->broken++ == 0) {
+            snprintf(line, sizeof line, "instance %s is broken: vtpmctl instance show says why", row->name);
+            found(walk->out, line);
+        }
         return VT_OK;
     }
     err = open_record(walk, row);
@@ -104,7 +107,8 @@ static void conclude(struct store_findings *out)
         snprintf(line, sizeof line, "and %llu more", (unsigned long long)out->unreadable - 1);
         found(out, line);
     }
-    out->is_whole = out->db.mac_ok && out->db.chain_ok && out->db.structure_ok && !out->unreadable;
+    /* The same damage is the same finding before an instance was marked for it and after. */
+    out->is_whole = out->db.mac_ok && out->db.chain_ok && out->db.structure_ok && !out->unreadable && !out->broken;
     if (!out->is_whole || !out->db.pruned)
         return;
     snprintf(line, sizeof line, "events up to %lld were pruned", (long long)out->db.pruned);

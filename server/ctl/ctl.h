@@ -16,7 +16,9 @@ struct ctl {
 int ctl_call(const struct ctl *ctl, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply, struct vt_why *why) VT_USE_RESULT;
 
 /* print.c: stdout. */
-void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool details);
+void print_instance(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_measurements(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);
@@ -25,8 +27,11 @@ void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, cons
 void print_ok(const struct ctl *ctl);
 /* --json: {"error":{...}} on stdout; else a line on stderr. Returns the exit code. */
 int print_error(const struct ctl *ctl, int err, const char *text);
-/* Events come in pages: begin, any number of pages, end. */
+/* Lists come in pages: begin, any number of pages, end. */
 struct json_t;
+struct json_t *print_instances_begin(const struct ctl *ctl);
+void print_instances_page(const struct ctl *ctl, struct json_t *list, const Vtpm__AdminReply *reply);
+void print_instances_end(const struct ctl *ctl, struct json_t *list);
 struct json_t *print_events_begin(const struct ctl *ctl);
 void print_events_page(const struct ctl *ctl, struct json_t *list, const Vtpm__AdminReply *reply);
 void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify, const char *note);

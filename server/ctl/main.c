@@ -10,7 +10,7 @@
 
 struct verb {
     const char *noun, *name;            /* name NULL: the noun is all */
-    const char *operands[3];
+    const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
     unsigned accepts, needs;            /* enum given */
     int (*run)(const struct arguments *a, char *const *operands);
@@ -18,19 +18,27 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"instance", "create", {"NAME"}, 1, OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP, 0, run_create,
-     "[--uuid U] [--no-ek] [--profile P] [--group G] [--credential-out FILE]"},
+    {"instance", "create", {"NAME"}, 1,
+     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE, 0, run_create,
+     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]"},
     {"instance", "list", {NULL}, 0, 0, 0, run_list, ""},
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
     {"instance", "power-cycle", {"I"}, 1, 0, 0, run_power_cycle, ""},
-    {"instance", "suspend", {"I"}, 1, 0, 0, run_suspend, ""},
+    {"instance", "suspend", {"I"}, 1, OPT_CANCEL, 0, run_suspend, "[--cancel]"},
+    {"instance", "measure", {"I"}, 1,
+     OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
+     "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
+    {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
      run_create_host, "--instance I ... --credential-out FILE"},
+    {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer uuid:U|name:N|dom0"},
+    {"binding", "list", {"[I]"}, 1, 0, 0, run_binding_list, ""},
+    {"binding", "remove", {"I"}, 1, OPT_PEER, 0, run_binding_remove, "[--peer P]"},
     {"keyslot", "list", {NULL}, 0, 0, 0, run_keyslot_list, ""},
     {"keyslot", "add", {"SPEC"}, 1, 0, 0, run_keyslot_add, ""},
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
@@ -74,7 +82,13 @@ static const struct option options[] = {
     {"profile", required_argument, NULL, 'p'},      {"credential-out", required_argument, NULL, 'c'},
     {"yes", no_argument, NULL, 'y'},                {"verify", no_argument, NULL, 'v'},
     {"instance", required_argument, NULL, 'i'},     {"group", required_argument, NULL, 'g'},
-    {"predict", required_argument, NULL, 'P'},      {NULL, 0, NULL, 0},
+    {"predict", required_argument, NULL, 'P'},      {"peer", required_argument, NULL, 'e'},
+    {"pcr", required_argument, NULL, 'r'},          {"file", required_argument, NULL, 'f'},
+    {"digest", required_argument, NULL, 'd'},       {"label", required_argument, NULL, 'l'},
+    {"once", no_argument, NULL, 'o'},               {"always", no_argument, NULL, 'w'},
+    {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
+    {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool take(struct arguments *a, int letter)
@@ -89,6 +103,17 @@ static bool take(struct arguments *a, int letter)
         {'c', OPT_CREDENTIAL, offsetof(struct arguments, credential)},
         {'g', OPT_GROUP, offsetof(struct arguments, group)},
         {'P', OPT_PREDICT, offsetof(struct arguments, predict)},
+        {'e', OPT_PEER, offsetof(struct arguments, peer)},
+        {'r', OPT_PCR, offsetof(struct arguments, pcr)},
+        {'f', OPT_FILE, offsetof(struct arguments, file)},
+        {'d', OPT_DIGEST, offsetof(struct arguments, digest)},
+        {'l', OPT_LABEL, offsetof(struct arguments, label)},
+        {'o', OPT_ONCE, 0},
+        {'w', OPT_ALWAYS, 0},
+        {'L', OPT_LIST, 0},
+        {'C', OPT_CLEAR, 0},
+        {'m', OPT_REQUIRE, 0},
+        {'x', OPT_CANCEL, 0},
         {'n', OPT_NO_EK, 0},
         {'y', OPT_YES, 0},
         {'v', OPT_VERIFY, 0},
@@ -166,7 +191,10 @@ static const char *option_name(unsigned bits)
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
         {OPT_YES, "--yes"}, {OPT_VERIFY, "--verify"}, {OPT_INSTANCE, "--instance"}, {OPT_GROUP, "--group"},
-        {OPT_PREDICT, "--predict"},
+        {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"}, {OPT_PCR, "--pcr"}, {OPT_FILE, "--file"},
+        {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
+        {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
+        {OPT_CANCEL, "--cancel"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)
@@ -192,7 +220,7 @@ int main(int argc, char **argv)
     if (!verb)
         return usage(&a, a.words[a.word_count > 1 ? 1 : 0], ": there is no such verb");
     first = verb->name ? 2 : 1;
-    if (a.word_count - first < verb->operand_count)
+    if (a.word_count - first < verb->operand_count && verb->operands[a.word_count - first][0] != '[')
         return usage(&a, verb->operands[a.word_count - first], " is missing");
     if (a.word_count - first > verb->operand_count)
         return usage(&a, a.words[first + verb->operand_count], ": one word too many");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/base/text.h"
+#include "server/core/measure.h"
 
 /* ---- JSON ---- */
 
@@ -17,12 +18,18 @@ static void emit(json_t *object)
 
 static json_t *json_instance(const Vtpm__Instance *i)
 {
-    return json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
+    json_t *object = json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
                      "name", i->name, "group", i->group, "state", i->state, "reason", i->reason, "domain", i->domain,
                      "last_seen", i->last_seen, "commands", (json_int_t)i->commands, "state_bytes",
                      (json_int_t)i->state_bytes, "generation", (json_int_t)i->generation, "ek_sha256", i->ek_sha256,
                      "created", i->created, "updated", i->updated, "profile", i->profile, "connected", i->connected,
                      "peer", i->peer, "engine_pid", (json_int_t)i->engine_pid);
+
+    if (object && i->has_measures) {
+        json_object_set_new(object, "measurements", json_integer(i->measurements));
+        json_object_set_new(object, "measure_required", json_boolean(i->measure_required));
+    }
+    return object;
 }
 
 /* {"WORD":[...]} of whatever the reply holds. */
@@ -48,6 +55,21 @@ static json_t *json_event(const Vtpm__Event *event)
                      event->kind, "uuid", event->uuid, "peer", event->peer, "text", event->text, "hash", event->hash);
 }
 
+static json_t *json_binding(const Vtpm__Binding *binding)
+{
+    return json_pack("{s:s s:s s:s}", "uuid", binding->uuid, "name", binding->instance, "peer", binding->peer);
+}
+
+static json_t *json_measurement(const Vtpm__Measurement *one)
+{
+    char digest[2 * MEASURE_DIGEST + 1] = "";
+
+    if (one->digest.len == MEASURE_DIGEST)
+        vt_hex(digest, one->digest.data, one->digest.len);
+    return json_pack("{s:I s:s s:b s:I s:s}", "pcr", (json_int_t)one->pcr, "digest", digest, "always", one->always,
+                     "size", (json_int_t)one->size, "label", one->label);
+}
+
 static json_t *json_status(const Vtpm__Status *s)
 {
     json_t *listeners = json_array();
@@ -63,10 +85,10 @@ static json_t *json_status(const Vtpm__Status *s)
 
 static json_t *json_check(const Vtpm__Check *c)
 {
-    return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
+    return json_pack("{s:b s:I s:I s:I s:I s:I s:I s:I s:s}", "ok", c->ok, "instances", (json_int_t)c->instances,
                      "broken", (json_int_t)c->broken, "deleted", (json_int_t)c->deleted, "credentials",
-                     (json_int_t)c->credentials, "keyslots", (json_int_t)c->keyslots, "events", (json_int_t)c->events,
-                     "text", c->text);
+                     (json_int_t)c->credentials, "bindings", (json_int_t)c->bindings, "keyslots",
+                     (json_int_t)c->keyslots, "events", (json_int_t)c->events, "text", c->text);
 }
 
 /* ---- Both forms ---- */
@@ -89,24 +111,78 @@ static void show_instance(const Vtpm__Instance *i)
            *i->last_seen ? i->last_seen : "never");
     printf("state bytes  %llu\ngeneration   %llu\n", (unsigned long long)i->state_bytes,
            (unsigned long long)i->generation);
+    if (i->has_measures)
+        printf("measured     %u queued%s\n", i->measurements, i->measure_required ? ", required" : "");
     printf("created      %s\nupdated      %s\n", i->created, i->updated);
 }
 
-void print_instances(const struct ctl *ctl, const Vtpm__AdminReply *reply, bool details)
+void print_instance(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     if (ctl->json) {
         EMIT_LIST("instances", reply->n_instances, reply->instances, json_instance);
         return;
     }
-    if (!details)
-        printf("%-36s  %-20s  %-14s  %-20s  %s\n", "UUID", "NAME", "STATE", "LAST SEEN", "COMMANDS");
+    for (size_t k = 0; k < reply->n_instances; k++)
+        show_instance(reply->instances[k]);
+}
+
+json_t *print_instances_begin(const struct ctl *ctl)
+{
+    if (ctl->json)
+        return json_array();
+    printf("%-36s  %-20s  %-14s  %-20s  %s\n", "UUID", "NAME", "STATE", "LAST SEEN", "COMMANDS");
+    return NULL;
+}
+
+void print_instances_page(const struct ctl *ctl, json_t *list, const Vtpm__AdminReply *reply)
+{
     for (size_t k = 0; k < reply->n_instances; k++) {
         const Vtpm__Instance *i = reply->instances[k];
-        if (details)
-            show_instance(i);
+
+        if (ctl->json)
+            json_array_append_new(list, json_instance(i));
         else
             printf("%-36s  %-20s  %-14s  %-20s  %llu\n", i->uuid, i->name, i->state,
                    *i->last_seen ? i->last_seen : "never", (unsigned long long)i->commands);
+    }
+}
+
+void print_instances_end(const struct ctl *ctl, json_t *list)
+{
+    if (ctl->json)
+        emit(json_pack("{s:o}", "instances", list));
+}
+
+void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        EMIT_LIST("bindings", reply->n_bindings, reply->bindings, json_binding);
+        return;
+    }
+    printf("%-36s  %-20s  %s\n", "UUID", "NAME", "PEER");
+    for (size_t k = 0; k < reply->n_bindings; k++)
+        printf("%-36s  %-20s  %s\n", reply->bindings[k]->uuid, reply->bindings[k]->instance, reply->bindings[k]->peer);
+}
+
+void print_measurements(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        json_t *list = json_array();
+
+        for (size_t k = 0; k < reply->n_measurements; k++)
+            json_array_append_new(list, json_measurement(reply->measurements[k]));
+        emit(json_pack("{s:o s:b}", "measurements", list, "required", reply->measure_required));
+        return;
+    }
+    printf("%-3s  %-40s  %-6s  %-10s  %s\n", "PCR", "SHA-1", "STAYS", "BYTES", "LABEL");
+    for (size_t k = 0; k < reply->n_measurements; k++) {
+        const Vtpm__Measurement *one = reply->measurements[k];
+        char digest[2 * MEASURE_DIGEST + 1] = "";
+
+        if (one->digest.len == MEASURE_DIGEST)
+            vt_hex(digest, one->digest.data, one->digest.len);
+        printf("%-3u  %s  %-6s  %-10llu  %s\n", one->pcr, digest, one->always ? "always" : "once",
+               (unsigned long long)one->size, one->label);
     }
 }
 
@@ -147,10 +223,11 @@ void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         emit(json_pack("{s:o}", "check", json_check(c)));
         return;
     }
-    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu key slots, %llu events\n",
+    printf("%s: %llu instances (%llu broken, %llu deleted), %llu credentials, %llu bindings, %llu key slots, "
+           "%llu events\n",
            c->ok ? "ok" : "DAMAGED", (unsigned long long)c->instances, (unsigned long long)c->broken,
-           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->keyslots,
-           (unsigned long long)c->events);
+           (unsigned long long)c->deleted, (unsigned long long)c->credentials, (unsigned long long)c->bindings,
+           (unsigned long long)c->keyslots, (unsigned long long)c->events);
     if (*c->text)
         printf("%s\n", c->text);
 }

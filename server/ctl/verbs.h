@@ -9,13 +9,15 @@
 
 enum given {
     OPT_UUID = 1, OPT_NO_EK = 2, OPT_PROFILE = 4, OPT_CREDENTIAL = 8, OPT_YES = 16, OPT_VERIFY = 32, OPT_INSTANCE = 64,
-    OPT_GROUP = 128, OPT_PREDICT = 256
+    OPT_GROUP = 128, OPT_PREDICT = 256, OPT_PEER = 1 << 16, OPT_PCR = 1 << 17, OPT_FILE = 1 << 18,
+    OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
+    OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26
 };
 
 struct arguments {
     struct ctl ctl;
     unsigned given;         /* enum given */
-    char *uuid, *profile, *credential, *group, *predict;
+    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -34,7 +36,7 @@ int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
 
-/* Verbs: 0 or the exit code. Operands are as many as the table in main.c says. */
+/* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
 int run_list(const struct arguments *a, char *const *operands);
 int run_show(const struct arguments *a, char *const *operands);
@@ -46,6 +48,11 @@ int run_disable(const struct arguments *a, char *const *operands);
 int run_delete(const struct arguments *a, char *const *operands);
 int run_rotate(const struct arguments *a, char *const *operands);
 int run_create_host(const struct arguments *a, char *const *operands);
+int run_binding_add(const struct arguments *a, char *const *operands);
+int run_binding_list(const struct arguments *a, char *const *operands);
+int run_binding_remove(const struct arguments *a, char *const *operands);
+int run_measure(const struct arguments *a, char *const *operands);
+int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);
 int run_keyslot_remove(const struct arguments *a, char *const *operands);

@@ -20,7 +20,7 @@ static int run_ref(const struct arguments *a, Vtpm__AdminRequest__VerbCase which
     if (code)
         return code;
     if (which == VTPM__ADMIN_REQUEST__VERB_SHOW)
-        print_instances(&a->ctl, reply, true);
+        print_instance(&a->ctl, reply);
     else
         print_ok(&a->ctl);
     ctl_reply_free(reply);
@@ -42,6 +42,7 @@ int run_create(const struct arguments *a, char *const *operands)
 
     create.name = operands[0];
     create.no_ek = a->given & OPT_NO_EK;
+    create.require_measure = a->given & OPT_REQUIRE;
     if (a->uuid)
         create.uuid = a->uuid;
     if (a->profile)
@@ -58,16 +59,28 @@ int run_list(const struct arguments *a, char *const *operands)
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceList list = VTPM__INSTANCE_LIST__INIT;
     Vtpm__AdminReply *reply;
-    int code;
+    char after[80] = "";
+    struct json_t *rows = NULL;
+    bool more = true;
 
     (void)operands;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_LIST;
     request.list = &list;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_instances(&a->ctl, reply, false);
-    ctl_reply_free(reply);
+    list.after = after;
+    for (bool first = true; more; first = false) {
+        int code = ctl_ask(a, &request, &reply);
+
+        if (code)
+            return code;
+        if (first)
+            rows = print_instances_begin(&a->ctl);
+        print_instances_page(&a->ctl, rows, reply);
+        more = reply->more && reply->n_instances;
+        if (more)
+            snprintf(after, sizeof after, "%s", reply->instances[reply->n_instances - 1]->name);
+        ctl_reply_free(reply);
+    }
+    print_instances_end(&a->ctl, rows);
     return 0;
 }
 
@@ -95,7 +108,8 @@ int run_power_cycle(const struct arguments *a, char *const *operands)
 
 int run_suspend(const struct arguments *a, char *const *operands)
 {
-    return run_ref(a, VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
+    return run_ref(a, a->given & OPT_CANCEL ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
+                                            : VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
 }
 
 int run_enable(const struct arguments *a, char *const *operands)

@@ -5,9 +5,9 @@
 #include "server/engine/freeze.h"
 
 #define SENSITIVE_MAX 1024 /* a key of 2048 bits and its frame: about 700 */
-#define BLOB_MAX (SENSITIVE_MAX + 128)
-#define IV_LEN 16
-#define COUNT_MOST 0xFFFFFFFFu
+#define BLOB_MAX      (SENSITIVE_MAX + 128)
+#define IV_LEN        16
+#define COUNT_MOST    0xFFFFFFFFu
 
 /* ---- Nonces and counts ---- */
 
@@ -120,7 +120,8 @@ static tpm_rc load_key(struct tpm *tpm, struct fz *f, struct loading *l)
 
     fz_key(f, &slot);
     if (!f->bad && !rd_result(&f->r) &&
-        (l->fresh || !(l->wish->life == CONTEXT_11 || slot.parent_pcr_status || (slot.key.flags & TPM_VOLATILE))))
+        (l->fresh ||
+         !(l->wish->life == CONTEXT_11 || slot.parent_pcr_status || (slot.key.flags & TPM_VOLATILE))))
         rc = choose_handle(tpm, l);
     if (!rc) {
         in = key_insert_at(tpm, &slot.key, slot.parent_pcr_status, l->handle);
@@ -131,13 +132,15 @@ static tpm_rc load_key(struct tpm *tpm, struct fz *f, struct loading *l)
     return rc;
 }
 
-/* An OSAP session's entity as it is: a changed secret, or another one in its place, is not what it was opened for. */
+/* An OSAP session's entity as it is: a changed secret, or another one in its place, is not what it was opened
+ * for. */
 static void entity_tag(const struct tpm *tpm, const struct vt_auth *secret, uint8_t out[TPM_DIGEST_LEN])
 {
     const struct vt_auth *key = &tpm->perm.context_key;
 
     cr_hmac_sha1v(out, key->bytes, sizeof key->bytes,
-                  (struct cr_slice[]){CR_SLICE("entity", 6), CR_SLICE(secret->bytes, sizeof secret->bytes)}, 2);
+                  (struct cr_slice[]){CR_SLICE("entity", 6), CR_SLICE(secret->bytes, sizeof secret->bytes)},
+                  2);
 }
 
 static tpm_rc save_session(struct tpm *tpm, uint32_t handle, struct fz *f)
@@ -235,8 +238,8 @@ static void derive(const struct tpm *tpm, const char *use, struct vt_auth *out)
 }
 
 /* 21.2 action 11: HMAC of the blob with its sensitive part in the clear and no digest. */
-static void integrity(const struct tpm *tpm, const struct tpm_context_blob *blob, const struct tpm_blob *clear,
-                      uint8_t out[TPM_DIGEST_LEN])
+static void integrity(const struct tpm *tpm, const struct tpm_context_blob *blob,
+                      const struct tpm_blob *clear, uint8_t out[TPM_DIGEST_LEN])
 {
     const struct vt_auth *proof = &tpm->perm.tpm_proof;
     struct tpm_context_blob bare = *blob;
@@ -260,7 +263,8 @@ static void seal_tag(const struct tpm *tpm, const struct tpm_blob *iv, const voi
                   (struct cr_slice[]){CR_SLICE(iv->data, iv->len), CR_SLICE(enc, len)}, 2);
 }
 
-static tpm_rc crypt(const struct tpm *tpm, const struct tpm_blob *iv, const uint8_t *in, size_t len, uint8_t *out)
+static tpm_rc crypt(const struct tpm *tpm, const struct tpm_blob *iv, const uint8_t *in, size_t len,
+                    uint8_t *out)
 {
     VT_SECRET_AUTH key = {{0}};
 
@@ -349,7 +353,8 @@ tpm_rc context_save(struct cmd *c, enum context_life life, uint32_t type, uint32
 /* ---- Loading ---- */
 
 /* Actions 3 and 6: is it what was saved? clear holds SENSITIVE_MAX, len its length out. */
-static tpm_rc open_blob(const struct tpm *tpm, const struct tpm_context_blob *blob, uint8_t *clear, uint32_t *len)
+static tpm_rc open_blob(const struct tpm *tpm, const struct tpm_context_blob *blob, uint8_t *clear,
+                        uint32_t *len)
 {
     const struct tpm_blob *enc = &blob->sensitive_data;
     uint8_t digest[TPM_DIGEST_LEN];
@@ -370,8 +375,9 @@ static tpm_rc open_blob(const struct tpm *tpm, const struct tpm_context_blob *bl
     return vt_ct_equal(digest, blob->integrity_digest.bytes, sizeof digest) ? TPM_SUCCESS : TPM_BADCONTEXT;
 }
 
-static tpm_rc load_resource(struct cmd *c, const struct resource *resource, const struct tpm_context_blob *blob,
-                            const struct context_wish *wish, const uint8_t *clear, uint32_t len)
+static tpm_rc load_resource(struct cmd *c, const struct resource *resource,
+                            const struct tpm_context_blob *blob, const struct context_wish *wish,
+                            const uint8_t *clear, uint32_t len)
 {
     struct tpm *tpm = c->tpm;
     struct loading l = {.wish = wish, .handle = blob->handle};
@@ -385,7 +391,8 @@ static tpm_rc load_resource(struct cmd *c, const struct resource *resource, cons
     if (rd_result(&r))
         return TPM_BADCONTEXT;
     /* 5, 9. */
-    l.fresh = !memcmp(sensitive.context_nonce.bytes, nonce_of(tpm, wish->life, resource->is_session), TPM_NONCE_LEN);
+    l.fresh = !memcmp(sensitive.context_nonce.bytes, nonce_of(tpm, wish->life, resource->is_session),
+                      TPM_NONCE_LEN);
     if (resource->is_session && (!blob->context_count || !count_find(tpm, blob->context_count)))
         return TPM_BADCONTEXT;
     /* 10-11. */

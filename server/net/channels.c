@@ -119,6 +119,15 @@ void channels_accept(void *channels, int fd, const struct net_peer *peer)
     }
 }
 
+static bool is_welcome(void *channels, const struct vt_domain *domain)
+{
+    struct channels *all = channels;
+
+    return broker_domain_bound(all->broker, domain);
+}
+
+const struct listener_ops channels_listen = {.accept = channels_accept, .is_welcome = is_welcome};
+
 /* ---- All of them ---- */
 
 static void tell_done(struct channels *all)

@@ -35,7 +35,7 @@ static const struct row {
      "/STORE, DATA/run)"},
     {"keyslot", KIND_LIST, AT(keyslots), IN_FILE | IN_INIT, "SPEC",
      "what opens the store, tried in order; may be repeated:\nkeyfile:FILE, passphrase-file:FILE, "
-     "recovery-file:FILE,\ntpm2[:...], tpm12[:...], auto"},
+     "recovery-file:FILE,\ntpm2[:...], tpm12[:...], auto (default: each that needs no person)"},
     {"listen", KIND_LIST, AT(listen), IN_FILE, "ADDR",
      "where shims connect; may be repeated:\nunix:PATH, tcp:ADDR:PORT, vchan"},
     {"admin", KIND_TEXT, AT(admin), IN_FILE, "unix:PATH",
@@ -274,7 +274,27 @@ static int set_defaults(struct config *config, struct vt_why *why)
         err = set_text(&config->data_dir, CONFIG_DEFAULT_DATA, why);
     if (!err && !config->admin)
         err = set_text(&config->admin, CONFIG_DEFAULT_ADMIN, why);
+    if (!err && !config->keyslots.count && !config->init)
+        err = add_text(&config->keyslots, CONFIG_DEFAULT_KEYSLOT, why);
     return err;
+}
+
+void config_init_command(const struct config *config, char *text, size_t size)
+{
+    if (!strcmp(config->data_dir, CONFIG_DEFAULT_DATA))
+        snprintf(text, size, "vtpm-server init --keyslot keyfile:%s", CONFIG_DEFAULT_KEYFILE);
+    else
+        snprintf(text, size, "vtpm-server init --data-dir %s --keyslot keyfile:%s.key", config->data_dir,
+                 config->data_dir);
+}
+
+/* What opens a new store is the operator's choice; it is made once. */
+static int refuse_init(const struct config *config, struct vt_why *why)
+{
+    char command[CONFIG_COMMAND];
+
+    config_init_command(config, command, sizeof command);
+    return vt_fail(why, VT_EUSAGE, "no --keyslot: say what shall open the store, for instance: %s", command);
 }
 
 int config_load(struct config *config, int argc, char *const *argv, const char *default_file,
@@ -297,11 +317,7 @@ int config_load(struct config *config, int argc, char *const *argv, const char *
     err = set_defaults(config, why);
     if (err)
         return err;
-    if (!config->keyslots.count)
-        return vt_fail(why, VT_EUSAGE,
-                       "no --keyslot: say what opens the store, for instance --keyslot keyfile:%s.key%s",
-                       config->data_dir, config->init ? "" : ", or --keyslot auto");
-    return VT_OK;
+    return config->keyslots.count ? VT_OK : refuse_init(config, why);
 }
 
 void config_free(struct config *config)
@@ -343,8 +359,8 @@ static void help_row(FILE *out, const struct row *row)
 void config_help(FILE *out)
 {
     fputs("usage: vtpm-server init --keyslot SPEC [--keyslot SPEC ...] [--data-dir DIR] [--user USER]\n"
-          "       vtpm-server check --keyslot SPEC|auto [--data-dir DIR] [--user USER]\n"
-          "       vtpm-server --keyslot SPEC|auto [--listen ADDR ...] [option ...]\n\n"
+          "       vtpm-server check [--keyslot SPEC|auto] [--data-dir DIR] [--user USER]\n"
+          "       vtpm-server [--keyslot SPEC|auto] [--listen ADDR ...] [option ...]\n\n"
           "`init` makes a store and prints its recovery key, the one line on standard output:\n"
           "keep it where this host's disk is not. `check` examines a store that no server has open\n"
           "(`vtpmctl check` one that a server has). Without either word the server runs in the foreground.\n\n",

@@ -15,6 +15,10 @@
 #define CONFIG_DEFAULT_DATA   "/var/lib/vtpm-server"
 #define CONFIG_RUN_DIR        "/run/vtpm-server"
 #define CONFIG_DEFAULT_ADMIN  "unix:" CONFIG_RUN_DIR "/admin.sock"
+/* What --keyslot means where it is not given, to a server and to `check`; `init` must be told. */
+#define CONFIG_DEFAULT_KEYSLOT "auto"
+/* Where the files of deploy/ leave a place for it. */
+#define CONFIG_DEFAULT_KEYFILE "/etc/vtpm/keys/master.key"
 #define CONFIG_DEFAULT_IDLE_S 60
 #define CONFIG_DEFAULT_HANDSHAKE_S 10
 #define CONFIG_DEFAULT_REQUEST_S 30
@@ -51,6 +55,10 @@ void config_free(struct config *config);
 
 /* What --help prints. */
 void config_help(FILE *out);
+
+#define CONFIG_COMMAND 400
+/* The command that makes the store which this configuration names; cut where it is longer. */
+void config_init_command(const struct config *config, char *text, size_t size);
 
 /* The long options in the table's order, NULL after the last: the man page is checked against them. */
 const char *config_option_name(size_t index);

@@ -204,7 +204,10 @@ static void pump(struct conn *c)
 
 static void open_conn(struct conn *c)
 {
-    const struct channel_peer peer = {.text = c->peer.text};
+    const struct channel_peer peer = {
+        .text = c->peer.text,
+        .domain = c->peer.has_domain ? &c->peer.domain : NULL,
+    };
     int err;
 
     leave_handshake(c, CONN_OPEN);

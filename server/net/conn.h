@@ -41,7 +41,8 @@ struct channel_counts {
 /* Returns owned (channels_free). Borrows broker. */
 int channels_new(struct channels **channels, uv_loop_t *uv, struct broker *broker,
                  const struct channel_limits *limits) VT_USE_RESULT;
-/* A listener_accept_fn with the channels as arg: takes fd. */
+/* For listener_open, with the channels as arg: takes every connection, offers vchans to bound domains. */
+extern const struct listener_ops channels_listen;
 void channels_accept(void *channels, int fd, const struct net_peer *peer);
 void channels_count(const struct channels *channels, struct channel_counts *counts);
 /* Ends every session and closes every connection after what is queued for it; then done, once, not from

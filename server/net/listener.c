@@ -13,17 +13,10 @@
 #define ACCEPT_AT_ONCE 16
 #define PAUSE_MS       100
 
-static int vchan_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
-{
-    (void)addr;
-    (void)rest;
-    return vt_fail(why, VT_EUSAGE, "--listen vchan: not in this build yet: use unix:PATH or tcp:ADDR:PORT");
-}
-
 static const struct net_kind kinds[] = {
-    {"unix:", unix_parse, unix_bind, unix_peer, unix_unbind},
-    {"tcp:", tcp_parse, tcp_bind, tcp_peer, NULL},
-    {"vchan", vchan_parse, NULL, NULL, NULL},
+    {"unix:", unix_parse, unix_bind, unix_accept, unix_unbind},
+    {"tcp:", tcp_parse, tcp_bind, tcp_accept, NULL},
+    {"vchan", vchan_parse, vchan_bind, vchan_accept, vchan_unbind},
 };
 
 int net_addr_parse(struct net_addr *addr, const char *text, struct vt_why *why)
@@ -53,7 +46,7 @@ struct listener {
     struct net_addr addr;
     dev_t dev;
     ino_t ino;
-    listener_accept_fn fn;
+    const struct listener_ops *ops;
     void *arg;
 };
 
@@ -77,10 +70,8 @@ static void pause_accepting(struct listener *l, int error)
 /* False: nothing more to accept now. */
 static bool accept_one(struct listener *l)
 {
-    struct sockaddr_storage from = {0};
-    socklen_t len = sizeof from;
     struct net_peer peer = {0};
-    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = l->addr.kind->accept(l->fd, &peer);
 
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -88,8 +79,7 @@ static bool accept_one(struct listener *l)
         /* Else that one went away again; with more of them behind it poll calls again. */
         return false;
     }
-    l->addr.kind->peer(fd, &from, &peer);
-    l->fn(l->arg, fd, &peer);
+    l->ops->accept(l->arg, fd, &peer);
     return true;
 }
 
@@ -107,18 +97,25 @@ static void on_poll(uv_poll_t *poll, int status, int events)
             return;
 }
 
+static void unbind(struct listener *l)
+{
+    close(l->fd);
+    if (l->addr.kind->unbind)
+        l->addr.kind->unbind(&l->addr, l->dev, l->ino);
+}
+
 static void remember_file(struct listener *l)
 {
     struct stat st;
 
-    if (l->addr.kind->unbind && !lstat(l->addr.sa.un.sun_path, &st)) {
+    if (net_addr_is_unix(&l->addr) && !lstat(l->addr.sa.un.sun_path, &st)) {
         l->dev = st.st_dev;
         l->ino = st.st_ino;
     }
 }
 
 int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_addr *addr,
-                  listener_accept_fn fn, void *arg, struct vt_why *why)
+                  const struct listener_ops *ops, void *arg, struct vt_why *why)
 {
     struct listener *l = VT_NEW(struct listener);
     int err;
@@ -126,16 +123,16 @@ int listener_open(struct listener **listener, uv_loop_t *uv, const struct net_ad
     if (!l)
         return vt_fail(why, VT_ENOMEM, "out of memory");
     l->addr = *addr;
-    l->fn = fn;
+    l->ops = ops;
     l->arg = arg;
-    err = addr->kind->bind(&l->addr, &l->fd, why);
+    err = addr->kind->bind(&l->addr, ops, arg, &l->fd, why);
     if (err) {
         vt_free(l);
         return err;
     }
     remember_file(l);
     if (uv_poll_init(uv, &l->poll, l->fd)) {
-        close(l->fd);
+        unbind(l);
         vt_free(l);
         return vt_fail(why, VT_EIO, "%s: cannot be watched", addr->text);
     }
@@ -165,9 +162,12 @@ void listener_close(struct listener *l)
     if (!l)
         return;
     uv_poll_stop(&l->poll);
-    close(l->fd);
-    if (l->addr.kind->unbind)
-        l->addr.kind->unbind(&l->addr, l->dev, l->ino);
+    unbind(l);
     uv_close((uv_handle_t *)&l->poll, on_closed);
     uv_close((uv_handle_t *)&l->pause, on_closed);
+}
+
+void listeners_finish(void)
+{
+    vchan_finish();
 }

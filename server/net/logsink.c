@@ -2,6 +2,7 @@
 #include "server/net/logsink.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "server/base/text.h"
+#include "server/net/logout.h"
 
 static bool to_journal, as_json;
 
@@ -140,41 +142,86 @@ size_t logsink_json(char *out, size_t size, int64_t time_ms, const struct vt_log
 
 /* ---- Sinks ---- */
 
-/* One write: lines of several threads do not mix. If standard error is gone there is nowhere to say so. */
-static void write_line(enum vt_log_level level, const char *program, const char *level_word, const char *line)
-{
-    char text[LOGSINK_LINE + 64];
-    int len = to_journal ? snprintf(text, sizeof text, "<%d>%s\n", (int)level, line)
-                         : snprintf(text, sizeof text, "%s%s%s\n", program, level_word, line);
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* lines of several threads do not mix */
+static uint64_t dropped;                                 /* lines that were not taken; with the lock */
 
-    if (len >= (int)sizeof text) {
-        len = (int)sizeof text - 1;
-        text[len - 1] = '\n';
-    }
-    (void)!write(STDERR_FILENO, text, (size_t)len);
+static size_t frame(char *out, size_t size, enum vt_log_level level, const char *program, const char *level_word,
+                    const char *line)
+{
+    int len = to_journal ? snprintf(out, size, "<%d>%s\n", (int)level, line)
+                         : snprintf(out, size, "%s%s%s\n", program, level_word, line);
+
+    if (len < (int)size)
+        return (size_t)len;
+    out[size - 2] = '\n';
+    return size - 1;
 }
 
-static void on_line(enum vt_log_level level, const char *line)
+static size_t frame_line(char *out, size_t size, enum vt_log_level level, const char *line)
 {
     char prefix[16] = "";
 
     if (level != VT_LOG_NOTICE && level != VT_LOG_INFO)
         snprintf(prefix, sizeof prefix, "%s: ", word(level));
-    write_line(level, "vtpm-server: ", prefix, line);
+    return frame(out, size, level, "vtpm-server: ", prefix, line);
 }
 
-static void on_parts(const struct vt_log_parts *parts)
+static size_t frame_parts(char *out, size_t size, const struct vt_log_parts *parts)
 {
     char line[LOGSINK_LINE];
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
     logsink_json(line, sizeof line, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, parts);
-    write_line(parts->level, "", "", line);
+    return frame(out, size, parts->level, "", "", line);
+}
+
+/* With the lock: what is missing before this line. False: still nothing is taken. */
+static bool say_dropped(void)
+{
+    const struct vt_field fields[] = {VT_NUMBER("lines", dropped), {.key = NULL}};
+    const char *const text = "lines are missing here: what reads standard error did not take them";
+    char out[512], line[200];
+    size_t len;
+
+    snprintf(line, sizeof line, "log: %s lines=%" PRIu64, text, dropped);
+    if (as_json)
+        len = frame_parts(out, sizeof out,
+                          &(struct vt_log_parts){
+                              .level = VT_LOG_WARNING, .subject = "log", .text = text, .fields = fields});
+    else
+        len = frame_line(out, sizeof out, VT_LOG_WARNING, line);
+    if (!logout_put(out, len))
+        return false;
+    dropped = 0;
+    return true;
+}
+
+static void put_line(const char *text, size_t len)
+{
+    pthread_mutex_lock(&lock);
+    if ((dropped && !say_dropped()) || !logout_put(text, len))
+        dropped++;
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_line(enum vt_log_level level, const char *line)
+{
+    char text[LOGSINK_LINE + 64];
+
+    put_line(text, frame_line(text, sizeof text, level, line));
+}
+
+static void on_parts(const struct vt_log_parts *parts)
+{
+    char text[LOGSINK_LINE + 64];
+
+    put_line(text, frame_parts(text, sizeof text, parts));
 }
 
 void logsink_start(enum logsink_format format, enum vt_log_level most)
 {
+    logout_start();
     to_journal = stderr_is_journal();
     as_json = format == LOGSINK_JSON || (format == LOGSINK_AUTO && to_journal);
     if (as_json)
@@ -185,7 +232,7 @@ void logsink_start(enum logsink_format format, enum vt_log_level most)
 
 void logsink_say(enum vt_log_level level, const char *fmt, ...)
 {
-    char line[1100] = "vtpm-server: ";
+    char line[1100] = "vtpm-server: ", text[1200];
     const size_t head = strlen(line);
     va_list args;
 
@@ -195,5 +242,5 @@ void logsink_say(enum vt_log_level level, const char *fmt, ...)
     if (as_json)
         on_parts(&(struct vt_log_parts){.level = level, .subject = "server", .text = line});
     else
-        write_line(level, "", "", line);
+        put_line(text, frame(text, sizeof text, level, "", "", line));
 }

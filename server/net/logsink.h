@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log lines to standard error, one write each: as text, or as one JSON object (RFC 8259). With <N> before them when the
- * journal reads them (sd-daemon(3)).
+ * journal reads them (sd-daemon(3)). Nobody waits for a reader: lines that standard error does not take are dropped, and
+ * counted in a line of their own before the next one that it takes.
  */
 #ifndef VTPM_NET_LOGSINK_H
 #define VTPM_NET_LOGSINK_H

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
@@ -52,6 +53,21 @@ void process_harden(void)
     /* The leak check of sanitizer builds traces its own process. */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
+}
+
+static void *uv_grow(void *ptr, size_t size)
+{
+    void *grown = realloc(ptr, size);
+
+    if (!grown && size)
+        vt_error("server: out of memory for what the loop watches: ending now; what was answered is kept, start the "
+                 "server again");
+    return grown;
+}
+
+int process_watch_loop_memory(void)
+{
+    return uv_replace_allocator(malloc, uv_grow, calloc, free) ? VT_EFAIL : VT_OK;
 }
 
 unsigned process_channels_max(void)

@@ -13,6 +13,8 @@
 /* Descriptors 0-2 exist, files are made for the owner only, a peer that goes is no signal, no core dumps, no
  * debugger, as many descriptors as are allowed. */
 void process_harden(void);
+/* libuv ends the process when its table of descriptors cannot grow: then the log says so first. Before libuv is used. */
+int process_watch_loop_memory(void) VT_USE_RESULT;
 /* How many channels the descriptors suffice for: each may need an engine and a runtime file besides itself. */
 unsigned process_channels_max(void);
 

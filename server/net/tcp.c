@@ -92,10 +92,12 @@ static int set_options(const struct net_addr *addr, int fd)
     return 0;
 }
 
-int tcp_bind(struct net_addr *addr, int *fd, struct vt_why *why)
+int tcp_bind(struct net_addr *addr, const struct listener_ops *ops, void *arg, int *fd, struct vt_why *why)
 {
     int err = VT_OK;
 
+    (void)ops;
+    (void)arg;
     *fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0)
         return bind_failed(addr, errno, why);
@@ -122,7 +124,7 @@ static void keep_alive(int fd)
     (void)!setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
-void tcp_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer)
+static void tell_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer)
 {
     struct net_addr addr = {0};
 
@@ -136,4 +138,15 @@ void tcp_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer
         memcpy(peer->group, &addr.sa.in.sin_addr, 4);
     else
         memcpy(peer->group, &addr.sa.in6.sin6_addr, 8);
+}
+
+int tcp_accept(int listening, struct net_peer *peer)
+{
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+    int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0)
+        tell_peer(fd, &from, peer);
+    return fd;
 }

@@ -86,10 +86,12 @@ static int bind_failed(const struct net_addr *addr, int error, struct vt_why *wh
     return vt_fail(why, VT_EUSAGE, "%s: cannot listen: %s", addr->text, strerror(error));
 }
 
-int unix_bind(struct net_addr *addr, int *fd, struct vt_why *why)
+int unix_bind(struct net_addr *addr, const struct listener_ops *ops, void *arg, int *fd, struct vt_why *why)
 {
     int err = clear_place(addr, why);
 
+    (void)ops;
+    (void)arg;
     if (err)
         return err;
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -109,12 +111,11 @@ int unix_bind(struct net_addr *addr, int *fd, struct vt_why *why)
     return err;
 }
 
-void unix_peer(int fd, const struct sockaddr_storage *from, struct net_peer *peer)
+static void tell_peer(int fd, struct net_peer *peer)
 {
     struct ucred cred = {0};
     socklen_t len = sizeof cred;
 
-    (void)from;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || len != sizeof cred) {
         snprintf(peer->text, sizeof peer->text, "unix:pid=?,uid=?");
         return;
@@ -124,6 +125,15 @@ void unix_peer(int fd, const struct sockaddr_storage *from, struct net_peer *pee
     peer->uid = cred.uid;
     peer->gid = cred.gid;
     snprintf(peer->text, sizeof peer->text, "unix:pid=%d,uid=%u", (int)cred.pid, (unsigned)cred.uid);
+}
+
+int unix_accept(int listening, struct net_peer *peer)
+{
+    int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0)
+        tell_peer(fd, peer);
+    return fd;
 }
 
 void unix_unbind(const struct net_addr *addr, dev_t dev, ino_t ino)

@@ -81,6 +81,10 @@ enum sandbox_act {
     SANDBOX_ACT_INIT = 6,
 };
 
+/* SANDBOX_POWER_ON's measurements. */
+#define SANDBOX_MEASURES_MAX 64
+#define SANDBOX_MEASURE_LEN  (1 + CR_SHA1_LEN) /* PCR, digest */
+
 /* SANDBOX_POWER_ON's startup: enum vtpm.Startup. */
 enum sandbox_startup { SANDBOX_STARTUP_NONE = 0, SANDBOX_STARTUP_CLEAR = 1, SANDBOX_STARTUP_STATE = 2 };
 

@@ -46,7 +46,10 @@ enum sandbox_request {
     SANDBOX_THAW = 2,
     /* {locality u8, now_us u64, command u32+bytes} -> STATE with the response */
     SANDBOX_EXECUTE = 3,
-    /* {now_us u64, startup u8 (enum vtpm.Startup)} -> STATE; response = that of TPM_Startup or empty */
+    /*
+     * {now_us u64, startup u8 (enum vtpm.Startup), count u8, count * (pcr u8, digest[20])} -> STATE; response = that of
+     * TPM_Startup or empty. The digests are extended right after TPM_Startup(ST_CLEAR), all of them, or it is FAILED.
+     */
     SANDBOX_POWER_ON = 4,
     /* {} -> STATE */
     SANDBOX_POWER_OFF = 5,

@@ -142,23 +142,71 @@ static void startup(struct serve *s, uint64_t now_us, uint8_t kind)
     execute(s, 0, now_us, command, sizeof command);
 }
 
+/* TPM 1.2 Part 3, 16.1 TPM_Extend: tag, paramSize, ordinal, pcrNum, inDigest. Its return code. */
+static uint32_t extend(struct serve *s, uint64_t now_us, uint8_t pcr, const uint8_t digest[CR_SHA1_LEN])
+{
+    uint8_t command[34] = {0x00, 0xC1, 0, 0, 0, 34, 0, 0, 0, 0x14, 0, 0, 0, pcr};
+    struct rd r;
+
+    memcpy(command + 14, digest, CR_SHA1_LEN);
+    execute(s, 0, now_us, command, sizeof command);
+    r = rd_from(out + RESPONSE_AT + 6, 4);
+    return rd_get32(&r);
+}
+
+/* Before any command of the guest. The answer is again that of TPM_Startup, as it was before. */
+static int measure(struct serve *s, uint64_t now_us, struct rd digests, struct vt_why *why)
+{
+    uint8_t started[16];
+    const size_t len = s->response_len;
+
+    if (len > sizeof started)
+        return vt_fail(why, VT_EFAIL, "TPM_Startup: an answer of %zu bytes", len);
+    memcpy(started, out + RESPONSE_AT, len);
+    while (digests.left) {
+        uint8_t pcr = rd_get8(&digests);
+        uint32_t rc = extend(s, now_us, pcr, rd_take(&digests, CR_SHA1_LEN));
+
+        if (rc)
+            return vt_fail(why, VT_EFAIL, "a measurement cannot be extended into PCR %u: TPM error %u", pcr,
+                           (unsigned)rc);
+    }
+    memcpy(out + RESPONSE_AT, started, len);
+    s->response_len = len;
+    return VT_OK;
+}
+
+/* The digests of a POWER_ON, not yet read. */
+static struct rd take_digests(struct rd *r)
+{
+    size_t len = (size_t)rd_get8(r) * SANDBOX_MEASURE_LEN;
+    const uint8_t *at = rd_take(r, len);
+
+    if (len > SANDBOX_MEASURES_MAX * SANDBOX_MEASURE_LEN)
+        r->bad = true;
+    return rd_from(at, at ? len : 0);
+}
+
 static int do_power_on(struct serve *s, struct rd *r, struct vt_why *why)
 {
     uint64_t now_us = rd_get64(r);
     uint8_t kind = rd_get8(r);
+    struct rd digests = take_digests(r);
     int err = expect_end(r, why);
 
     if (err)
         return err;
-    if (kind > SANDBOX_STARTUP_STATE)
+    if (kind > SANDBOX_STARTUP_STATE || (digests.left && kind != SANDBOX_STARTUP_CLEAR))
         return vt_fail(why, VT_EPROTO, "sandbox: startup %u", kind);
     err = tpm_init(s->tpm);
     if (err)
         return vt_fail(why, err, "TPM_Init: %s", vt_err_text(err));
     if (kind != SANDBOX_STARTUP_NONE)
         startup(s, now_us, kind);
+    if (digests.left)
+        err = measure(s, now_us, digests, why);
     s->dirty = BOTH;
-    return VT_OK;
+    return err;
 }
 
 static int do_power_off(struct serve *s, struct rd *r, struct vt_why *why)

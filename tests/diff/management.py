@@ -18,7 +18,7 @@ def fresh(x):
     ready(x)
 
 
-# ---- 7.2, 7.3, 29.1, 29.2 ----
+# ---- 7.2, 7.3 ----
 def set_capability(x, label, area, sub, value, owner=None):
     params = U32(area) + U32(len(sub)) + sub + U32(len(value)) + value
     x.step("SetCapability %s" % label, x.t.raw("SetCapability", params=params,
@@ -360,7 +360,7 @@ def old_contexts(x):
     reboot(x)
 
 
-# ---- 28.7-28.12 ----
+# ---- 27 ----
 def directory(x):
     fresh(x)
     t = x.t

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SQLite's memory, and its files: each operation of the VFS may be the one that fails. */
 #include <setjmp.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "tests/fault/countdown.h"
+#include "tests/unit/pass_vfs.h"
 
 /* ---- Memory ---- */
 
@@ -38,42 +37,27 @@ void count_hook_sqlite(void)
     assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0), SQLITE_OK);
 }
 
-/* ---- Files: the real one lies behind ours in the memory that SQLite gives ---- */
+/* ---- Files ---- */
 
-static sqlite3_vfs *below;
-static sqlite3_vfs shim;
-
-struct file {
-    sqlite3_file base;
-};
-
-static sqlite3_file *real(sqlite3_file *f)
-{
-    return (sqlite3_file *)(void *)((struct file *)(void *)f + 1);
-}
-
-static int f_close(sqlite3_file *f)
-{
-    return real(f)->pMethods->xClose(real(f));
-}
+#define REAL(f, call) pass_real(f)->pMethods->call
 
 static int f_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 {
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_READ : real(f)->pMethods->xRead(real(f), to, n, at);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_READ : REAL(f, xRead)(pass_real(f), to, n, at);
 }
 
 /* Half of it was written. */
 static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
     if (!count_strikes(FAULT_STORE))
-        return real(f)->pMethods->xWrite(real(f), from, n, at);
-    (void)real(f)->pMethods->xWrite(real(f), from, n / 2, at);
+        return REAL(f, xWrite)(pass_real(f), from, n, at);
+    (void)REAL(f, xWrite)(pass_real(f), from, n / 2, at);
     return count_nth() % 2 ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 }
 
 static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_TRUNCATE : real(f)->pMethods->xTruncate(real(f), size);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_TRUNCATE : REAL(f, xTruncate)(pass_real(f), size);
 }
 
 static int f_sync(sqlite3_file *f, int flags)
@@ -85,117 +69,51 @@ static int f_sync(sqlite3_file *f, int flags)
 
 static int f_size(sqlite3_file *f, sqlite3_int64 *size)
 {
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_FSTAT : real(f)->pMethods->xFileSize(real(f), size);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_FSTAT : REAL(f, xFileSize)(pass_real(f), size);
 }
 
 static int f_lock(sqlite3_file *f, int level)
 {
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_LOCK : real(f)->pMethods->xLock(real(f), level);
-}
-
-static int f_unlock(sqlite3_file *f, int level)
-{
-    return real(f)->pMethods->xUnlock(real(f), level);
-}
-
-static int f_reserved(sqlite3_file *f, int *out)
-{
-    return real(f)->pMethods->xCheckReservedLock(real(f), out);
-}
-
-static int f_control(sqlite3_file *f, int op, void *arg)
-{
-    return real(f)->pMethods->xFileControl(real(f), op, arg);
-}
-
-static int f_sector(sqlite3_file *f)
-{
-    return real(f)->pMethods->xSectorSize(real(f));
-}
-
-static int f_device(sqlite3_file *f)
-{
-    return real(f)->pMethods->xDeviceCharacteristics(real(f));
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_LOCK : REAL(f, xLock)(pass_real(f), level);
 }
 
 static int f_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out)
 {
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_SHMMAP
-                                      : real(f)->pMethods->xShmMap(real(f), page, size, extend, out);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_SHMMAP : REAL(f, xShmMap)(pass_real(f), page, size, extend, out);
 }
 
 static int f_shm_lock(sqlite3_file *f, int offset, int n, int flags)
 {
     if (flags & SQLITE_SHM_LOCK && count_strikes(FAULT_STORE))
         return SQLITE_IOERR_SHMLOCK;
-    return real(f)->pMethods->xShmLock(real(f), offset, n, flags);
+    return REAL(f, xShmLock)(pass_real(f), offset, n, flags);
 }
-
-static void f_shm_barrier(sqlite3_file *f)
-{
-    real(f)->pMethods->xShmBarrier(real(f));
-}
-
-static int f_shm_unmap(sqlite3_file *f, int remove)
-{
-    return real(f)->pMethods->xShmUnmap(real(f), remove);
-}
-
-static const sqlite3_io_methods methods = {
-    .iVersion = 2,
-    .xClose = f_close,
-    .xRead = f_read,
-    .xWrite = f_write,
-    .xTruncate = f_truncate,
-    .xSync = f_sync,
-    .xFileSize = f_size,
-    .xLock = f_lock,
-    .xUnlock = f_unlock,
-    .xCheckReservedLock = f_reserved,
-    .xFileControl = f_control,
-    .xSectorSize = f_sector,
-    .xDeviceCharacteristics = f_device,
-    .xShmMap = f_shm_map,
-    .xShmLock = f_shm_lock,
-    .xShmBarrier = f_shm_barrier,
-    .xShmUnmap = f_shm_unmap,
-};
 
 static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int flags, int *out)
 {
-    int rc;
-
-    (void)vfs;
-    memset(f, 0, sizeof(struct file));
-    if (count_strikes(FAULT_STORE))
-        return SQLITE_CANTOPEN;
-    rc = below->xOpen(below, path, real(f), flags, out);
-    if (real(f)->pMethods)
-        f->pMethods = &methods;
-    return rc;
+    f->pMethods = NULL; /* there is nothing to close */
+    return count_strikes(FAULT_STORE) ? SQLITE_CANTOPEN : pass_open(vfs, path, f, flags, out);
 }
 
 static int v_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
 {
     (void)vfs;
     (void)sync_dir;
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_DELETE : below->xDelete(below, path, 0);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_DELETE : pass_below()->xDelete(pass_below(), path, 0);
 }
 
 static int v_access(sqlite3_vfs *vfs, const char *path, int flags, int *out)
 {
     (void)vfs;
-    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_ACCESS : below->xAccess(below, path, flags, out);
+    return count_strikes(FAULT_STORE) ? SQLITE_IOERR_ACCESS : pass_below()->xAccess(pass_below(), path, flags, out);
 }
 
 void count_hook_store(void)
 {
-    below = sqlite3_vfs_find("unix");
-    shim = *below;
-    shim.zName = "countdown";
-    shim.szOsFile = (int)sizeof(struct file) + below->szOsFile;
-    shim.xOpen = v_open;
-    shim.xDelete = v_delete;
-    shim.xAccess = v_access;
-    assert_int_equal(sqlite3_vfs_register(&shim, 1), SQLITE_OK);
+    static const sqlite3_vfs vfs = {.xOpen = v_open, .xDelete = v_delete, .xAccess = v_access};
+    static const sqlite3_io_methods methods = {
+        .xRead = f_read, .xWrite = f_write, .xTruncate = f_truncate, .xSync = f_sync, .xFileSize = f_size,
+        .xLock = f_lock, .xShmMap = f_shm_map, .xShmLock = f_shm_lock};
+
+    pass_install("countdown", &vfs, &methods);
 }

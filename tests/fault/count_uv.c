@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libuv calls abort(3) itself when its table of watchers cannot grow (its only reallocation): that one is spared. */
+/*
+ * libuv calls abort(3) itself when its table of watchers cannot grow (its only reallocation): that one is spared here;
+ * test_process.c shows that the server's log says so first.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -35,6 +35,17 @@ WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), (fd, msg, 
 WRAP(ssize_t, recv, (int fd, void *to, size_t len, int flags), (fd, to, len, flags), FAULT_SOCKET,
      count_nth() % 2 ? EINTR : ECONNRESET, -1)
 
+WRAP(int, posix_spawn_file_actions_init, (posix_spawn_file_actions_t * actions), (actions), FAULT_FORK, ENOMEM, ENOMEM)
+WRAP(int, posix_spawn_file_actions_adddup2, (posix_spawn_file_actions_t * actions, int from, int to),
+     (actions, from, to), FAULT_FORK, ENOMEM, ENOMEM)
+WRAP(int, posix_spawn_file_actions_addclosefrom_np, (posix_spawn_file_actions_t * actions, int from), (actions, from),
+     FAULT_FORK, ENOMEM, ENOMEM)
+WRAP(int, posix_spawnattr_init, (posix_spawnattr_t * attr), (attr), FAULT_FORK, ENOMEM, ENOMEM)
+WRAP(int, posix_spawnattr_setflags, (posix_spawnattr_t * attr, short flags), (attr, flags), FAULT_FORK, EINVAL, EINVAL)
+WRAP(int, posix_spawnattr_setsigmask, (posix_spawnattr_t * attr, const sigset_t *set), (attr, set), FAULT_FORK, EINVAL,
+     EINVAL)
+WRAP(int, posix_spawnattr_setsigdefault, (posix_spawnattr_t * attr, const sigset_t *set), (attr, set), FAULT_FORK,
+     EINVAL, EINVAL)
 WRAP(int, posix_spawn,
      (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
       char *const argv[], char *const envp[]),
@@ -51,6 +62,25 @@ WRAP(int, renameat, (int from_fd, const char *from, int to_fd, const char *to), 
 WRAP(int, renameat2, (int from_fd, const char *from, int to_fd, const char *to, unsigned flags),
      (from_fd, from, to_fd, to, flags), FAULT_FILE, EIO, -1)
 WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), FAULT_FILE, EIO, -1)
+
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...);
+
+/* Ours only sets flags, and only on sockets. */
+int __wrap_fcntl(int fd, int command, ...)
+{
+    va_list args;
+    int flags;
+
+    va_start(args, command);
+    flags = va_arg(args, int);
+    va_end(args);
+    if (count_strikes(FAULT_SOCKET)) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_fcntl(fd, command, flags);
+}
 
 int __wrap_fsync(int fd);
 

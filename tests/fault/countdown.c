@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -17,37 +18,68 @@
 #define RUNS_MAX 100000
 #define LEAK_EVERY 32 /* a look takes longer than most runs */
 
+/* Shared with the processes that a scenario forks: the count goes on in them. */
+static struct {
+    atomic_long left; /* negative: nothing is armed */
+    atomic_bool struck;
+} *shared;
+
 static enum fault kind;
 static long nth;
-static atomic_long left = -1; /* negative: nothing is armed */
-static atomic_bool struck;
 static bool must_disarm;
+static bool is_alloc_hooked;
+static _Thread_local bool is_outside[FAULT_COUNT];
+
+__attribute__((constructor)) static void share_count(void)
+{
+    void *at = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (at == MAP_FAILED)
+        abort();
+    shared = at;
+    atomic_store(&shared->left, -1);
+}
+
+static bool is_armed(void)
+{
+    return shared && atomic_load(&shared->left) >= 0;
+}
 
 bool count_strikes(enum fault fault)
 {
-    if (fault != kind || atomic_load(&left) < 0 || atomic_fetch_sub(&left, 1) != 0)
+    if (!is_armed() || fault != kind || is_outside[fault] || atomic_fetch_sub(&shared->left, 1) != 0)
         return false;
-    atomic_store(&struck, true);
+    atomic_store(&shared->struck, true);
     return true;
+}
+
+void count_here(enum fault fault, bool counts)
+{
+    is_outside[fault] = !counts;
 }
 
 void count_begin(void)
 {
-    atomic_store(&struck, false);
+    atomic_store(&shared->struck, false);
     must_disarm = true;
-    if (kind == FAULT_ALLOC)
+    if (kind == FAULT_ALLOC && !is_alloc_hooked)
         (void)vt_alloc_fail_after(nth);
     else
-        atomic_store(&left, nth);
+        atomic_store(&shared->left, nth);
 }
 
 bool count_end(void)
 {
     must_disarm = false;
-    if (kind == FAULT_ALLOC)
-        atomic_store(&struck, vt_alloc_fail_after(-1) > nth);
-    atomic_store(&left, -1);
-    return atomic_load(&struck);
+    if (kind == FAULT_ALLOC && !is_alloc_hooked && vt_alloc_fail_after(-1) > nth)
+        atomic_store(&shared->struck, true);
+    atomic_store(&shared->left, -1);
+    return atomic_load(&shared->struck);
+}
+
+void count_hook_alloc(void)
+{
+    is_alloc_hooked = true;
 }
 
 long count_nth(void)
@@ -78,7 +110,7 @@ unsigned count_down_by(const char *name, enum fault fault, long stride, void (*s
         scenario(arg);
         if (must_disarm)
             fail_msg("%s: the scenario has no end", name);
-        failed = atomic_exchange(&struck, false);
+        failed = atomic_exchange(&shared->struck, false);
         if (!failed)
             break;
         if (++faults % LEAK_EVERY == 0)
@@ -142,7 +174,7 @@ void *calloc(size_t count, size_t size);
 
 void *calloc(size_t count, size_t size)
 {
-    if (atomic_load(&left) >= 0 && is_mbedtls(__builtin_return_address(0)) && count_strikes(FAULT_MBEDTLS))
+    if (is_armed() && is_mbedtls(__builtin_return_address(0)) && count_strikes(FAULT_MBEDTLS))
         return NULL;
     return __interceptor_calloc ? __interceptor_calloc(count, size) : __libc_calloc(count, size);
 }

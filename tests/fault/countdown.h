@@ -21,8 +21,8 @@ enum fault {
                            calloc(3) are told from others by where they come from */
     FAULT_LIBCRYPTO,    /* libcrypto's memory: count_hook_libcrypto */
     FAULT_ENTROPY,      /* getrandom */
-    FAULT_SOCKET,       /* our own socketpair, sendmsg, recv, write and uv_try_write on sockets */
-    FAULT_FORK,         /* posix_spawn, pthread_create */
+    FAULT_SOCKET,       /* count_wrap.c: our own calls; count_net.c: ours and libuv's; count_zygote.c: the zygote's */
+    FAULT_FORK,         /* posix_spawn and what prepares it, pthread_create; count_zygote.c: fork and confinement */
     FAULT_FILE,         /* our own open, openat, fchmod, rename, fsync, mmap, posix_fallocate, ... */
     FAULT_COUNT
 };
@@ -30,6 +30,8 @@ enum fault {
 /* Arms the fault of this run, and disarms it: true if it struck. Only in a scenario. */
 void count_begin(void);
 bool count_end(void);
+/* Whether this thread's calls of one kind are counted and fail; they are, until told (FAULT_ALLOC knows no threads). */
+void count_here(enum fault fault, bool counts);
 /* The number of this run: which call fails. */
 long count_nth(void);
 
@@ -46,5 +48,7 @@ void count_hook_sqlite(void);
 void count_hook_store(void);
 void count_hook_uv(void);
 void count_hook_libcrypto(void);
+/* FAULT_ALLOC is counted by count_zygote.c, as one for all processes; else each that is forked counts on its own. */
+void count_hook_alloc(void);
 
 #endif

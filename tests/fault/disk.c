@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +10,10 @@
 #include <unistd.h>
 
 #include "server/base/base.h"
+#include "tests/unit/pass_vfs.h"
 
 #define SECTOR     512
-#define NAME_SIZE  48
+#define NAME_SIZE  PASS_NAME
 #define FILES_MAX  8
 
 enum kind { OP_MAKE, OP_WRITE, OP_TRUNCATE, OP_REMOVE, OP_SYNC };
@@ -42,8 +42,6 @@ struct disk {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct disk *recording;
-static sqlite3_vfs *below;
-static sqlite3_vfs shim;
 
 /* ---- The log; with the lock held ---- */
 
@@ -103,42 +101,16 @@ static const char *recorded(const char *path)
     return ours && !strstr(base, "-shm") ? base + 1 : NULL;
 }
 
-/* ---- The VFS: the real file lies behind ours in the memory that SQLite gives ---- */
-
-struct file {
-    sqlite3_file base;
-    bool is_recorded;
-    char name[NAME_SIZE];
-};
-
-static struct file *mine(sqlite3_file *f)
-{
-    return (struct file *)(void *)f;
-}
-
-static sqlite3_file *real(sqlite3_file *f)
-{
-    return (sqlite3_file *)(void *)(mine(f) + 1);
-}
+/* ---- The VFS ---- */
 
 static const char *name_of(sqlite3_file *f)
 {
-    return mine(f)->is_recorded ? mine(f)->name : NULL;
-}
-
-static int f_close(sqlite3_file *f)
-{
-    return real(f)->pMethods->xClose(real(f));
-}
-
-static int f_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
-{
-    return real(f)->pMethods->xRead(real(f), to, n, at);
+    return *pass_file(f)->name ? pass_file(f)->name : NULL;
 }
 
 static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 {
-    int rc = real(f)->pMethods->xWrite(real(f), from, n, at);
+    int rc = pass_real(f)->pMethods->xWrite(pass_real(f), from, n, at);
 
     if (!rc)
         note(name_of(f), OP_WRITE, (size_t)at, from, (size_t)n);
@@ -147,7 +119,7 @@ static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 
 static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-    int rc = real(f)->pMethods->xTruncate(real(f), size);
+    int rc = pass_real(f)->pMethods->xTruncate(pass_real(f), size);
 
     if (!rc)
         note(name_of(f), OP_TRUNCATE, (size_t)size, NULL, 0);
@@ -161,96 +133,14 @@ static int f_sync(sqlite3_file *f, int flags)
     return SQLITE_OK;
 }
 
-static int f_size(sqlite3_file *f, sqlite3_int64 *size)
-{
-    return real(f)->pMethods->xFileSize(real(f), size);
-}
-
-static int f_lock(sqlite3_file *f, int level)
-{
-    return real(f)->pMethods->xLock(real(f), level);
-}
-
-static int f_unlock(sqlite3_file *f, int level)
-{
-    return real(f)->pMethods->xUnlock(real(f), level);
-}
-
-static int f_reserved(sqlite3_file *f, int *out)
-{
-    return real(f)->pMethods->xCheckReservedLock(real(f), out);
-}
-
-static int f_control(sqlite3_file *f, int op, void *arg)
-{
-    return real(f)->pMethods->xFileControl(real(f), op, arg);
-}
-
-static int f_sector(sqlite3_file *f)
-{
-    return real(f)->pMethods->xSectorSize(real(f));
-}
-
-static int f_device(sqlite3_file *f)
-{
-    return real(f)->pMethods->xDeviceCharacteristics(real(f));
-}
-
-static int f_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out)
-{
-    return real(f)->pMethods->xShmMap(real(f), page, size, extend, out);
-}
-
-static int f_shm_lock(sqlite3_file *f, int offset, int n, int flags)
-{
-    return real(f)->pMethods->xShmLock(real(f), offset, n, flags);
-}
-
-static void f_shm_barrier(sqlite3_file *f)
-{
-    real(f)->pMethods->xShmBarrier(real(f));
-}
-
-static int f_shm_unmap(sqlite3_file *f, int remove)
-{
-    return real(f)->pMethods->xShmUnmap(real(f), remove);
-}
-
-static const sqlite3_io_methods methods = {
-    .iVersion = 2,
-    .xClose = f_close,
-    .xRead = f_read,
-    .xWrite = f_write,
-    .xTruncate = f_truncate,
-    .xSync = f_sync,
-    .xFileSize = f_size,
-    .xLock = f_lock,
-    .xUnlock = f_unlock,
-    .xCheckReservedLock = f_reserved,
-    .xFileControl = f_control,
-    .xSectorSize = f_sector,
-    .xDeviceCharacteristics = f_device,
-    .xShmMap = f_shm_map,
-    .xShmLock = f_shm_lock,
-    .xShmBarrier = f_shm_barrier,
-    .xShmUnmap = f_shm_unmap,
-};
-
 static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int flags, int *out)
 {
     const char *name = recorded(path);
     bool was_there = path && access(path, F_OK) == 0;
-    int rc;
+    int rc = pass_open(vfs, path, f, flags, out);
 
-    (void)vfs;
-    memset(f, 0, sizeof(struct file));
-    if (name) {
-        mine(f)->is_recorded = true;
-        snprintf(mine(f)->name, NAME_SIZE, "%s", name);
-    }
-    rc = below->xOpen(below, path, real(f), flags, out);
-    if (real(f)->pMethods)
-        f->pMethods = &methods;
+    if (name)
+        snprintf(pass_file(f)->name, PASS_NAME, "%s", name);
     if (!rc && !was_there)
         note(name_of(f), OP_MAKE, 0, NULL, 0);
     return rc;
@@ -258,7 +148,7 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 
 static int v_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
 {
-    int rc = below->xDelete(below, path, 0);
+    int rc = pass_below()->xDelete(pass_below(), path, 0);
 
     (void)vfs;
     if (!rc) {
@@ -271,14 +161,10 @@ static int v_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
 
 void disk_install(void)
 {
-    below = sqlite3_vfs_find("unix");
-    shim = *below;
-    shim.zName = "recording";
-    shim.szOsFile = (int)sizeof(struct file) + below->szOsFile;
-    shim.xOpen = v_open;
-    shim.xDelete = v_delete;
-    if (sqlite3_vfs_register(&shim, 1))
-        abort();
+    static const sqlite3_vfs vfs = {.xOpen = v_open, .xDelete = v_delete};
+    static const sqlite3_io_methods methods = {.xWrite = f_write, .xTruncate = f_truncate, .xSync = f_sync};
+
+    pass_install("recording", &vfs, &methods);
 }
 
 /* ---- Recordings ---- */

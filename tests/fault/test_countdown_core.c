@@ -132,6 +132,35 @@ static void scenario_adopt(void *arg)
     peer_close(&w->peer);
 }
 
+/* A queue of one, power off; then the power on that uses it meets the fault. */
+static void scenario_measured(void *arg)
+{
+    struct world *w = arg;
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
+    Vtpm__AdminReply *reply;
+    bool acted;
+
+    fresh_instance(w);
+    assert_int_equal(admin_measured(&w->rig, w->identity, 4, 1, false), VT_OK);
+    peer_open(&w->rig, &w->peer, w->identity);
+    count_begin();
+    if (!peer_attach(&w->peer, NULL))
+        (void)peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted);
+    (void)count_end();
+    not_broken(w);
+    come_back(w);
+    peer_expect(&w->peer, 1, FAKE_READ, 41, 0);
+    peer_close(&w->peer);
+    ref.instance = w->identity;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST;
+    request.measure_list = &ref;
+    reply = admin_ask(&w->rig, ADMIN_MONITOR, &request);
+    if (reply->err || reply->n_measurements)
+        fail_msg("call %ld failed: %zu measurements are left (%d)", count_nth(), reply->n_measurements, reply->err);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+}
+
 static void scenario_create(void *arg)
 {
     struct world *w = arg;
@@ -196,6 +225,17 @@ static void test_core__each_fault_after_a_restart__nothing_lost(void **state)
     rig_free(&w.rig);
 }
 
+static void test_core__each_fault_in_a_measured_start__extended_once(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    each_kind("measured", scenario_measured, &w);
+    rig_free(&w.rig);
+}
+
 static void test_core__each_fault_in_create__all_or_nothing(void **state)
 {
     static struct world w;
@@ -212,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core__each_fault_in_a_life__exactly_once),
         cmocka_unit_test(test_core__each_fault_after_a_restart__nothing_lost),
+        cmocka_unit_test(test_core__each_fault_in_a_measured_start__extended_once),
         cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
     };
 

@@ -22,6 +22,7 @@ static void setup_store(void)
     assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
     assert_int_equal(fx_create(&fx, 2, "two"), VT_OK);
     assert_int_equal(fx_acquire(&fx, 1, &epoch), VT_OK);
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_OK);
     seq = 1;
     is_known = true;
 }
@@ -98,7 +99,7 @@ static void scenario_admin(void *arg)
     char name[32], identity[40];
     const struct vt_uuid uuid = fx_uuid(++life->number);
     struct db_instance instance;
-    int made, renamed, host, slot, deleted;
+    int made, renamed, host, slot, bound, unbound, deleted;
     uint64_t ignored;
 
     snprintf(name, sizeof name, "name-%u", life->number);
@@ -110,8 +111,14 @@ static void scenario_admin(void *arg)
     renamed = fx_rename(&fx, life->number, name);
     host = fx_host(&fx, identity, 1, 2);
     slot = fx_slot(&fx, 0, "keyfile", NULL);
+    bound = fx_bind(&fx, life->number, "dom0");
+    unbound = fx_unbind(&fx, 1, NULL);
     deleted = fx_life(&fx, life->number, DB_DELETED, NULL);
     (void)count_end();
+    if (bound && (!made || bound != VT_ENOTFOUND))
+        expect_refusal(bound);
+    if (unbound)
+        expect_refusal(unbound);
     if (made && made != VT_EUNKNOWN)
         expect_refusal(made);
     if (host)
@@ -119,6 +126,8 @@ static void scenario_admin(void *arg)
     if (slot)
         expect_refusal(slot);
     judge(); /* writes, and so opens again after an unknown outcome */
+    (void)fx_unbind(&fx, 1, NULL);
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_OK);
     if (made == VT_OK) {
         assert_int_equal(db_instance_get(fx.db, &uuid, &instance), VT_OK);
         if (!renamed && deleted)
@@ -153,8 +162,15 @@ static int nothing_event(void *arg, const struct db_event *event)
     return 0;
 }
 
+static int nothing_bound(void *arg, const struct db_binding *binding)
+{
+    assert_string_equal(binding->peer, "dom0");
+    ++*(unsigned *)arg;
+    return 0;
+}
+
 struct reading {
-    unsigned instances, slots, events;
+    unsigned instances, slots, events, bindings;
 };
 
 static void read_ok(int err)
@@ -173,6 +189,7 @@ static void scenario_read(void *arg)
     uint8_t *data = NULL;
     char identity[VT_UUID_TEXT];
     uint64_t at = 0;
+    const char *const dom0 = "dom0";
     bool allowed = false;
     int err;
 
@@ -192,6 +209,13 @@ static void scenario_read(void *arg)
     err = db_credential_allows(fx.db, identity, &uuid, &allowed);
     read_ok(err);
     assert_true(err ? !allowed : allowed);
+    err = db_bound(fx.db, &uuid, &dom0, 1, &allowed);
+    read_ok(err);
+    assert_true(err ? !allowed : allowed);
+    err = db_binding_each(fx.db, NULL, nothing_bound, &seen.bindings);
+    read_ok(err);
+    if (!err)
+        assert_int_equal(seen.bindings, 1);
     err = db_instance_each(fx.db, true, nothing, &seen.instances);
     read_ok(err);
     if (!err)

@@ -112,6 +112,32 @@ static struct tpm_key key_template(uint8_t a, uint8_t b, uint8_t info[128])
     return key;
 }
 
+static struct tpm_key identity_template(uint8_t info[128], uint8_t a, uint8_t b)
+{
+    struct tpm_key key = key_template(a & 0xf0, b, info);
+
+    key.key_usage = TPM_KEY_IDENTITY;
+    key.algorithm_parms = rsa_parms(2048, TPM_ES_NONE, TPM_SS_RSASSAPKCS1v15_SHA1);
+    return key;
+}
+
+/* A secret under the last session: the owner's in TPM_MakeIdentity. */
+static struct vt_auth hidden_last(const struct exec *x)
+{
+    struct exec last = *x;
+
+    last.auth[0] = x->auths ? x->auth[x->auths - 1] : NULL;
+    return hidden(&last, false);
+}
+
+/* What is encrypted in a key or in sealed data. */
+static struct tpm_blob last_256(const struct exec_blob *blob)
+{
+    uint32_t len = (uint32_t)VT_MIN(blob->len, 256u);
+
+    return (struct tpm_blob){.len = len, .data = blob->bytes + (blob->len - len)};
+}
+
 static struct tpm_nv_data_public nv_public(uint8_t a, uint8_t b)
 {
     static const uint32_t permissions[] = {
@@ -193,6 +219,14 @@ static bool storage_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8
              .in_data = SOME(a % 64));
         CASE(TPM_ORD_CreateWrapKey, create_wrap_key, .data_usage_auth = hidden(x, false),
              .data_migration_auth = hidden(x, true), .key_info = key_template(a, b, info));
+        CASE(TPM_ORD_Sealx, sealx, .enc_auth = hidden(x, false), .pcr_info = pcr_info(info, a, true),
+             .in_data = SOME(a % 64));
+        CASE(TPM_ORD_UnBind, un_bind, .in_data = {.len = b & 1 ? 256 : 128, .data = x->key.bytes});
+        CASE(TPM_ORD_ChangeAuth, change_auth, .protocol_id = TPM_PID_ADCP, .new_auth = hidden(x, false),
+             .entity_type = a & 1 ? TPM_ET_KEY : TPM_ET_DATA, .enc_data = last_256(a & 1 ? &x->key : &x->sealed));
+        CASE(TPM_ORD_MakeIdentity, make_identity, .identity_auth = hidden_last(x),
+             .id_key_params = identity_template(info, a, b));
+        CASE(TPM_ORD_ActivateIdentity, activate_identity, .blob = fuzz_tpm_secret_for_ek());
         CASE(TPM_ORD_ChangeAuthOwner, change_auth_owner, .protocol_id = TPM_PID_ADCP,
              .new_auth = hidden(x, false), .entity_type = a & 1 ? TPM_ET_SRK : TPM_ET_OWNER);
     case TPM_ORD_Unseal:
@@ -204,6 +238,10 @@ static bool storage_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8
         return true;
     case TPM_ORD_LoadContext:
         wr_put8(w, a & 1);
+        wr_copy(w, x->context.bytes, x->context.len);
+        return true;
+    case TPM_ORD_LoadKeyContext:
+    case TPM_ORD_LoadAuthContext:
         wr_copy(w, x->context.bytes, x->context.len);
         return true;
     default:
@@ -229,6 +267,15 @@ static bool use_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a
              .entity_value = a & 0x80 ? nv_index(b) : exec_handle(x, b));
         CASE(TPM_ORD_SaveContext, save_context, .resource_type = 1 + a % 4u);
         CASE(TPM_ORD_FlushSpecific, flush_specific, .resource_type = 1 + a % 4u);
+        CASE(TPM_ORD_CertifyKey, certify_key, .anti_replay = {{a}});
+        CASE(TPM_ORD_CertifyKey2, certify_key2, .anti_replay = {{a}});
+        CASE(TPM_ORD_CertifySelfTest, certify_self_test, .anti_replay = {{a}});
+        CASE(TPM_ORD_TickStampBlob, tick_stamp_blob, .anti_replay = {{a}});
+        CASE(TPM_ORD_GetCapabilitySigned, get_capability_signed, .cap_area = a % 0x1a,
+             .sub_cap = {.len = b & 0x80 ? 0 : 4, .data = (const uint8_t[4]){0, 0, b / 16, b}});
+        CASE(TPM_ORD_DirWriteAuth, dir_write_auth, .dir_index = a == 0xff);
+        CASE(TPM_ORD_DirRead, dir_read, .dir_index = a == 0xff);
+        CASE(TPM_ORD_RevokeTrust, revoke_trust, .ek_reset = {{0}});
         CASE(TPM_ORD_CreateCounter, create_counter, .enc_auth = hidden(x, false));
         CASE(TPM_ORD_IncrementCounter, increment_counter, .count_id = a % 8);
         CASE(TPM_ORD_ReadCounter, read_counter, .count_id = a % 8);

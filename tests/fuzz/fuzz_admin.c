@@ -8,6 +8,7 @@
 #include "proto/pb.h"
 #include "server/base/alloc.h"
 #include "server/base/text.h"
+#include "server/core/binding.h"
 #include "server/core/keyslot.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_pb.h"
@@ -58,6 +59,20 @@ static void check_name(const char *text)
         FUZZ_CHECK(strlen(text) >= 1 && strlen(text) <= 64);
 }
 
+/* A peer's one form is its own one form, and fits the store. */
+static void check_peer(const char *text)
+{
+    char peer[DB_PEER_TEXT], again[DB_PEER_TEXT];
+    struct vt_why why = {{0}};
+
+    if (binding_parse(peer, text, &why)) {
+        FUZZ_CHECK(why.text[0]);
+        return;
+    }
+    FUZZ_CHECK(memchr(peer, 0, sizeof peer) && strlen(peer) >= 4);
+    FUZZ_CHECK(binding_parse(again, peer, NULL) == VT_OK && !strcmp(peer, again));
+}
+
 static void check_texts(const Vtpm__AdminRequest *request)
 {
     struct keyslot_spec spec;
@@ -71,6 +86,10 @@ static void check_texts(const Vtpm__AdminRequest *request)
     case VTPM__ADMIN_REQUEST__VERB_CREATE_HOST:
         for (size_t i = 0; i < request->create_host->n_instances; i++)
             check_name(request->create_host->instances[i]);
+        break;
+    case VTPM__ADMIN_REQUEST__VERB_BINDING_ADD:
+    case VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE:
+        check_peer(request->binding_add->peer);
         break;
     case VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD:
         if (!keyslot_parse(&spec, request->keyslot_add->spec, &why))
@@ -113,6 +132,7 @@ static void emit_one(fuzz_emit emit, void *arg, uint8_t mode, const char *name, 
 
 static char name_text[] = "guest-1", uuid_text[] = "0d2fa4b2-6a4f-4a58-9a0c-3c0a5c0d7a11";
 static char profile_text[] = "pc-client", spec_text[] = "keyfile:/etc/vtpm/key";
+static char peer_text[] = "uuid:0d2fa4b2-6a4f-4a58-9a0c-3c0a5c0d7a11";
 static uint8_t secret_bytes[32] = {1, 2, 3};
 
 static void emit_requests(fuzz_emit emit, void *arg)
@@ -121,6 +141,8 @@ static void emit_requests(fuzz_emit emit, void *arg)
     Vtpm__InstanceCreate create = VTPM__INSTANCE_CREATE__INIT;
     Vtpm__CreateHost host = VTPM__CREATE_HOST__INIT;
     Vtpm__KeyslotAdd add = VTPM__KEYSLOT_ADD__INIT;
+    Vtpm__Binding binding = VTPM__BINDING__INIT;
+    Vtpm__Measurement measure = VTPM__MEASUREMENT__INIT;
     char *instances[] = {name_text, uuid_text};
 
     create.name = name_text;
@@ -138,6 +160,18 @@ static void emit_requests(fuzz_emit emit, void *arg)
     add.spec = spec_text;
     add.secret = (ProtobufCBinaryData){.len = sizeof secret_bytes, .data = secret_bytes};
     add.has_secret = true;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_BINDING_ADD;
+    binding.instance = name_text;
+    binding.peer = peer_text;
+    request.binding_add = &binding;
+    emit_one(emit, arg, 0, "seed-binding", &request.base);
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE;
+    measure.instance = name_text;
+    measure.pcr = 4;
+    measure.label = spec_text;
+    measure.digest = (ProtobufCBinaryData){.len = 20, .data = secret_bytes};
+    request.measure = &measure;
+    emit_one(emit, arg, 0, "seed-measure", &request.base);
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD;
     request.keyslot_add = &add;
     emit_one(emit, arg, 0, "seed-keyslot", &request.base);

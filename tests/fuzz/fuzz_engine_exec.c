@@ -127,10 +127,21 @@ static void learn(struct exec *x, uint32_t ordinal, const uint8_t *params, size_
         keep_blob(&x->sealed, params, len);
         break;
     case TPM_ORD_SaveContext:
+    case TPM_ORD_SaveKeyContext:
+    case TPM_ORD_SaveAuthContext:
         keep_blob(&x->context, params, len);
         break;
     case TPM_ORD_LoadKey2:
+    case TPM_ORD_LoadContext:
+    case TPM_ORD_LoadKeyContext:
         x->keys[x->next_key++ % EXEC_KEYS] = x->last_handle;
+        break;
+    case TPM_ORD_LoadKey:
+        if (len >= 4) {
+            struct rd r = rd_from(params, len);
+
+            x->keys[x->next_key++ % EXEC_KEYS] = rd_get32(&r);
+        }
         break;
     default:
         break;

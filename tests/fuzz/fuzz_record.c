@@ -5,6 +5,7 @@
  */
 #include "server/base/alloc.h"
 #include "server/core/keyslot.h"
+#include "server/core/measure.h"
 #include "server/core/params.h"
 #include "server/core/record.h"
 #include "server/sandbox/messages.h"
@@ -30,6 +31,24 @@ static void check_judgement(const struct record *record)
         FUZZ_CHECK(record_judge(record, record->stream, record->n + 1, other, &why) == RECORD_RUN);
 }
 
+/* A queue that a record may have is the one that is written, before and after a power on. */
+static void check_measures(const struct record *record)
+{
+    uint8_t bytes[MEASURE_BYTES_MAX];
+    char text[MEASURES_TEXT];
+    struct measures measures;
+    size_t len;
+
+    FUZZ_CHECK(measures_decode(&measures, record->measures.data, record->measures.len) == VT_OK);
+    len = measures_encode(&measures, bytes);
+    FUZZ_CHECK(len == record->measures.len && (!len || !memcmp(bytes, record->measures.data, len)));
+    measures_text(text, &measures);
+    FUZZ_CHECK(memchr(text, 0, sizeof text) && !text[0] == !measures.count);
+    measures_use(&measures);
+    len = measures_encode(&measures, bytes);
+    FUZZ_CHECK(measures_decode(&measures, bytes, len) == VT_OK);
+}
+
 static void fuzz_one_record(const uint8_t *bytes, size_t len)
 {
     struct vt_why why = {{0}};
@@ -40,12 +59,14 @@ static void fuzz_one_record(const uint8_t *bytes, size_t len)
 
     FUZZ_CHECK(err == VT_OK || (err == VT_EDAMAGED && why.text[0]));
     if (err) {
-        FUZZ_CHECK(!record.response.data && !record.volatile_state.data && !record.permanent.data);
+        FUZZ_CHECK(!record.response.data && !record.volatile_state.data && !record.permanent.data &&
+                   !record.measures.data);
         return;
     }
     FUZZ_CHECK(record_encode(&record, &again, &again_len) == VT_OK);
     FUZZ_CHECK(again_len == len && !memcmp(again, bytes, len));
     check_judgement(&record);
+    check_measures(&record);
     vt_free_wiped(again, again_len);
     record_free(&record);
 }
@@ -220,6 +241,9 @@ static void emit_mode(fuzz_emit emit, void *arg, uint8_t mode, const char *name,
 static void emit_record(fuzz_emit emit, void *arg)
 {
     struct record record = {.seq = 9, .base_seq = 9, .n = 4, .power = RECORD_ON};
+    struct measures measures = {.required = true, .count = 2, .list = {{.pcr = 4, .size = 7, .label = "vmlinuz"},
+                                                                       {.pcr = 15, .always = true}}};
+    uint8_t queue[MEASURE_BYTES_MAX];
     uint8_t *bytes;
     size_t len;
 
@@ -229,6 +253,10 @@ static void emit_record(fuzz_emit emit, void *arg)
                !record_set(&record.volatile_state, "volatile", 8));
     FUZZ_CHECK(record_encode(&record, &bytes, &len) == VT_OK);
     emit_mode(emit, arg, RECORD, "seed-record", bytes, len);
+    vt_free(bytes);
+    FUZZ_CHECK(!record_set(&record.measures, queue, measures_encode(&measures, queue)));
+    FUZZ_CHECK(record_encode(&record, &bytes, &len) == VT_OK);
+    emit_mode(emit, arg, RECORD, "seed-measured", bytes, len);
     vt_free(bytes);
     record_free(&record);
 }

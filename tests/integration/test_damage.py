@@ -176,7 +176,10 @@ def one_blob(rig, uuid, good):
     check(pubek(address, good["a"][0]) == ("refused", BROKEN), "its guest is told that the instance is broken")
     check(pubek(address, good["b"][0]) == good["b"][1], "another's guest is served")
     check("broken" in copy.ctl("instance", "show", "a").stdout, "the inventory says broken")
-    check(json.loads(copy.ctl("--json", "check").stdout)["check"]["broken"] == 1, "`vtpmctl check` counts it")
+    r = copy.ctl("--json", "check")
+    found = json.loads(r.stdout)["check"]
+    check(r.returncode == 9 and found["broken"] == 1 and not found["ok"] and "instance a is broken" in found["text"],
+          "`vtpmctl check` names it and exits with 9, as before it was marked")
     server.stop()
     db = sqlite3.connect(copy.db)
     check(bytes(db.execute("select data from record where uuid=?", (key,)).fetchone()[0]) == bytes(data),

@@ -10,12 +10,22 @@ from rig import Process, Rig, check, has_sanitizer, need, program, run
 
 UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/systemd")
 # In tenths of systemd's measure, 100 is without any protection; a listener on the network and user units are what is left.
-EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35}
+EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-xen.service": 20}
+# Who offers vchans grants pages; who maps rings and vchans of others does not.
+XEN_DEVICES = {"vtpm-shim-xen.service": {"xenbus", "gntdev", "evtchn"},
+               "vtpm-server.service.d/xen.conf": {"xenbus", "gntalloc", "evtchn"}}
 MUST = {
     "vtpm-server.service": {
         "User": "vtpm", "SupplementaryGroups": "vtpm-admin vtpm-monitor", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "ProtectHome": "yes",
         "PrivateTmp": "yes", "LimitCORE": "0", "UMask": "0077", "StateDirectoryMode": "0700", "RestrictNamespaces": "yes",
         "MemoryDenyWriteExecute": "yes", "RuntimeDirectoryPreserve": "yes", "Restart": "always", "Type": "notify",
+        "WatchdogSec": "60", "PrivateDevices": "yes",
+    },
+    "vtpm-shim-xen.service": {
+        "User": "vtpm-shim", "SupplementaryGroups": "vtpm vtpm-xen", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "",
+        "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "LimitCORE": "0", "UMask": "0077",
+        "RuntimeDirectoryPreserve": "yes", "RuntimeDirectoryMode": "0700", "RestrictNamespaces": "yes", "WatchdogSec": "60",
+        "MemoryDenyWriteExecute": "yes", "Restart": "always", "Type": "notify", "DevicePolicy": "closed",
     },
     "vtpm-shim@.service": {"NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "LimitCORE": "0"},
 }
@@ -30,11 +40,13 @@ def settings(text):
     return out
 
 
-def verify(rig, name):
+def verify(rig, name, drop_in=None):
     """As installed, but with the programs where they were built and a user that exists."""
     text = open(os.path.join(UNITS, name)).read()
     for key, value in MUST[name].items():
         check(settings(text).get(key) == value, "%s: %s=%s" % (name, key, value))
+    if drop_in:
+        text += open(os.path.join(UNITS, name + ".d", drop_in)).read()
     text = re.sub(r"(?m)^ExecStart=/usr/bin/", "ExecStart=" + os.path.abspath(os.path.dirname(program("x"))) + "/", text)
     installed = name.replace("@.", "@guest1.")
     with open(rig.path(installed), "w") as f:
@@ -46,6 +58,25 @@ def verify(rig, name):
                         rig.path(installed)], capture_output=True, text=True)
     last = (r.stdout.strip().splitlines() or [""])[-1]
     check(r.returncode == 0, "%s: %s" % (name, last.lstrip("→ ") or r.stderr))
+
+
+def devices_of(text):
+    return {(path, rights) for path, rights in re.findall(r"(?m)^DeviceAllow=(\S+) (\S+)$", text)}
+
+
+def xen_devices():
+    """Units, rules and group tell of the same devices, and of no other one."""
+    for path, names in XEN_DEVICES.items():
+        text = open(os.path.join(UNITS, path)).read()
+        check(devices_of(text) == {("/dev/xen/" + name, "rw") for name in names}, "%s: Xen's devices" % path)
+        check(settings(text).get("PrivateDevices", "no") == "no" and "vtpm-xen" in settings(text)["SupplementaryGroups"],
+              "%s: which it can reach" % path)
+    check(not devices_of(open(os.path.join(UNITS, "vtpm-server.service")).read()), "vtpm-server.service by itself: none")
+    rules = [line for line in open(os.path.join(UNITS, "../udev/70-vtpm-xen.rules")) if not line.startswith("#")]
+    check(len(rules) == 1 and set(re.search(r'KERNEL=="([^"]+)"', rules[0]).group(1).split("|")) ==
+          {"xen/" + n for names in XEN_DEVICES.values() for n in names}, "udev: the same devices")
+    check('GROUP="vtpm-xen", MODE="0660"' in rules[0], "udev: for the group and nobody else")
+    check("\ng vtpm-xen -\n" in open(os.path.join(UNITS, "../sysusers.d/vtpm.conf")).read(), "the group is made")
 
 
 def call_set(name):
@@ -133,6 +164,8 @@ need("systemd-analyze")
 with Rig() as rig:
     for unit in MUST:
         verify(rig, unit)
+    verify(rig, "vtpm-server.service", "xen.conf")
+    xen_devices()
     rig.init()
     as_the_unit(rig)
     system_calls(rig)

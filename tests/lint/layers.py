@@ -23,12 +23,15 @@ MAY_INCLUDE = {
     "server/core": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
                     "hwtpm"],
     "server/net": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
-                   "hwtpm", "server/core"],
-    "server/ctl": ["server/base", "server/core", "proto", "db"],
-    "shim-linux": ["server/base", "proto"],
+                   "hwtpm", "server/core", "server/xen"],
+    "server/ctl": ["server/base", "server/crypto", "server/core", "proto", "db"],
+    "server/xen": ["server/base"],
+    "shim-linux": ["server/base", "server/xen", "proto"],
     "shim-minios": ["server/base", "proto"],
 }
 MAIN = "server/main.c"
+
+XEN = ["server/xen", "shim-linux"]
 
 # header prefix: places (files or rooms) that may include it.
 ONLY_IN = {
@@ -37,6 +40,11 @@ ONLY_IN = {
     "openssl/": ["server/crypto", "server/ctl"],
     "sqlite3.h": ["db"],
     "seccomp.h": ["server/sandbox"],
+    "xenstore.h": XEN,
+    "xengnttab.h": XEN,
+    "xenevtchn.h": XEN,
+    "xentoollog.h": XEN,
+    "libxenvchan.h": XEN,
     "uv.h": ["server/net", "server/core/loop_uv.c", MAIN, "shim-linux", "server/ctl"],
 }
 
@@ -47,6 +55,7 @@ SYMBOLS = {
     r"sqlite3_": ["libvt_db.a"],
     r"seccomp_": ["libvt_sandbox.a"],
     r"uv_": ["libvt_core.a", "libvt_net.a"],
+    r"xs_|libxenvchan_|xengnt|xenevtchn_": ["libvt_xen.a"],
 }
 # The engine and the channel are pure: nothing that does I/O, asks for the time, or starts a thread.
 IMPURE = re.compile(r"^(open|openat|fopen|read|write|socket|connect|send|recv|poll|select|epoll_\w+|time|clock_gettime|"
@@ -124,6 +133,7 @@ def check_the_check():
     assert room_of("server/engine/cmd/ch16_integrity.c") == "server/engine"
     assert "db" not in MAY_INCLUDE["server/engine"] and IMPURE.match("getrandom")
     assert not any("server/net".startswith(p) for p in ONLY_IN["sqlite3.h"])
+    assert MAY_INCLUDE["server/xen"] == ["server/base"] and re.match(list(SYMBOLS)[-1], "libxenvchan_read")
 
 
 check_the_check()

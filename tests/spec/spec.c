@@ -97,7 +97,8 @@ tpm_rc spec_one(struct tc *tc, uint32_t ordinal, const void *in, void *out, uint
     return TC(tc, ordinal, in, out, .handles = {handle}, .auth = {&s});
 }
 
-bool spec_signed(const struct cr_rsa_pub *pub, const uint8_t digest[TPM_DIGEST_LEN], const struct tpm_blob *sig)
+bool spec_signed(const struct cr_rsa_pub *pub, const uint8_t digest[TPM_DIGEST_LEN],
+                 const struct tpm_blob *sig)
 {
     return cr_rsa_verify(pub, CR_SIG_PKCS1_SHA1, digest, TPM_DIGEST_LEN, sig->data, sig->len) == VT_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 7.2 and 7.3, and what later texts left out: capabilities set, told to the owner, and signed; 4 and 9. */
+/* Part 3, 7.2 and 7.3, and what 1.2 left out: capabilities set, told to the owner, and signed; 4
+ * and 9. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
@@ -24,7 +25,8 @@ static tpm_rc set_flag(struct tc *tc, uint32_t area, uint32_t sub, bool value, c
     return set_bytes(tc, area, sub, &byte, 1, owner);
 }
 
-static tpm_rc set_number(struct tc *tc, uint32_t area, uint32_t sub, uint32_t value, const struct vt_auth *owner)
+static tpm_rc set_number(struct tc *tc, uint32_t area, uint32_t sub, uint32_t value,
+                         const struct vt_auth *owner)
 {
     uint8_t bytes[4];
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -51,7 +53,9 @@ static const struct flag {
      {{TPM_AUTHFAIL, TPM_AUTHFAIL}, {0, TPM_BAD_PARAMETER}, {TPM_AUTHFAIL, TPM_AUTHFAIL}}},
     {TPM_PF_READSRKPUB, {{TPM_AUTHFAIL, TPM_AUTHFAIL}, {0, 0}, {TPM_AUTHFAIL, TPM_AUTHFAIL}}},
     {TPM_PF_TPMESTABLISHED,
-     {{TPM_BAD_LOCALITY, TPM_BAD_LOCALITY}, {TPM_BAD_LOCALITY, TPM_BAD_LOCALITY}, {TPM_BAD_LOCALITY, TPM_BAD_LOCALITY}}},
+     {{TPM_BAD_LOCALITY, TPM_BAD_LOCALITY},
+      {TPM_BAD_LOCALITY, TPM_BAD_LOCALITY},
+      {TPM_BAD_LOCALITY, TPM_BAD_LOCALITY}}},
     {TPM_PF_DISABLEFULLDALOGICINFO, {{TPM_AUTHFAIL, TPM_AUTHFAIL}, {0, 0}, {TPM_AUTHFAIL, TPM_AUTHFAIL}}},
 };
 
@@ -89,7 +93,8 @@ static void test_set_capability__permanent_flags__as_part_2_says(void **state)
             for (unsigned value = 2; value-- > 0;) {
                 tpm_rc want = flag ? flag->rc[by][value] : TPM_BAD_PARAMETER;
 
-                assert_int_equal(set_flag(tc, TPM_SET_PERM_FLAGS, sub, value, by == OWNER ? &owner : NULL), want);
+                assert_int_equal(set_flag(tc, TPM_SET_PERM_FLAGS, sub, value, by == OWNER ? &owner : NULL),
+                                 want);
                 if (!want)
                     assert_int_equal(flag_now(tc, sub), value);
                 tc->tpm->perm.flags.disable = false;
@@ -140,7 +145,8 @@ static void test_set_capability__volatile_flags__two_of_them(void **state)
         assert_int_equal(set_flag(tc, TPM_SET_STANY_FLAGS, sub, true, NULL),
                          sub == TPM_AF_TOSPRESENT ? TPM_BAD_LOCALITY : TPM_BAD_PARAMETER);
     }
-    assert_int_equal(set_flag(tc, TPM_SET_STCLEAR_FLAGS, TPM_SF_DISABLEFORCECLEAR, false, NULL), TPM_BAD_PARAMETER);
+    assert_int_equal(set_flag(tc, TPM_SET_STCLEAR_FLAGS, TPM_SF_DISABLEFORCECLEAR, false, NULL),
+                     TPM_BAD_PARAMETER);
     assert_int_equal(set_flag(tc, TPM_SET_STCLEAR_FLAGS, TPM_SF_DISABLEFORCECLEAR, true, NULL), TPM_SUCCESS);
     assert_true(tc->tpm->stclear.flags.disable_force_clear);
 }
@@ -161,8 +167,10 @@ static void test_set_capability__establishment_and_tos__by_locality(void **state
         assert_int_equal(tpm_established(tc->tpm), want != TPM_SUCCESS);
         assert_int_equal(tc->tpm->stany.tos_present, want != TPM_SUCCESS);
         if (!want) {
-            assert_int_equal(set_flag(tc, TPM_SET_PERM_FLAGS, TPM_PF_TPMESTABLISHED, true, NULL), TPM_BAD_PARAMETER);
-            assert_int_equal(set_flag(tc, TPM_SET_STANY_FLAGS, TPM_AF_TOSPRESENT, true, NULL), TPM_BAD_PARAMETER);
+            assert_int_equal(set_flag(tc, TPM_SET_PERM_FLAGS, TPM_PF_TPMESTABLISHED, true, NULL),
+                             TPM_BAD_PARAMETER);
+            assert_int_equal(set_flag(tc, TPM_SET_STANY_FLAGS, TPM_AF_TOSPRESENT, true, NULL),
+                             TPM_BAD_PARAMETER);
         }
     }
 }
@@ -173,10 +181,13 @@ static void test_set_capability__permanent_data__restrictions_and_daa(void **sta
     struct vt_auth owner = SPEC_OWNER, before;
     struct tc *tc = *state;
 
-    assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, 0x80000000, NULL), TPM_AUTHFAIL);
-    assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, 0x80000000, &owner), TPM_SUCCESS);
+    assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, 0x80000000, NULL),
+                     TPM_AUTHFAIL);
+    assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, 0x80000000, &owner),
+                     TPM_SUCCESS);
     assert_int_equal(spec_cap_number(tc, TPM_CAP_PROPERTY, TPM_CAP_PROP_CMK_RESTRICTION), 0x80000000);
-    assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, "abc", 3, &owner), TPM_BAD_PARAM_SIZE);
+    assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, "abc", 3, &owner),
+                     TPM_BAD_PARAM_SIZE);
     before = tc->tpm->perm.daa_proof;
     assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_DAAPROOF, NULL, 0, NULL), TPM_AUTHFAIL);
     assert_memory_equal(&before, &tc->tpm->perm.daa_proof, sizeof before);
@@ -192,14 +203,19 @@ static void test_set_capability__deferred_presence__asserted_with_presence(void 
 {
     struct tc *tc = *state;
 
-    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL), TPM_BAD_PRESENCE);
+    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL),
+                     TPM_BAD_PRESENCE);
     tc_assert_presence(tc);
-    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL), TPM_SUCCESS);
+    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL),
+                     TPM_SUCCESS);
     assert_int_equal(tc_presence(tc, TPM_PHYSICAL_PRESENCE_NOTPRESENT), TPM_SUCCESS);
-    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 3, NULL), TPM_BAD_PRESENCE);
+    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 3, NULL),
+                     TPM_BAD_PRESENCE);
     assert_int_equal(tc->tpm->stclear.deferred_presence, 1);
-    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL), TPM_SUCCESS);
-    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 0, NULL), TPM_SUCCESS);
+    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 1, NULL),
+                     TPM_SUCCESS);
+    assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, TPM_SD_DEFERREDPHYSICALPRESENCE, 0, NULL),
+                     TPM_SUCCESS);
     for (uint32_t sub = 0; sub <= 7; sub++)
         if (sub != TPM_SD_DEFERREDPHYSICALPRESENCE)
             assert_int_equal(set_number(tc, TPM_SET_STCLEAR_DATA, sub, 0, NULL), TPM_BAD_PARAMETER);
@@ -224,8 +240,10 @@ static void test_set_capability__areas_and_lengths__codes(void **state)
     in.sub_cap = (struct tpm_blob){0};
     assert_int_equal(spec_one(tc, TPM_ORD_SetCapability, &in, NULL, 0, &owner), TPM_BAD_PARAMETER);
     assert_int_equal(set_bytes(tc, TPM_SET_PERM_FLAGS, TPM_PF_READPUBEK, "\2", 1, &owner), TPM_BAD_PARAMETER);
-    assert_int_equal(set_bytes(tc, TPM_SET_PERM_FLAGS, TPM_PF_READPUBEK, NULL, 0, &owner), TPM_BAD_PARAM_SIZE);
-    assert_int_equal(set_bytes(tc, TPM_SET_PERM_FLAGS, TPM_PF_READPUBEK, "\0\1", 2, &owner), TPM_BAD_PARAM_SIZE);
+    assert_int_equal(set_bytes(tc, TPM_SET_PERM_FLAGS, TPM_PF_READPUBEK, NULL, 0, &owner),
+                     TPM_BAD_PARAM_SIZE);
+    assert_int_equal(set_bytes(tc, TPM_SET_PERM_FLAGS, TPM_PF_READPUBEK, "\0\1", 2, &owner),
+                     TPM_BAD_PARAM_SIZE);
 }
 
 /* ---- 7.3 ---- */
@@ -248,15 +266,14 @@ static void test_get_capability_owner__flags__one_bit_each(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilityOwner, NULL, NULL, 0, &wrong), TPM_AUTHFAIL);
 }
 
-/* ---- 29.1, 29.2 ---- */
+/* ---- 28.1, 28.3 ---- */
 
-/*= p3:29.1#1 p3:29.1#2 p3:29.1#3 p3:29.1#4 p3:29.1#5 */
+/*= p3:28.1#1 p3:28.1#2 p3:28.1#3 p3:28.1#4 p3:28.1#5 */
 static void test_get_capability_signed__answer_and_signature(void **state)
 {
     uint8_t sub[4] = {0, 0, 1, 1}, digest[TPM_DIGEST_LEN];
-    struct get_capability_signed_in in = {.anti_replay = {{5}},
-                                          .cap_area = TPM_CAP_PROPERTY,
-                                          .sub_cap = {.len = 4, .data = sub}};
+    struct get_capability_signed_in in = {
+        .anti_replay = {{5}}, .cap_area = TPM_CAP_PROPERTY, .sub_cap = {.len = 4, .data = sub}};
     struct vt_auth secret = tc_secret("sign"), srk = SPEC_SRK;
     struct get_capability_signed_out out;
     struct tc *tc = *state;
@@ -271,7 +288,8 @@ static void test_get_capability_signed__answer_and_signature(void **state)
     assert_true(spec_signed(&fixture_rsa_key(2048, 7)->pub, digest, &out.sig));
     assert_int_equal(TC(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, .handles = {free_key}), TPM_SUCCESS);
     assert_int_equal(TC(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, .handles = {key}), TPM_AUTHFAIL);
-    assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, TPM_KH_SRK, &srk), TPM_INVALID_KEYUSAGE);
+    assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, TPM_KH_SRK, &srk),
+                     TPM_INVALID_KEYUSAGE);
     der.sig_scheme = TPM_SS_RSASSAPKCS1v15_DER;
     assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, spec_insert(tc, &der), &secret),
                      TPM_INAPPROPRIATE_SIG);
@@ -279,7 +297,7 @@ static void test_get_capability_signed__answer_and_signature(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_GetCapabilitySigned, &in, NULL, key, &secret), TPM_BAD_MODE);
 }
 
-/*= p3:29.2#1 p3:29.2#2 p3:29.2#4 p3:29.2#5 */
+/*= p3:28.3#1 p3:28.3#2 p3:28.3#4 p3:28.3#5 */
 static void test_certify_self_test__passed__signature(void **state)
 {
     struct certify_self_test_in in = {.anti_replay = {{5}}};
@@ -292,7 +310,8 @@ static void test_certify_self_test__passed__signature(void **state)
 
     assert_int_equal(spec_one(tc, TPM_ORD_CertifySelfTest, &in, &out, key, &secret), TPM_SUCCESS);
     cr_sha1v(digest,
-             (struct cr_slice[]){CR_SLICE("Test Passed", 11), CR_SLICE(in.anti_replay.bytes, 20), CR_SLICE(ordinal, 4)},
+             (struct cr_slice[]){CR_SLICE("Test Passed", 11), CR_SLICE(in.anti_replay.bytes, 20),
+                                 CR_SLICE(ordinal, 4)},
              3);
     assert_true(spec_signed(&fixture_rsa_key(2048, 7)->pub, digest, &out.sig));
     assert_true(tc->tpm->stany.self_tested);
@@ -338,7 +357,7 @@ static void test_cap_handle__counters_and_contexts__listed(void **state)
     assert_memory_equal(resp.data, "\0\2\0\0\0\0\0\0\0\1", resp.len);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
+#define T(f)       cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 #define UNOWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 10.3 TPM_UnBind, 10.7 TPM_Sealx with TPM_Unseal, 28.9 TPM_LoadKey. */
+/* Part 3, 10.3 TPM_UnBind, 10.7 TPM_Sealx with TPM_Unseal, 27.8 TPM_LoadKey. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
@@ -44,7 +44,17 @@ static void bind(uint16_t enc, uint8_t major, uint8_t payload, bool bare, uint8_
         assert_int_equal(cr_rsa_oaep_encrypt(pub5(), label, sizeof label, bytes, w.len, &drbg, out), VT_OK);
 }
 
-static tpm_rc unbind(struct tc *tc, uint32_t handle, const uint8_t *enc, uint32_t len, struct un_bind_out *out)
+static void bind_bytes(const void *bytes, size_t len, uint8_t out[CR_RSA_MAX])
+{
+    struct cr_drbg drbg;
+    uint8_t seed[CR_DRBG_SEED] = {3};
+
+    cr_drbg_init(&drbg, seed, NULL, 0);
+    assert_int_equal(cr_rsa_oaep_encrypt(pub5(), label, sizeof label, bytes, len, &drbg, out), VT_OK);
+}
+
+static tpm_rc unbind(struct tc *tc, uint32_t handle, const uint8_t *enc, uint32_t len,
+                     struct un_bind_out *out)
 {
     struct un_bind_in in = {.in_data = {.len = len, .data = enc}};
     struct vt_auth secret = KEY;
@@ -111,6 +121,9 @@ static void test_unbind__what_is_inside_is_wrong__codes(void **state)
     assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_INVALID_STRUCTURE);
     bind(TPM_ES_RSAESOAEP_SHA1_MGF1, 2, TPM_PT_BIND, false, enc);
     assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_BAD_VERSION);
+    /* Too little to be one. */
+    bind_bytes("\1\1", 2, enc);
+    assert_int_equal(unbind(*state, key, enc, CR_RSA_MAX, NULL), TPM_BAD_PARAM_SIZE);
     /* The other scheme's padding, and lengths that are not the modulus'. */
     assert_int_equal(unbind(*state, pkcs, enc, CR_RSA_MAX, NULL), TPM_DECRYPT_ERROR);
     enc[9] ^= 1;
@@ -123,8 +136,8 @@ static void test_unbind__what_is_inside_is_wrong__codes(void **state)
 /* ---- Sealx ---- */
 
 /* The client's side of 10.7 actions 13-14. */
-static void crypt(const struct tc_session *s, const struct tpm_nonce *even, bool aes, const uint8_t *in, size_t len,
-                  uint8_t *out)
+static void crypt(const struct tc_session *s, const struct tpm_nonce *even, bool aes, const uint8_t *in,
+                  size_t len, uint8_t *out)
 {
     uint8_t seed[20 + 20 + 3 + 20], ctr[TPM_DIGEST_LEN];
 
@@ -142,7 +155,8 @@ static void crypt(const struct tc_session *s, const struct tpm_nonce *even, bool
         out[i] ^= in[i];
 }
 
-static tpm_rc sealx(struct tc *tc, bool aes, const struct tpm_blob *info, uint32_t len, struct sk_sealed *sealed)
+static tpm_rc sealx(struct tc *tc, bool aes, const struct tpm_blob *info, uint32_t len,
+                    struct sk_sealed *sealed)
 {
     struct vt_auth srk = SPEC_SRK, data = tc_secret("data");
     struct sealx_in in = {.pcr_info = *info};
@@ -257,7 +271,8 @@ static void test_sealx__unfit_requests__codes(void **state)
     assert_int_equal(sealx(tc, false, &info, 8, &sealed), TPM_BADINDEX);
     signing = spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
     assert_int_equal(tc_osap(tc, &s, TPM_ET_KEYHANDLE, signing, &secret), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_Sealx, &in, NULL, .handles = {signing}, .auth = {&s}), TPM_INVALID_KEYUSAGE);
+    assert_int_equal(TC(tc, TPM_ORD_Sealx, &in, NULL, .handles = {signing}, .auth = {&s}),
+                     TPM_INVALID_KEYUSAGE);
     key.flags = TPM_MIGRATABLE;
     migratable = spec_insert(tc, &key);
     assert_int_equal(tc_osap(tc, &s, TPM_ET_KEYHANDLE, migratable, &secret), TPM_SUCCESS);
@@ -293,7 +308,7 @@ static void test_sealx__bound_to_pcrs__opens_while_they_match(void **state)
 
 /* ---- LoadKey ---- */
 
-/*= p3:28.9 */
+/*= p3:27.8 */
 static void test_load_key__wrapped_key__handle_is_proved_too(void **state)
 {
     struct vt_auth srk = SPEC_SRK, auth = KEY;
@@ -307,7 +322,7 @@ static void test_load_key__wrapped_key__handle_is_proved_too(void **state)
     in.in_key = key.key;
     /* spec_one checks the HMAC over the parameters, and the handle is one here. */
     assert_int_equal(spec_one(tc, TPM_ORD_LoadKey, &in, &out, TPM_KH_SRK, &srk), TPM_SUCCESS);
-    assert_int_equal(sk_sign(tc, out.inkey_handle, text, 20, NULL), TPM_SUCCESS);
+    assert_int_equal(sk_sign(tc, out.inkey_handle, auth.bytes, 20, NULL), TPM_SUCCESS);
     assert_int_equal(TC(tc, TPM_ORD_LoadKey, &in, NULL, .handles = {TPM_KH_SRK}), TPM_AUTHFAIL);
     assert_int_equal(spec_one(tc, TPM_ORD_LoadKey, &in, NULL, out.inkey_handle, &auth), TPM_INVALID_KEYUSAGE);
     key.bytes[key.len - 1] ^= 1;

@@ -3,7 +3,7 @@
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
-#define CERT tc_secret("cert")
+#define CERT   tc_secret("cert")
 #define TARGET tc_secret("target")
 
 static uint32_t load(struct tc *tc, unsigned index, uint16_t usage, const struct vt_auth *secret,

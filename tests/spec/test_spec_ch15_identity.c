@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, chapter 15; 14.2, 14.3 and from 28 the rest of the endorsement key and the DIR. */
+/* Part 3, chapter 15; 14.2, 14.3 and from 27 the rest of the endorsement key and the DIR. */
 #include "tests/lib/fixture_keys.h"
 #include "tests/spec/spec_keys.h"
 
@@ -68,8 +68,9 @@ static void test_make_identity__good__loads_quotes_and_is_bound(void **state)
     assert_int_equal(sk_load(tc, TPM_KH_SRK, &srk, &key, &handle), TPM_SUCCESS);
     assert_int_equal(spec_one(tc, TPM_ORD_Quote, &quote, NULL, handle, &auth), TPM_SUCCESS);
     /* It signs nothing that a caller says. */
-    assert_int_equal(spec_one(tc, TPM_ORD_Sign, &(struct sign_in){.area_to_sign = {20, bytes}}, NULL, handle, &auth),
-                     TPM_INVALID_KEYUSAGE);
+    assert_int_equal(
+        spec_one(tc, TPM_ORD_Sign, &(struct sign_in){.area_to_sign = {20, bytes}}, NULL, handle, &auth),
+        TPM_INVALID_KEYUSAGE);
 }
 
 /*= p3:15.1#8 p3:15.1#9 */
@@ -145,7 +146,8 @@ struct letter {
     uint16_t type;
     struct tpm_digest identity;
     struct tpm_pcr_info_short info;
-    size_t more;        /* bytes behind it */
+    size_t more; /* bytes behind it */
+    bool inner_tag_wrong;
 };
 
 static struct letter letter_to(const struct tpm_key_obj *identity, bool is_12)
@@ -173,6 +175,7 @@ static void seal_letter(struct tc *tc, const struct letter *l, uint8_t enc[CR_RS
         struct tpm_ek_blob outer = {.ek_type = l->type};
 
         wr_ek_blob_activate(&b, &inner);
+        bytes[1] ^= l->inner_tag_wrong;
         outer.blob = (struct tpm_blob){.len = (uint32_t)b.len, .data = bytes};
         wr_ek_blob(&w, &outer);
     } else {
@@ -180,11 +183,13 @@ static void seal_letter(struct tc *tc, const struct letter *l, uint8_t enc[CR_RS
     }
     assert_false(w.bad || b.bad);
     cr_drbg_init(&drbg, seed, NULL, 0);
-    assert_int_equal(cr_rsa_oaep_encrypt(&tc->tpm->perm.ek.key.rsa.pub, "TCPA", 4, plain, w.len + l->more, &drbg, enc),
-                     VT_OK);
+    assert_int_equal(
+        cr_rsa_oaep_encrypt(&tc->tpm->perm.ek.key.rsa.pub, "TCPA", 4, plain, w.len + l->more, &drbg, enc),
+        VT_OK);
 }
 
-static tpm_rc activate(struct tc *tc, uint32_t handle, const struct letter *l, struct activate_identity_out *out)
+static tpm_rc activate(struct tc *tc, uint32_t handle, const struct letter *l,
+                       struct activate_identity_out *out)
 {
     struct vt_auth owner = SPEC_OWNER, auth = ID;
     uint8_t enc[CR_RSA_MAX];
@@ -239,6 +244,9 @@ static void test_activate_identity__type_pcrs_locality__codes(void **state)
     l.type = TPM_EK_TYPE_AUTH;
     assert_int_equal(activate(tc, handle, &l, NULL), TPM_BAD_TYPE);
     l = letter_to(&identity, true);
+    l.inner_tag_wrong = true;
+    assert_int_equal(activate(tc, handle, &l, NULL), TPM_INVALID_STRUCTURE);
+    l = letter_to(&identity, true);
     l.info.pcr_selection = sk_pcr(10);
     pcr_composite_hash(tc->tpm, &l.info.pcr_selection, l.info.digest_at_release.bytes);
     assert_int_equal(activate(tc, handle, &l, NULL), TPM_SUCCESS);
@@ -257,7 +265,8 @@ static void test_activate_identity__unfit_requests__codes(void **state)
     struct vt_auth owner = SPEC_OWNER, auth = ID, wrong = tc_secret("wrong");
     struct tpm_key_obj identity = identity_key(), free_identity = identity;
     struct tc *tc = *state;
-    uint32_t handle = spec_insert(tc, &identity), signing = spec_load_signing_key(tc, &auth, TPM_AUTH_ALWAYS), never;
+    uint32_t handle = spec_insert(tc, &identity), signing = spec_load_signing_key(tc, &auth, TPM_AUTH_ALWAYS),
+             never;
     struct letter l = letter_to(&identity, false);
     uint8_t enc[CR_RSA_MAX + 1] = {0};
     struct activate_identity_in in = {.blob = {.len = CR_RSA_MAX, .data = enc}};
@@ -380,7 +389,7 @@ static void test_revoke_trust__ek_for_good__permanentek(void **state)
 
 /* ---- 28: the DIR, the public EK for the owner ---- */
 
-/*= p3:28.7#1 p3:28.7#2 p3:28.7#3 p3:28.8#1 p3:28.8#2 */
+/*= p3:27.3.1#1 p3:27.3.1#2 p3:27.3.1#3 p3:27.3.2#1 p3:27.3.2#2 */
 static void test_dir__written_by_the_owner__read_by_all(void **state)
 {
     struct dir_write_auth_in in = {.new_contents = {{1, 2, 3}}};
@@ -410,7 +419,7 @@ static void test_dir__written_by_the_owner__read_by_all(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_DirWriteAuth, &in, NULL, 0, &zeros), TPM_AUTHFAIL);
 }
 
-/*= p3:28.12 */
+/*= p3:27.6 */
 static void test_owner_read_pubek__owner__public_part(void **state)
 {
     struct vt_auth owner = SPEC_OWNER, wrong = tc_secret("wrong");
@@ -422,9 +431,9 @@ static void test_owner_read_pubek__owner__public_part(void **state)
     assert_int_equal(spec_one(tc, TPM_ORD_OwnerReadPubek, NULL, NULL, 0, &wrong), TPM_AUTHFAIL);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
+#define T(f)       cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 #define UNOWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
-#define NO_EK(f) cmocka_unit_test_setup_teardown(f, setup_without_ek, spec_teardown)
+#define NO_EK(f)   cmocka_unit_test_setup_teardown(f, setup_without_ek, spec_teardown)
 
 int main(void)
 {

@@ -245,7 +245,8 @@ static void test_quote__key_without_auth__no_session_needed(void **state)
     assert_int_equal(TC(tc, TPM_ORD_Quote, &in, NULL, .handles = {key}), TPM_SUCCESS);
 }
 
-static void quote2_digest(const struct quote2_in *in, const struct quote2_out *out, uint8_t digest[TPM_DIGEST_LEN])
+static void quote2_digest(const struct quote2_in *in, const struct quote2_out *out,
+                          uint8_t digest[TPM_DIGEST_LEN])
 {
     uint8_t bytes[128];
     struct wr w = wr_to(bytes, sizeof bytes);
@@ -311,7 +312,7 @@ static void test_quote2__unfit_requests__codes(void **state)
     assert_int_equal(tc_raw(tc), TPM_INVALID_PCR_INFO);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
+#define T(f)     cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
 #define OWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
 int main(void)

@@ -7,12 +7,12 @@
 struct request {
     uint16_t protocol, type;
     const struct tpm_blob *enc;
-    struct vt_auth old;         /* what the entity's session proves */
+    struct vt_auth old; /* what the entity's session proves */
     bool entity_osap;
 };
 
-static tpm_rc change(struct tc *tc, uint32_t parent, const struct vt_auth *parent_auth, const struct request *r,
-                     struct change_auth_out *out)
+static tpm_rc change(struct tc *tc, uint32_t parent, const struct vt_auth *parent_auth,
+                     const struct request *r, struct change_auth_out *out)
 {
     struct change_auth_in in = {.protocol_id = r->protocol, .entity_type = r->type, .enc_data = *r->enc};
     struct vt_auth fresh = NEW;
@@ -59,10 +59,10 @@ static void test_change_auth__key__new_secret_proves_it(void **state)
     uint32_t handle;
 
     make_key(tc, &key);
-    assert_int_equal(change(tc, TPM_KH_SRK, &srk,
-                            &(struct request){TPM_PID_ADCP, TPM_ET_KEY, &key.key.enc_data, tc_secret("key"), false},
-                            &out),
-                     TPM_SUCCESS);
+    assert_int_equal(
+        change(tc, TPM_KH_SRK, &srk,
+               &(struct request){TPM_PID_ADCP, TPM_ET_KEY, &key.key.enc_data, tc_secret("key"), false}, &out),
+        TPM_SUCCESS);
     put_enc(&key, &out.out_data);
     assert_int_equal(sk_load(tc, TPM_KH_SRK, &srk, &key, &handle), TPM_SUCCESS);
     assert_int_equal(sk_sign(tc, handle, fresh.bytes, 20, NULL), TPM_AUTHFAIL);
@@ -80,7 +80,8 @@ static void test_change_auth__sealed_data__new_secret_opens_it(void **state)
 
     assert_int_equal(sk_seal(tc, TPM_KH_SRK, &srk, &sk_nothing, "abc", 3, &sealed), TPM_SUCCESS);
     assert_int_equal(change(tc, TPM_KH_SRK, &srk,
-                            &(struct request){TPM_PID_ADCP, TPM_ET_DATA, &sealed.data.enc_data, old, false}, &out),
+                            &(struct request){TPM_PID_ADCP, TPM_ET_DATA, &sealed.data.enc_data, old, false},
+                            &out),
                      TPM_SUCCESS);
     memcpy(sealed.bytes + sealed.len - out.out_data.len, out.out_data.data, out.out_data.len);
     sk_sealed_reread(&sealed);
@@ -112,7 +113,8 @@ static void test_change_auth__unfit_requests__codes(void **state)
             {{TPM_PID_OWNER, TPM_ET_KEY, enc, old, false}, TPM_BAD_PARAMETER},
             {{TPM_PID_ADCP, TPM_ET_KEY, enc, tc_secret("wrong"), false}, TPM_AUTH2FAIL},
             /* One kind under the other's name; they have the same shape. */
-            {{TPM_PID_ADCP, TPM_ET_KEY, &sealed.data.enc_data, tc_secret("data"), false}, TPM_INVALID_STRUCTURE},
+            {{TPM_PID_ADCP, TPM_ET_KEY, &sealed.data.enc_data, tc_secret("data"), false},
+             TPM_INVALID_STRUCTURE},
             {{TPM_PID_ADCP, TPM_ET_DATA, enc, old, false}, TPM_INVALID_STRUCTURE},
             {{TPM_PID_ADCP, TPM_ET_KEY, &junk, old, false}, TPM_DECRYPT_ERROR},
         };
@@ -136,10 +138,12 @@ static void test_change_auth__parents_session__must_be_osap_and_right(void **sta
     struct change_auth_in in;
 
     make_key(tc, &key);
-    in = (struct change_auth_in){.protocol_id = TPM_PID_ADCP, .entity_type = TPM_ET_KEY, .enc_data = key.key.enc_data};
+    in = (struct change_auth_in){
+        .protocol_id = TPM_PID_ADCP, .entity_type = TPM_ET_KEY, .enc_data = key.key.enc_data};
     assert_int_equal(tc_oiap(tc, &a, &srk), TPM_SUCCESS);
     assert_int_equal(tc_oiap(tc, &b, &old), TPM_SUCCESS);
-    assert_int_equal(TC(tc, TPM_ORD_ChangeAuth, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&a, &b}), TPM_BAD_MODE);
+    assert_int_equal(TC(tc, TPM_ORD_ChangeAuth, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&a, &b}),
+                     TPM_BAD_MODE);
     assert_int_equal(tc_osap(tc, &a, TPM_ET_SRK, 0, &srk), TPM_SUCCESS);
     assert_int_equal(tc_oiap(tc, &b, &old), TPM_SUCCESS);
     assert_int_equal(TC(tc, TPM_ORD_ChangeAuth, &in, NULL, .handles = {TPM_KH_SRK}, .auth = {&a, &b},

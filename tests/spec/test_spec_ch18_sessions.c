@@ -204,7 +204,7 @@ static void test_flush__handles__gone_and_errors(void **state)
     assert_int_not_equal(spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS), key);
 }
 
-/*= p3:28.2 */
+/*= p3:27.1.2 */
 static void test_terminate_handle__session__gone(void **state)
 {
     struct vt_auth owner = SPEC_OWNER;

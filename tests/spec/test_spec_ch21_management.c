@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, chapter 21 and from 28: keys that the owner keeps, saved contexts of both versions, TPM_Reset. */
+/* Part 3, chapter 21 and from 27: keys that the owner keeps, saved contexts of both versions, TPM_Reset. */
 #include "tests/spec/spec_keys.h"
 
 #define KEY tc_secret("key")
@@ -70,7 +70,8 @@ static void test_key_control__unfit_requests__codes(void **state)
 {
     struct vt_auth owner = SPEC_OWNER, wrong = tc_secret("wrong"), secret = KEY;
     struct tc *tc = *state;
-    struct tpm_key_obj key = spec_key(4, TPM_KEY_SIGNING, &secret), migrate = spec_key(3, TPM_KEY_MIGRATE, &secret);
+    struct tpm_key_obj key = spec_key(4, TPM_KEY_SIGNING, &secret),
+                       migrate = spec_key(3, TPM_KEY_MIGRATE, &secret);
     struct key_control_owner_in in = {.bit_name = TPM_KEY_CONTROL_OWNER_EVICT, .bit_value = true};
     uint32_t handle = load(tc, 5, 0), bound;
 
@@ -112,7 +113,8 @@ static tpm_rc save(struct tc *tc, uint32_t type, uint32_t handle, struct saved *
 
 static tpm_rc load_context(struct tc *tc, const struct saved *saved, bool keep, uint32_t entity)
 {
-    struct load_context_in in = {.keep_handle = keep, .context_blob = {.len = saved->len, .data = saved->bytes}};
+    struct load_context_in in = {.keep_handle = keep,
+                                 .context_blob = {.len = saved->len, .data = saved->bytes}};
 
     return TC(tc, TPM_ORD_LoadContext, &in, NULL, .handles = {entity});
 }
@@ -407,7 +409,8 @@ static void test_context__counts__all_places_taken_and_the_last_count(void **sta
 /*= p3:21.2#2 p3:21.2#3 p3:21.2#4 */
 static void test_save_context__unfit_requests__codes(void **state)
 {
-    static const uint32_t types[] = {0, TPM_RT_HASH, TPM_RT_CONTEXT, TPM_RT_COUNTER, TPM_RT_DELEGATE, 0xFFFFFFFF};
+    static const uint32_t types[] = {0,         TPM_RT_HASH, TPM_RT_CONTEXT, TPM_RT_COUNTER, TPM_RT_DELEGATE,
+                                     0xFFFFFFFF};
     struct tc *tc = *state;
     uint32_t key = load(tc, 5, 0);
 
@@ -481,7 +484,7 @@ static tpm_rc load_auth_11(struct tc *tc, const struct saved *saved)
     return TC(tc, TPM_ORD_LoadAuthContext, &in, NULL);
 }
 
-/*= p3:28.3 p3:28.4 */
+/*= p3:27.2.1 p3:27.2.2 */
 static void test_key_context_11__unloads_and_is_good_until_a_start(void **state)
 {
     struct tc *tc = *state;
@@ -504,7 +507,7 @@ static void test_key_context_11__unloads_and_is_good_until_a_start(void **state)
     assert_int_equal(save_key_11(tc, key, &saved), TPM_OWNER_CONTROL);
 }
 
-/*= p3:28.5 p3:28.6 */
+/*= p3:27.2.3 p3:27.2.4 */
 static void test_auth_context_11__session__once(void **state)
 {
     struct vt_auth owner = SPEC_OWNER, secret = KEY;
@@ -546,7 +549,7 @@ static void test_auth_context_11__without_owner__works(void **state)
     assert_false(spec_all(tc->tpm->perm.context_key.bytes, TPM_DIGEST_LEN, 0));
 }
 
-/*= p3:28.11#1 p3:28.11#2 p3:28.11#3 p3:28.11#4 */
+/*= p3:27.5#1 p3:27.5#2 p3:27.5#3 p3:27.5#4 */
 static void test_reset__sessions_and_11_contexts__gone_others_stay(void **state)
 {
     struct vt_auth owner = SPEC_OWNER;
@@ -573,7 +576,7 @@ static void test_reset__sessions_and_11_contexts__gone_others_stay(void **state)
     assert_false(spec_all(tc->tpm->stclear.pcr[10], TPM_DIGEST_LEN, 0));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
+#define T(f)       cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 #define UNOWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 10.4-10.6, 13.5, 28.1: keys are made, loaded, used, read and unloaded. */
+/* Part 3, 10.4-10.6, 13.5, 27.1.1: keys are made, loaded, used, read and unloaded. */
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
 #include "tests/spec/spec_keys.h"
@@ -427,7 +427,7 @@ static void test_load_key2__all_slots_taken__nospace_and_goes_on_after_a_flush(v
 
 /* ---- Ends of keys ---- */
 
-/*= p3:28.1 p3:22.1 */
+/*= p3:27.1.1 p3:22.1 */
 static void test_evict_key__loaded_key__gone_with_its_sessions(void **state)
 {
     static const uint8_t digest[20];
@@ -447,7 +447,7 @@ static void test_evict_key__loaded_key__gone_with_its_sessions(void **state)
     assert_int_equal(TC(tc, TPM_ORD_EvictKey, NULL, NULL, .handles = {0}), TPM_INVALID_KEYHANDLE);
 }
 
-/*= p3:22.1 p3:28.1 */
+/*= p3:22.1 p3:27.1.1 */
 static void test_evict_key__key_that_the_owner_keeps__owner_control_and_survives_a_reboot(void **state)
 {
     struct tpm_key info = sk_template(TPM_KEY_SIGNING);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3, 6.1-6.5, 9.3, 14.1, 14.4, 14.5, 28.10: the owner comes and goes; lock-outs; the endorsement key. */
+/* Part 3, 6.1-6.5, 9.3, 14.1, 14.4, 14.5, 27.7: the owner comes and goes; lock-outs; the endorsement key. */
 #include "server/engine/auth.h"
 #include "tests/spec/spec_keys.h"
 
@@ -389,7 +389,7 @@ static void test_endorsement_key__made_once__readable(void **state)
     assert_int_equal(take(tc, &good, NULL), TPM_SUCCESS);
 }
 
-/*= p3:14.4 p3:14.5 p3:28.10 */
+/*= p3:14.4 p3:14.5 p3:27.7 */
 static void test_owner_read_internal_pub__handles__ek_and_srk_only(void **state)
 {
     struct owner_read_internal_pub_in in = {.key_handle = TPM_KH_EK};

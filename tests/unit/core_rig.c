@@ -279,14 +279,31 @@ static void on_ready(void *io)
     peer->ready = true;
 }
 
+static void open_as(struct rig *rig, struct peer *peer, const char *identity, const struct channel_peer *who)
+{
+    *peer = (struct peer){.rig = rig};
+    assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
+    assert_int_equal(session_new(&peer->session, rig->broker, identity, who, &peer_ops, peer), VT_OK);
+    session_on_ready(peer->session, on_ready);
+}
+
 void peer_open(struct rig *rig, struct peer *peer, const char *identity)
 {
     const struct channel_peer who = {.text = "unix:pid=1,uid=0"};
 
-    *peer = (struct peer){.rig = rig};
-    assert_int_equal(cr_os_random(peer->stream, sizeof peer->stream), VT_OK);
-    assert_int_equal(session_new(&peer->session, rig->broker, identity, &who, &peer_ops, peer), VT_OK);
-    session_on_ready(peer->session, on_ready);
+    open_as(rig, peer, identity, &who);
+}
+
+void peer_open_from(struct rig *rig, struct peer *peer, const char *identity, const struct vt_domain *domain)
+{
+    struct vt_domain gone = *domain; /* borrowed during the call only */
+    struct channel_peer who = {.domain = &gone};
+    char text[32];
+
+    snprintf(text, sizeof text, "vchan:%u", (unsigned)domain->domid);
+    who.text = text;
+    open_as(rig, peer, identity, &who);
+    memset(&gone, 0xff, sizeof gone);
 }
 
 void peer_close(struct peer *peer)
@@ -319,7 +336,21 @@ static int error_of(const struct peer *peer)
     return peer->msg->body_case == VTPM__MESSAGE__BODY_ERROR ? (int)peer->msg->error->code : 0;
 }
 
-int peer_attach(struct peer *peer, const struct vt_uuid *uuid)
+/* The epoch's memory is the caller's. */
+static void fill_epoch(Vtpm__GuestEpoch *epoch, uint8_t boot[16], char name[80], const struct peer *peer,
+                       struct guest guest)
+{
+    vtpm__guest_epoch__init(epoch);
+    memset(boot, 0, 16);
+    boot[0] = guest.boot;
+    epoch->boot_id = (ProtobufCBinaryData){.data = boot, .len = 16};
+    epoch->has_domid = guest.domid >= 0;
+    epoch->domid = guest.domid >= 0 ? (uint32_t)guest.domid : 0;
+    snprintf(name, 80, "%s", peer->domain ? peer->domain : "");
+    epoch->domain = name;
+}
+
+static int attach(struct peer *peer, const struct vt_uuid *uuid, Vtpm__GuestEpoch *epoch)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Attach attach = VTPM__ATTACH__INIT;
@@ -332,6 +363,7 @@ int peer_attach(struct peer *peer, const struct vt_uuid *uuid)
     }
     attach.stream = (ProtobufCBinaryData){.data = peer->stream, .len = sizeof peer->stream};
     attach.front_end = front_end;
+    attach.guest = epoch;
     msg.body_case = VTPM__MESSAGE__BODY_ATTACH;
     msg.attach = &attach;
     peer_send(peer, &msg);
@@ -339,6 +371,21 @@ int peer_attach(struct peer *peer, const struct vt_uuid *uuid)
     if (!error_of(peer))
         assert_int_equal(peer->msg->body_case, VTPM__MESSAGE__BODY_ATTACHED);
     return error_of(peer);
+}
+
+int peer_attach(struct peer *peer, const struct vt_uuid *uuid)
+{
+    return attach(peer, uuid, NULL);
+}
+
+int peer_attach_for(struct peer *peer, const struct vt_uuid *uuid, struct guest guest)
+{
+    Vtpm__GuestEpoch epoch;
+    uint8_t boot[16];
+    char name[80];
+
+    fill_epoch(&epoch, boot, name, peer, guest);
+    return attach(peer, uuid, &epoch);
 }
 
 void peer_on(struct rig *rig, struct peer *peer, const struct vt_uuid *uuid)
@@ -356,12 +403,11 @@ int peer_power_on(struct peer *peer, Vtpm__Startup startup, struct guest guest, 
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__PowerOn on = VTPM__POWER_ON__INIT;
-    Vtpm__GuestEpoch epoch = VTPM__GUEST_EPOCH__INIT;
-    uint8_t boot[16] = {guest.boot};
+    Vtpm__GuestEpoch epoch;
+    uint8_t boot[16];
+    char name[80];
 
-    epoch.boot_id = (ProtobufCBinaryData){.data = boot, .len = sizeof boot};
-    epoch.has_domid = guest.domid >= 0;
-    epoch.domid = guest.domid >= 0 ? (uint32_t)guest.domid : 0;
+    fill_epoch(&epoch, boot, name, peer, guest);
     on.startup = startup;
     on.guest = &epoch;
     msg.body_case = VTPM__MESSAGE__BODY_POWER_ON;
@@ -516,6 +562,75 @@ Vtpm__AdminReply *admin_ask(struct rig *rig, enum admin_role role, const Vtpm__A
     admin_begin(rig, &wait, role, request);
     rig_wait(rig, &wait.done);
     return wait.reply;
+}
+
+static int ask_for_err(struct rig *rig, const Vtpm__AdminRequest *request)
+{
+    Vtpm__AdminReply *reply = admin_ask(rig, ADMIN_FULL, request);
+    int err = reply->err;
+
+    if (!err != !*reply->text)
+        fail_msg("%d: %s", err, reply->text);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    return err;
+}
+
+static int binding(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance, const char *peer)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__Binding msg = VTPM__BINDING__INIT;
+    char name[80], text[100];
+
+    snprintf(name, sizeof name, "%s", instance);
+    snprintf(text, sizeof text, "%s", peer ? peer : "");
+    msg.instance = name;
+    msg.peer = text;
+    request.verb_case = verb;
+    request.binding_add = &msg;
+    return ask_for_err(rig, &request);
+}
+
+int admin_bind(struct rig *rig, const char *instance, const char *peer)
+{
+    return binding(rig, VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, instance, peer);
+}
+
+int admin_unbind(struct rig *rig, const char *instance, const char *peer)
+{
+    return binding(rig, VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, instance, peer);
+}
+
+int admin_measured(struct rig *rig, const char *instance, unsigned pcr, uint8_t first, bool always)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__Measurement measure = VTPM__MEASUREMENT__INIT;
+    uint8_t digest[20] = {first};
+    char name[80], label[] = "/boot/vmlinuz";
+
+    snprintf(name, sizeof name, "%s", instance);
+    measure.instance = name;
+    measure.pcr = pcr;
+    measure.digest = (ProtobufCBinaryData){.data = digest, .len = sizeof digest};
+    measure.always = always;
+    measure.size = 4711;
+    measure.label = label;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE;
+    request.measure = &measure;
+    return ask_for_err(rig, &request);
+}
+
+int admin_require(struct rig *rig, const char *instance, bool required)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__RequireMeasure require = VTPM__REQUIRE_MEASURE__INIT;
+    char name[80];
+
+    snprintf(name, sizeof name, "%s", instance);
+    require.instance = name;
+    require.required = required;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE;
+    request.require_measure = &require;
+    return ask_for_err(rig, &request);
 }
 
 int admin_ref(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance)

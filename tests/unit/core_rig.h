@@ -63,23 +63,29 @@ struct peer {
     int close_err;
     char close_text[300];
     uint8_t stream[16];
+    const char *domain; /* name of the guest's domain; may be NULL */
+};
+
+struct guest {
+    uint8_t boot;
+    int domid; /* < 0: none */
 };
 
 /* Authenticated as identity. */
 void peer_open(struct rig *rig, struct peer *peer, const char *identity);
+/* The same over a vchan: this domain is at the other end. */
+void peer_open_from(struct rig *rig, struct peer *peer, const char *identity, const struct vt_domain *domain);
 /* The transport goes away. */
 void peer_close(struct peer *peer);
 void peer_send(struct peer *peer, const Vtpm__Message *msg);
 void peer_wait(struct peer *peer);
 /* Below: 0, or the positive code of an Error, fatal or not. */
 int peer_attach(struct peer *peer, const struct vt_uuid *uuid);
+/* The same, saying which guest it serves. */
+int peer_attach_for(struct peer *peer, const struct vt_uuid *uuid, struct guest guest);
 /* Opens with the instance's own credential and attaches; asserts that it works. */
 void peer_on(struct rig *rig, struct peer *peer, const struct vt_uuid *uuid);
 
-struct guest {
-    uint8_t boot;
-    int domid; /* < 0: none */
-};
 int peer_power_on(struct peer *peer, Vtpm__Startup startup, struct guest guest, bool *acted);
 int peer_detach(struct peer *peer, bool off);
 int peer_platform_init(struct peer *peer);
@@ -112,6 +118,12 @@ struct admin_wait {
 };
 void admin_begin(struct rig *rig, struct admin_wait *wait, enum admin_role role,
                  const Vtpm__AdminRequest *request);
+/* A peer is bound to an instance, or no more (NULL: all): reply's err. */
+int admin_bind(struct rig *rig, const char *instance, const char *peer);
+int admin_unbind(struct rig *rig, const char *instance, const char *peer);
+/* A measurement of 20 bytes that begin with `first`: reply's err. */
+int admin_measured(struct rig *rig, const char *instance, unsigned pcr, uint8_t first, bool always);
+int admin_require(struct rig *rig, const char *instance, bool required);
 /* One instance and a verb on it: reply's err. */
 int admin_ref(struct rig *rig, Vtpm__AdminRequest__VerbCase verb, const char *instance);
 int admin_make(struct rig *rig, const char *name, const char *uuid, const char *profile, const char *group,

@@ -259,6 +259,24 @@ int fx_rename(struct fixture *fx, unsigned n, const char *name)
     return wait_for(fx, db_instance_rename(fx->db, &uuid, name, &audit, fx_done, &err), &err);
 }
 
+int fx_bind(struct fixture *fx, unsigned n, const char *peer)
+{
+    const struct vt_uuid uuid = fx_uuid(n);
+    const struct db_audit audit = {"binding-add", &uuid, "uid=0", peer};
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_binding_add(fx->db, &uuid, peer, &audit, fx_done, &err), &err);
+}
+
+int fx_unbind(struct fixture *fx, unsigned n, const char *peer)
+{
+    const struct vt_uuid uuid = fx_uuid(n);
+    const struct db_audit audit = {"binding-remove", &uuid, "uid=0", peer};
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_binding_remove(fx->db, &uuid, peer, &audit, fx_done, &err), &err);
+}
+
 static int put_credential(struct fixture *fx, const char *identity, uint64_t version,
                           const struct vt_uuid *list, size_t count)
 {

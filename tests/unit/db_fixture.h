@@ -57,6 +57,9 @@ int fx_life(struct fixture *fx, unsigned n, enum db_life life, const char *reaso
 int fx_rename(struct fixture *fx, unsigned n, const char *name);
 int fx_host(struct fixture *fx, const char *identity, unsigned first, unsigned count);
 int fx_rotate(struct fixture *fx, const char *identity, uint64_t version);
+int fx_bind(struct fixture *fx, unsigned n, const char *peer);
+/* peer NULL: all. */
+int fx_unbind(struct fixture *fx, unsigned n, const char *peer);
 int fx_slot(struct fixture *fx, int64_t slot_id, const char *kind, int64_t *id);
 int fx_slot_remove(struct fixture *fx, int64_t id);
 int fx_event(struct fixture *fx, const char *text);

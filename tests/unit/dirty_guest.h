@@ -5,7 +5,7 @@
 
 #include "tests/spec/spec.h"
 
-#define SLOTS 6
+#define SLOTS    6
 #define BLOB_MAX 1024
 
 /* What the guest has in its hands. */
@@ -20,7 +20,7 @@ struct guest {
     uint32_t keys[SLOTS];
     uint8_t wrapped[BLOB_MAX], sealed[BLOB_MAX];
     size_t wrapped_len, sealed_len;
-    unsigned good[256], bad[256];   /* by the low byte of the ordinal */
+    unsigned good[256], bad[256]; /* by the low byte of the ordinal */
 };
 
 static inline uint32_t roll(struct guest *g, uint32_t sides)
@@ -62,7 +62,8 @@ static inline struct tc_session *oiap(struct guest *g, const struct vt_auth *sec
     return s;
 }
 
-static inline struct tc_session *osap(struct guest *g, uint16_t type, uint32_t entity, const struct vt_auth *secret)
+static inline struct tc_session *osap(struct guest *g, uint16_t type, uint32_t entity,
+                                      const struct vt_auth *secret)
 {
     unsigned at = roll(g, SLOTS);
     struct tc_session *s = &g->sessions[at].s;

@@ -7,7 +7,7 @@
 
 static void hashes(struct guest *g)
 {
-    static const uint8_t block[64];
+    static const uint8_t block[66];
     struct sha1_update_in update = {.hash_data = {.len = roll(g, 8) ? 64 : 63, .data = block}};
     struct sha1_complete_in complete = {.hash_data = {.len = roll(g, 66), .data = block}};
     struct sha1_complete_extend_in extend = {.pcr_num = roll(g, 25), .hash_data = complete.hash_data};
@@ -78,7 +78,8 @@ static void flush_key(struct guest *g, uint32_t handle)
 static void attest(struct guest *g)
 {
     uint8_t sub[4] = {0, 0, 1, 1};
-    struct quote2_in quote = {.target_pcr = {.size_of_select = 3, .pcr_select = {1}}, .add_version = roll(g, 2)};
+    struct quote2_in quote = {.target_pcr = {.size_of_select = 3, .pcr_select = {1}},
+                              .add_version = roll(g, 2)};
     struct certify_key_in certify = {.anti_replay = {{1}}};
     struct certify_key2_in certify2 = {.anti_replay = {{1}}};
     struct tick_stamp_blob_in stamp = {.anti_replay = {{1}}};
@@ -181,7 +182,8 @@ static void keep_key(struct guest *g)
         return;
     key = key_find(g->tc->tpm, handle)->key;
     key_to_pubkey(&in.pub_key, &key);
-    if (!DO(g, TPM_ORD_KeyControlOwner, &in, NULL, .handles = {handle}, .auth = {oiap(g, &g->owner)}) && roll(g, 4)) {
+    if (!DO(g, TPM_ORD_KeyControlOwner, &in, NULL, .handles = {handle}, .auth = {oiap(g, &g->owner)}) &&
+        roll(g, 4)) {
         in.bit_value = false;
         (void)DO(g, TPM_ORD_KeyControlOwner, &in, NULL, .handles = {handle}, .auth = {oiap(g, &g->owner)});
     }
@@ -262,8 +264,9 @@ static void counters(struct guest *g)
 /* What a CA sends: a session key for the identity, encrypted for the endorsement key. */
 static void activate(struct guest *g, const struct tpm_key_obj *identity, uint32_t handle)
 {
-    struct tpm_asym_ca_contents contents = {
-        .session_key = {.alg_id = TPM_ALG_AES128, .enc_scheme = TPM_ES_SYM_CBC_PKCS5PAD, .data = {.len = 16}}};
+    struct tpm_asym_ca_contents contents = {.session_key = {.alg_id = TPM_ALG_AES128,
+                                                            .enc_scheme = TPM_ES_SYM_CBC_PKCS5PAD,
+                                                            .data = {.len = 16}}};
     uint8_t plain[64], enc[CR_RSA_MAX], aes[16] = {1};
     struct wr w = wr_to(plain, sizeof plain);
     struct activate_identity_in in = {.blob = {.len = sizeof enc, .data = enc}};
@@ -311,7 +314,7 @@ static void revoke(struct guest *g)
 }
 
 void (*const dirty_more[])(struct guest *g) = {
-    hashes, dir, set_capability, attest, unbind, old_load, sealx, change_secrets, keep_key, contexts, contexts,
-    old_contexts, counters, counters, identities, revoke,
+    hashes,   dir,      set_capability, attest,       unbind,   old_load, sealx,      change_secrets,
+    keep_key, contexts, contexts,       old_contexts, counters, counters, identities, revoke,
 };
 const size_t dirty_more_count = VT_COUNT(dirty_more);

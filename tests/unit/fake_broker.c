@@ -41,6 +41,11 @@ const char *broker_stranger(struct broker *broker, const char *identity)
     return strcmp(identity, FAKE_DISABLED) == 0 ? "the instance is disabled" : "no such identity";
 }
 
+bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
+{
+    return !broker->bound || broker->bound(domain);
+}
+
 void broker_admin_stranger(struct broker *broker, const char *peer)
 {
     (void)broker;
@@ -52,7 +57,7 @@ int session_new(struct session **session, struct broker *broker, const char *ide
 {
     struct session *s;
 
-    (void)peer;
+    broker->last_domain = peer->domain ? *peer->domain : (struct vt_domain){.domid = UINT32_MAX};
     if (broker->refuse_session)
         return broker->refuse_session;
     s = strcmp(identity, FAKE_IDENTITY) ? NULL : VT_NEW(struct session);
@@ -102,6 +107,14 @@ static void say_attached(struct session *s)
     send_body(s, VTPM__MESSAGE__BODY_ATTACHED, &attached);
 }
 
+static void say_power(struct session *s)
+{
+    Vtpm__PowerResult result;
+
+    vtpm__power_result__init(&result);
+    send_body(s, VTPM__MESSAGE__BODY_POWER_RESULT, &result);
+}
+
 static void answer(struct session *s)
 {
     Vtpm__Response response;
@@ -137,6 +150,8 @@ void session_message(struct session *s, const Vtpm__Message *msg)
         say_hello(s);
     else if (msg->body_case == VTPM__MESSAGE__BODY_ATTACH)
         say_attached(s);
+    else if (msg->body_case == VTPM__MESSAGE__BODY_POWER_ON)
+        say_power(s);
     else if (msg->body_case == VTPM__MESSAGE__BODY_EXECUTE)
         execute(s, msg->execute);
 }

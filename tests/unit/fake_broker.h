@@ -26,6 +26,8 @@ struct broker {
     struct vt_list sessions;
     unsigned admin_calls;
     enum admin_role last_role;
+    bool (*bound)(const struct vt_domain *domain); /* broker_domain_bound; NULL: every domain is; any thread */
+    struct vt_domain last_domain;                  /* of the last session; domid UINT32_MAX: it had none */
     void (*reply)(void *arg, const Vtpm__AdminReply *reply); /* of InstanceList: answered by fake_reply */
     void *reply_arg;
 };

@@ -52,22 +52,34 @@ uint32_t fake_response_total(const uint8_t *response)
 
 static void on_psk(void *ctx, const char *identity, struct vt_key *key, bool *known)
 {
-    struct fake *fake = ctx;
+    struct fake_conn *conn = ctx;
 
-    *key = fake->key;
-    *known = !fake->unknown && strcmp(identity, FAKE_IDENTITY) == 0;
+    *key = conn->fake->key;
+    *known = false;
+    for (struct fake *fake = conn->fake; fake && !*known; fake = fake->next) {
+        if (strcmp(identity, fake->identity) != 0)
+            continue;
+        conn->fake = fake;
+        *key = fake->key;
+        *known = !fake->unknown;
+    }
+}
+
+struct fake *fake_of(struct fake_conn *conn)
+{
+    return conn->fake;
 }
 
 void fake_init(struct fake *fake)
 {
-    *fake = (struct fake){.on = false};
+    *fake = (struct fake){.identity = FAKE_IDENTITY};
     memset(&fake->key, 0x5a, sizeof fake->key);
 }
 
 struct fake_conn *fake_open(struct fake *fake)
 {
-    struct tls_config config = {.server = true, .random = fake_random, .psk = on_psk, .psk_ctx = fake};
     struct fake_conn *conn = calloc(1, sizeof *conn);
+    struct tls_config config = {.server = true, .random = fake_random, .psk = on_psk, .psk_ctx = conn};
 
     if (!conn || channel_new(&conn->ch, &config)) {
         free(conn);
@@ -166,6 +178,7 @@ static void on_power_on(struct fake_conn *conn, const Vtpm__PowerOn *power_on)
         return;
     }
     conn->fake->startup = power_on->startup;
+    conn->fake->domid = power_on->guest && power_on->guest->has_domid ? power_on->guest->domid : UINT32_MAX;
     result.acted = !conn->fake->on;
     conn->fake->power_acts += result.acted;
     conn->fake->on = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server with one instance, without I/O: the rules of docs/record-and-recovery.md, "Who repeats what", and a TPM
+ * A server with one instance, or a chain of them, without I/O: the rules of docs/record-and-recovery.md, "Who repeats what", and a TPM
  * that counts how often each command had its effect.
  *
  * A command carries an id at bytes 10-13; the response is 00 C4, size 18, rc 0, the id, and how many effects there
@@ -18,10 +18,13 @@
 #define FAKE_RESPONSE 18
 
 struct fake {
+    struct fake *next;      /* another instance of the same server */
+    const char *identity;
     struct vt_key key;
     bool unknown;           /* the identity is not known (yet) */
     bool on;
     unsigned power_ons, power_acts, startup;
+    unsigned domid;         /* of the last PowerOn; UINT32_MAX: none */
     unsigned attaches, detaches, offs;
     bool has_record;
     uint8_t stream[16];
@@ -46,6 +49,8 @@ int fake_random(void *ctx, unsigned char *out, size_t len);
 void fake_init(struct fake *fake);
 /* NULL: out of memory. */
 struct fake_conn *fake_open(struct fake *fake);
+/* The instance that the connection's identity names; the first one until then. */
+struct fake *fake_of(struct fake_conn *conn);
 void fake_close(struct fake_conn *conn);
 /* False: close the connection (after sending the output). */
 bool fake_bytes(struct fake_conn *conn, const void *bytes, size_t len);

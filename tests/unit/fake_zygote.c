@@ -166,6 +166,14 @@ static void power_on(struct fake_tpm *t, struct rd *r, struct answer *a)
     t->is_started = startup != SANDBOX_STARTUP_NONE;
     t->volatile_count = 0;
     t->volatile_len = VOLATILE_MIN;
+    /* Each digest's PCR and first byte, in order. */
+    for (uint8_t left = rd_get8(r); left; left--) {
+        t->volatile_count = t->volatile_count * 100 + rd_get8(r);
+        t->volatile_count = t->volatile_count * 10 + rd_get8(r);
+        rd_take(r, CR_SHA1_LEN - 1);
+        fake.extended++;
+    }
+    assert(rd_done(r));
     if (t->is_started)
         respond(a, t, startup == SANDBOX_STARTUP_STATE ? 9 : 0);
     fake.powered_on++;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A double for server/core/zygote.c and engine.c: engines in memory whose TPM is two counters, one that
- * outlives power and one that does not. Answers come from the loop, as they would from a process. What goes
- * wrong is told by `fake`.
+ * outlives power and one that does not; the latter begins with the digests of a measured start. Answers
+ * come from the loop, as they would from a process. What goes wrong is told by `fake`.
  */
 #ifndef VTPM_TESTS_FAKE_ZYGOTE_H
 #define VTPM_TESTS_FAKE_ZYGOTE_H
@@ -53,6 +53,7 @@ struct fake {
 
     /* To be looked at. */
     unsigned spawned, alive, thawed, executed, powered_on;
+    unsigned extended; /* digests at power on */
     unsigned inits; /* PLATFORM acts that ran */
 };
 extern struct fake fake;

@@ -163,12 +163,26 @@ void box_manufacture(struct sb *sb, struct box *box, uint32_t nv_bytes, bool wit
 
 void box_power_on(struct sb *sb, struct box *box, uint8_t startup, uint64_t now_us)
 {
-    uint8_t bytes[9];
+    uint8_t bytes[10];
     struct wr w = wr_to(bytes, sizeof bytes);
 
     wr_put64(&w, now_us);
     wr_put8(&w, startup);
+    wr_put8(&w, 0);
     box_ask(sb, box, SANDBOX_POWER_ON, bytes, sizeof bytes);
+}
+
+void box_measured_on(struct sb *sb, struct box *box, uint8_t startup, const void *digests, size_t count)
+{
+    uint8_t bytes[10 + 255 * SANDBOX_MEASURE_LEN];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    wr_put64(&w, 1000);
+    wr_put8(&w, startup);
+    wr_put8(&w, (uint8_t)count);
+    wr_copy(&w, digests, count * SANDBOX_MEASURE_LEN);
+    assert_false(w.bad);
+    box_ask(sb, box, SANDBOX_POWER_ON, bytes, w.len);
 }
 
 void box_execute(struct sb *sb, struct box *box, const void *command, size_t len)

@@ -59,6 +59,8 @@ void box_ask(struct sb *sb, struct box *box, uint8_t type, const void *payload, 
 void box_send(struct box *box, uint8_t type, const void *payload, size_t len);
 void box_manufacture(struct sb *sb, struct box *box, uint32_t nv_bytes, bool with_ek);
 void box_power_on(struct sb *sb, struct box *box, uint8_t startup, uint64_t now_us);
+/* The same with measurements: count * (PCR, digest). */
+void box_measured_on(struct sb *sb, struct box *box, uint8_t startup, const void *digests, size_t count);
 void box_execute(struct sb *sb, struct box *box, const void *command, size_t len);
 void box_thaw(struct sb *sb, struct box *box, uint8_t entropy, const struct tpm_blob *permanent,
               const struct tpm_blob *volatile_state);

@@ -64,13 +64,13 @@ static void refuses_file(const char *text, unsigned line, const char *about)
     config_free(&config);
 }
 
-static void test_config__nothing_but_a_keyslot__gives_defaults(void **state)
+static void test_config__nothing_but_a_listener__gives_defaults(void **state)
 {
     struct config config;
     struct vt_why why;
 
     (void)state;
-    assert_int_equal(load(&config, &why, "/nonexistent/default.conf", "--keyslot auto"), VT_OK);
+    assert_int_equal(load(&config, &why, "/nonexistent/default.conf", "--listen vchan"), VT_OK);
     assert_string_equal(config.data_dir, "/var/lib/vtpm-server");
     assert_string_equal(config.admin, "unix:/run/vtpm-server/admin.sock");
     assert_null(config.runtime_dir);
@@ -79,7 +79,8 @@ static void test_config__nothing_but_a_keyslot__gives_defaults(void **state)
     assert_int_equal(config.request_s, 30);
     assert_int_equal(config.log_level, VT_LOG_INFO);
     assert_int_equal(config.keyslots.count, 1);
-    assert_int_equal(config.listen.count, 0);
+    assert_string_equal(config.keyslots.items[0], "auto");
+    assert_int_equal(config.listen.count, 1);
     assert_false(config.init || config.allow_root || config.check_config);
     config_free(&config);
 }
@@ -119,9 +120,8 @@ static void test_config__all_options__are_taken(void **state)
 static void test_config__bad_command_lines__are_refused(void **state)
 {
     (void)state;
-    refuses("", "no --keyslot");
-    refuses("--listen unix:/x", "no --keyslot");
-    refuses("init", "no --keyslot");
+    refuses("init", "vtpm-server init --keyslot keyfile:/etc/vtpm/keys/master.key");
+    refuses("init --data-dir /d", "vtpm-server init --data-dir /d --keyslot keyfile:/d.key");
     refuses("--keyslot", "--keyslot: needs a value (SPEC)");
     refuses("--keyslot=", "--keyslot: needs a value (SPEC)");
     refuses("--keyslots auto", "--keyslots: unknown option");
@@ -330,7 +330,7 @@ static void test_config__help_and_man_page__name_every_option(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config__nothing_but_a_keyslot__gives_defaults),
+        cmocka_unit_test(test_config__nothing_but_a_listener__gives_defaults),
         cmocka_unit_test(test_config__all_options__are_taken),
         cmocka_unit_test(test_config__bad_command_lines__are_refused),
         cmocka_unit_test(test_config__named_file_missing__is_refused),

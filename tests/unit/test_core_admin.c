@@ -68,7 +68,12 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD, false},  {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_REMOVE, false},
         {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_TEST, false}, {VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL, false},
         {VTPM__ADMIN_REQUEST__VERB_CHECK, true},         {VTPM__ADMIN_REQUEST__VERB_EVENTS, true},
-        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},
+        {VTPM__ADMIN_REQUEST__VERB_STATUS, true},        {VTPM__ADMIN_REQUEST__VERB_BINDING_ADD, false},
+        {VTPM__ADMIN_REQUEST__VERB_BINDING_LIST, true},  {VTPM__ADMIN_REQUEST__VERB_BINDING_REMOVE, false},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE, false},      {VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, true},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false},
+        {VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, false}, {VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, false},
+        {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
     };
     struct rig rig;
     struct vt_uuid uuid;
@@ -82,12 +87,15 @@ static void test_roles__table__holds(void **state)
         Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
         Vtpm__InstanceList list = VTPM__INSTANCE_LIST__INIT;
         Vtpm__Events events = VTPM__EVENTS__INIT;
+        Vtpm__Binding binding = VTPM__BINDING__INIT;
         char name[] = "a";
 
         request.verb_case = rows[k].verb;
         ref.instance = name;
         request.list = &list;
-        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW)
+        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_BINDING_LIST)
+            request.binding_list = &binding;
+        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW || rows[k].verb == VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST)
             request.show = &ref;
         if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_EVENTS)
             request.events = &events;
@@ -153,14 +161,47 @@ static void test_rename__free_taken_and_bad_names(void **state)
     rig_free(&rig);
 }
 
-static Vtpm__AdminReply *list(struct rig *rig)
+static Vtpm__AdminReply *list_page(struct rig *rig, const char *after, uint32_t limit)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceList all = VTPM__INSTANCE_LIST__INIT;
+    char name[65];
 
+    snprintf(name, sizeof name, "%s", after);
+    all.after = name;
+    all.limit = limit;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_LIST;
     request.list = &all;
     return admin_ask(rig, ADMIN_MONITOR, &request);
+}
+
+static Vtpm__AdminReply *list(struct rig *rig)
+{
+    return list_page(rig, "", 0);
+}
+
+/* Each page goes on behind the last name of the one before; the last one says that it is. */
+static void expect_pages(struct rig *rig, uint32_t limit, size_t total)
+{
+    char after[65] = "";
+    size_t seen = 0;
+    bool more = true;
+
+    while (more) {
+        Vtpm__AdminReply *reply = list_page(rig, after, limit);
+
+        assert_int_equal(reply->err, VT_OK);
+        assert_true(reply->n_instances <= limit);
+        for (size_t k = 0; k < reply->n_instances; k++) {
+            assert_true(strcmp(after, reply->instances[k]->name) < 0);
+            snprintf(after, sizeof after, "%s", reply->instances[k]->name);
+        }
+        seen += reply->n_instances;
+        more = reply->more;
+        assert_true(!more || reply->n_instances == limit);
+        vtpm__admin_reply__free_unpacked(reply, NULL);
+    }
+    assert_int_equal(seen, total);
 }
 
 static void test_list__300_instances__all_are_there(void **state)
@@ -186,6 +227,7 @@ static void test_list__300_instances__all_are_there(void **state)
     reply = list(&rig);
     assert_int_equal(reply->err, VT_OK);
     assert_int_equal(reply->n_instances, 301);
+    assert_false(reply->more);
     for (size_t k = 0; k < 300; k++) {
         snprintf(name, sizeof name, "i%03zu", k);
         assert_string_equal(reply->instances[k]->name, name);
@@ -202,6 +244,9 @@ static void test_list__300_instances__all_are_there(void **state)
     assert_string_equal(reply->instances[300]->peer, "unix:pid=1,uid=0");
     assert_true(reply->instances[300]->engine_pid != 0);
     vtpm__admin_reply__free_unpacked(reply, NULL);
+    expect_pages(&rig, 100, 301);
+    expect_pages(&rig, 43, 301); /* 7 x 43: the last page is empty */
+    expect_pages(&rig, 1, 301);
     peer_close(&peer);
     rig_free(&rig);
 }

@@ -1,27 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Engines that die, speak nonsense, or speak unasked. */
-#include "tests/unit/core_rig.h"
-
-static struct rig rig;
-static struct peer peer;
-static struct vt_uuid uuid;
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    rig_powered(&rig, &peer, "a", &uuid);
-    peer_expect(&peer, 1, FAKE_BUMP_BOTH, 1, 1);
-    return 0;
-}
-
-static int unmake(void **state)
-{
-    (void)state;
-    peer_close(&peer);
-    rig_free(&rig);
-    return 0;
-}
+#include "tests/unit/core_one.h"
 
 static void test_crash__once__is_retried_with_the_right_answer(void **state)
 {
@@ -194,7 +173,7 @@ static void test_start__self_tests_fail__refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, one_bumped_both, one_end)
         TEST(test_crash__once__is_retried_with_the_right_answer),
         TEST(test_crash__twice__is_tpm_fail_and_recorded),
         TEST(test_crash__command_that_always_kills__others_go_on),

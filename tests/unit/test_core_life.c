@@ -1,34 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Disable, delete, rotate: what they do to the store and to channels that are open. */
-#include "tests/unit/core_rig.h"
+#include "tests/unit/core_one.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #include "server/core/instance.h"
-
-static struct rig rig;
-static struct peer peer;
-static struct vt_uuid uuid;
-static char identity[VT_UUID_TEXT];
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    rig_powered(&rig, &peer, "a", &uuid);
-    vt_uuid_text(identity, &uuid);
-    peer_expect(&peer, 1, FAKE_BUMP_BOTH, 1, 1);
-    return 0;
-}
-
-static int unmake(void **state)
-{
-    (void)state;
-    peer_close(&peer);
-    rig_free(&rig);
-    return 0;
-}
 
 static void test_disable__live_channel__is_closed_and_state_kept(void **state)
 {
@@ -235,7 +212,7 @@ static void test_host_credential__its_list__and_no_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, one_bumped_both, one_end)
         TEST(test_disable__live_channel__is_closed_and_state_kept),
         TEST(test_disable__command_under_way__ends_and_engine_leaves),
         TEST(test_delete__erases_and_uuid_is_gone_for_good),

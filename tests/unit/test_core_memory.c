@@ -151,6 +151,39 @@ static void test_memory__create__all_or_nothing(void **state)
     assert_true(k < 200);
 }
 
+/* Memory ends while something is queued, or while a power on uses it: nothing is half in, nothing is extended twice. */
+static void test_memory__measured_start__all_or_nothing(void **state)
+{
+    long k, errors = 0;
+
+    (void)state;
+    for (k = 0; k < 200; k++) {
+        int queued, err;
+        long made, also;
+        bool acted = false;
+
+        assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_POWER_CYCLE, "a"), VT_OK);
+        renew();
+        (void)vt_alloc_fail_after(k);
+        queued = admin_measured(&rig, "a", 4, 1, false);
+        made = vt_alloc_fail_after(-1);
+        if (queued)
+            assert_int_equal(admin_measured(&rig, "a", 4, 1, false), VT_OK);
+        (void)vt_alloc_fail_after(k);
+        err = peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, (struct guest){1, 1}, &acted);
+        also = vt_alloc_fail_after(-1);
+        made = VT_MAX(made, also);
+        errors += err != 0 || queued != 0;
+        renew();
+        assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, (struct guest){1, 1}, &acted), 0);
+        peer_expect(&peer, (uint64_t)k + 1, FAKE_READ, 41, 0);
+        if (made <= k)
+            break;
+    }
+    assert_true(errors > 2);
+    assert_true(k < 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +193,7 @@ int main(void)
         TEST(test_memory__engine_must_be_started__exactly_once),
         TEST(test_memory__load__is_not_broken_and_not_lost),
         TEST(test_memory__create__all_or_nothing),
+        TEST(test_memory__measured_start__all_or_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

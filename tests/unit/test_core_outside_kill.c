@@ -1,27 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Engines and zygotes that somebody else kills: no command is blamed for it. */
-#include "tests/unit/core_rig.h"
-
-static struct rig rig;
-static struct peer peer;
-static struct vt_uuid uuid;
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    rig_powered(&rig, &peer, "a", &uuid);
-    peer_expect(&peer, 1, FAKE_BUMP_BOTH, 1, 1);
-    return 0;
-}
-
-static int unmake(void **state)
-{
-    (void)state;
-    peer_close(&peer);
-    rig_free(&rig);
-    return 0;
-}
+#include "tests/unit/core_one.h"
 
 static void test_kill__twice_under_one_command__is_executed_once(void **state)
 {
@@ -80,7 +59,7 @@ static void test_start__zygotes_killed_before_they_report__waits_for_one_that_do
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, one_bumped_both, one_end)
         TEST(test_kill__twice_under_one_command__is_executed_once),
         TEST(test_kill__together_with_a_crash__is_retried),
         TEST(test_kill__without_end__is_try_again_and_not_recorded),

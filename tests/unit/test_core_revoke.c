@@ -1,34 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Revocation fails closed: what may have been taken away on disk is taken away from live channels too. */
-#include "tests/unit/core_rig.h"
+#include "tests/unit/core_one.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #include "db/sqlite_priv.h"
-
-static struct rig rig;
-static struct peer peer;
-static struct vt_uuid uuid;
-static char identity[VT_UUID_TEXT];
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    rig_powered(&rig, &peer, "a", &uuid);
-    vt_uuid_text(identity, &uuid);
-    peer_expect(&peer, 1, FAKE_BUMP_VOLATILE, 1, 0);
-    return 0;
-}
-
-static int unmake(void **state)
-{
-    (void)state;
-    peer_close(&peer);
-    rig_free(&rig);
-    return 0;
-}
 
 static bool has_runtime_file(void)
 {
@@ -139,7 +116,7 @@ static void test_stop__counters__are_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make, unmake)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, one_bumped_volatile, one_end)
         TEST(test_rotate__unknown_outcome__closes_the_channel),
         TEST(test_disable__unknown_outcome__closes_the_channel),
         TEST(test_delete__unknown_outcome__closes_the_channel_and_keeps_what_may_be_needed),

@@ -9,7 +9,7 @@
 
 static struct fixture fx;
 
-/* Two instances with two commits each, a host credential, two slots, a broken one, a tombstone; closed. */
+/* Two instances with two commits each, a host credential, bindings, two slots, a broken one, a tombstone; closed. */
 static int setup(void **state)
 {
     uint64_t epoch = 0;
@@ -27,6 +27,9 @@ static int setup(void **state)
         assert_int_equal(fx_commit(&fx, n, epoch, 1, "second"), VT_OK);
     }
     assert_int_equal(fx_host(&fx, "host:blade", 1, 2), VT_OK);
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 2, "name:driver"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 4, "name:driver"), VT_OK);
     assert_int_equal(fx_slot(&fx, -1, "recovery", NULL), VT_OK);
     assert_int_equal(fx_life(&fx, 3, DB_BROKEN, "reason"), VT_OK);
     assert_int_equal(fx_life(&fx, 4, DB_DELETED, NULL), VT_OK);
@@ -141,6 +144,7 @@ static const struct {
     {"credential", "identity LIKE '%1'", {"identity", "sealed", "disabled", "version"}},
     {"credential", "identity LIKE 'host%'", {"identity", "sealed", "disabled", "version"}},
     {"credential_instance", ONE, {"identity", "uuid"}},
+    {"binding", ONE, {"uuid", "peer"}},
     {"keyslot", "id = 1", {"id", "kind", "params", "wrapped"}},
     {"event",
      "id = (SELECT max(id) FROM event)",
@@ -172,7 +176,7 @@ static void test_start__one_bit_of_any_covered_column__damaged(void **state)
             }
         }
     }
-    assert_int_equal(flips, 90);
+    assert_int_equal(flips, 94);
     copy("good", "vtpm.db");
     opens();
 }
@@ -198,6 +202,7 @@ static void test_start__row_removed__damaged(void **state)
     damaged_by("DELETE FROM instance WHERE " ONE,
                "a record belongs to instance aabbccdd-eeff-4011-8022-000000000001");
     damaged_by("DELETE FROM credential_instance WHERE " ONE, "");
+    damaged_by("DELETE FROM binding WHERE " ONE, "");
     damaged_by("DELETE FROM record WHERE " ONE "; DELETE FROM instance WHERE " ONE
                "; DELETE FROM credential_instance WHERE " ONE
                "; DELETE FROM credential WHERE identity LIKE '%1'",
@@ -218,6 +223,9 @@ static void test_start__row_added_or_doubled__damaged(void **state)
     damaged_by("INSERT INTO keyslot VALUES (9, 'keyfile', '', x'00')", "");
     damaged_by("INSERT INTO credential_instance VALUES ('host:blade', x'aabbccddeeff40118022000000000003')",
                "");
+    damaged_by("INSERT INTO binding VALUES (x'aabbccddeeff40118022000000000003', 'name:evil')", "");
+    damaged_by("INSERT INTO binding VALUES (x'aabbccddeeff40118022000000000004', 'dom0')",
+               "a domain is bound to instance aabbccdd-eeff-4011-8022-000000000004");
     damaged_by("INSERT INTO event SELECT id + 1, time, kind, uuid, peer, text, prev_hash, hash FROM event"
                " ORDER BY id DESC LIMIT 1",
                "");
@@ -235,6 +243,7 @@ static void test_start__rows_swapped__damaged(void **state)
     damaged_by("UPDATE instance SET wrapped_key = (SELECT i.wrapped_key FROM instance i WHERE i." TWO
                ") WHERE " ONE,
                "");
+    damaged_by("UPDATE binding SET peer = CASE peer WHEN 'dom0' THEN 'name:driver' ELSE 'dom0' END", "");
     damaged_by("UPDATE credential SET sealed = (SELECT c.sealed FROM credential c WHERE c.identity LIKE '%2')"
                " WHERE identity LIKE '%1'",
                "");
@@ -305,7 +314,8 @@ static void test_check__running_store__counts_and_findings(void **state)
     assert_int_equal(check.deleted, 1);
     assert_int_equal(check.credentials, 4);
     assert_int_equal(check.keyslots, 2);
-    assert_int_equal(check.events, 10);
+    assert_int_equal(check.events, 13);
+    assert_int_equal(check.bindings, 2);
     check_says(true, true, true, "in order");
     fx_sql(&fx, "UPDATE event SET text = 'other' WHERE id = 3");
     check_says(true, true, false, "event 3 was altered");

@@ -327,6 +327,38 @@ static void test_each__with_and_without_deleted__counts(void **state)
     assert_int_equal(db_instance_each(fx.db, true, count_instances, &count), 77);
 }
 
+static int note_name(void *ctx, const struct db_instance *instance)
+{
+    char *names = ctx;
+
+    strcat(names, instance->name);
+    return 0;
+}
+
+static void test_page__after_a_name__living_in_order(void **state)
+{
+    static const struct {
+        const char *after, *names;
+        unsigned limit;
+    } rows[] = {{"", "abd", 9}, {"", "ab", 2}, {"b", "d", 2}, {"c", "d", 1}, {"d", "", 9}, {"", "", 0}};
+    uint64_t count;
+
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "d"), VT_OK);
+    assert_int_equal(fx_create(&fx, 2, "b"), VT_OK);
+    assert_int_equal(fx_create(&fx, 3, "c"), VT_OK);
+    assert_int_equal(fx_create(&fx, 4, "a"), VT_OK);
+    assert_int_equal(fx_life(&fx, 3, DB_DELETED, NULL), VT_OK);
+    for (size_t i = 0; i < VT_COUNT(rows); i++) {
+        char names[16] = "";
+
+        assert_int_equal(db_instance_page(fx.db, rows[i].after, rows[i].limit, note_name, names), VT_OK);
+        assert_string_equal(names, rows[i].names);
+    }
+    assert_int_equal(db_instance_count(fx.db, &count), VT_OK);
+    assert_int_equal(count, 3);
+}
+
 static void test_power__word_and_domain__each_alone(void **state)
 {
     const struct vt_uuid uuid = fx_uuid(1), none = fx_uuid(2);
@@ -406,6 +438,120 @@ static int list_slots(void *ctx, const struct db_keyslot *slot)
     assert_string_equal(slot->params, "{\"n\":17}");
     assert_int_equal(slot->wrapped_len, 60);
     return 0;
+}
+
+struct bindings {
+    size_t count;
+    char text[400];
+};
+
+static int note_binding(void *ctx, const struct db_binding *binding)
+{
+    struct bindings *seen = ctx;
+    size_t len = strlen(seen->text);
+
+    seen->count++;
+    snprintf(seen->text + len, sizeof seen->text - len, "%u:%s ", binding->uuid.bytes[15], binding->peer);
+    return 0;
+}
+
+/* n 0: of all. */
+static void expect_bindings(unsigned n, const char *text)
+{
+    const struct vt_uuid uuid = fx_uuid(n);
+    struct bindings seen = {.text = ""};
+
+    assert_int_equal(db_binding_each(fx.db, n ? &uuid : NULL, note_binding, &seen), VT_OK);
+    assert_string_equal(seen.text, text);
+}
+
+static bool is_bound(unsigned n, const char *a, const char *b)
+{
+    const char *const peers[] = {a, b};
+    const struct vt_uuid uuid = fx_uuid(n);
+    bool bound = true;
+
+    assert_int_equal(db_bound(fx.db, n ? &uuid : NULL, peers, b ? 2 : 1, &bound), VT_OK);
+    return bound;
+}
+
+static void test_binding__add_and_remove__many_to_many(void **state)
+{
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
+    assert_int_equal(fx_create(&fx, 2, "two"), VT_OK);
+    expect_bindings(0, "");
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 1, "name:driver"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 2, "name:driver"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 2, "name:driver"), VT_EEXISTS);
+    assert_int_equal(fx_bind(&fx, 3, "name:driver"), VT_ENOTFOUND);
+    expect_bindings(0, "1:dom0 1:name:driver 2:name:driver ");
+    expect_bindings(2, "2:name:driver ");
+    assert_true(is_bound(0, "dom0", NULL));
+    assert_true(is_bound(1, "uuid:x", "dom0"));
+    assert_false(is_bound(2, "uuid:x", "dom0"));
+    assert_int_equal(fx_unbind(&fx, 2, "dom0"), VT_ENOTFOUND);
+    assert_int_equal(fx_unbind(&fx, 1, "name:driver"), VT_OK);
+    expect_bindings(0, "1:dom0 2:name:driver ");
+    assert_int_equal(fx_bind(&fx, 2, "dom0"), VT_OK);
+    assert_int_equal(fx_unbind(&fx, 2, NULL), VT_OK);
+    assert_int_equal(fx_unbind(&fx, 2, NULL), VT_ENOTFOUND);
+    expect_bindings(0, "1:dom0 ");
+}
+
+static void test_binding__instance_deleted__is_bound_no_more(void **state)
+{
+    char rows[8];
+
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
+    assert_int_equal(fx_create(&fx, 2, "two"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 1, "name:driver"), VT_OK);
+    assert_int_equal(fx_bind(&fx, 2, "dom0"), VT_OK);
+    assert_int_equal(fx_life(&fx, 2, DB_DISABLED, NULL), VT_OK);
+    assert_int_equal(fx_life(&fx, 1, DB_DELETED, NULL), VT_OK);
+    assert_false(is_bound(0, "name:driver", NULL));
+    assert_true(is_bound(0, "dom0", NULL));
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_ENOTFOUND);
+    assert_int_equal(fx_unbind(&fx, 1, NULL), VT_ENOTFOUND);
+    fx_ask(&fx, "SELECT count(*) FROM binding", rows, sizeof rows);
+    assert_string_equal(rows, "1");
+}
+
+static void test_binding__as_many_as_there_may_be__one_more_is_refused(void **state)
+{
+    char peer[32];
+
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
+    assert_int_equal(fx_create(&fx, 2, "two"), VT_OK);
+    for (unsigned n = 0; n < DB_BINDINGS_MAX; n++) {
+        snprintf(peer, sizeof peer, "name:d%u", n);
+        assert_int_equal(fx_bind(&fx, 1, peer), VT_OK);
+    }
+    assert_int_equal(fx_bind(&fx, 1, "dom0"), VT_ECONFLICT);
+    assert_int_equal(fx_bind(&fx, 1, "name:d0"), VT_EEXISTS);
+    assert_int_equal(fx_bind(&fx, 2, "dom0"), VT_OK);
+    assert_false(is_bound(1, "dom0", NULL));
+}
+
+static void test_binding__bad_text__refused_before_the_queue(void **state)
+{
+    const struct vt_uuid uuid = fx_uuid(1);
+    char longest[DB_PEER_TEXT + 1];
+
+    (void)state;
+    assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    assert_int_equal(db_binding_add(fx.db, &uuid, longest, NULL, NULL, NULL), VT_EUSAGE);
+    assert_int_equal(db_binding_add(fx.db, &uuid, "", NULL, NULL, NULL), VT_EUSAGE);
+    assert_int_equal(db_binding_add(fx.db, &uuid, "name:\n", NULL, NULL, NULL), VT_EUSAGE);
+    assert_int_equal(db_binding_remove(fx.db, &uuid, longest, NULL, NULL, NULL), VT_EUSAGE);
+    longest[DB_PEER_TEXT - 1] = '\0';
+    assert_int_equal(fx_bind(&fx, 1, longest), VT_OK);
 }
 
 static void test_keyslot__put_replace_remove__ids_never_again(void **state)
@@ -511,9 +657,14 @@ int main(void)
         VERB_TEST(test_life__broken_disabled_live__with_reason),
         VERB_TEST(test_delete__erases_everything_but_the_tombstone),
         VERB_TEST(test_each__with_and_without_deleted__counts),
+        VERB_TEST(test_page__after_a_name__living_in_order),
         VERB_TEST(test_power__word_and_domain__each_alone),
         VERB_TEST(test_credential__rotate__next_version_only),
         VERB_TEST(test_credential__host__attaches_its_list_only),
+        VERB_TEST(test_binding__add_and_remove__many_to_many),
+        VERB_TEST(test_binding__instance_deleted__is_bound_no_more),
+        VERB_TEST(test_binding__as_many_as_there_may_be__one_more_is_refused),
+        VERB_TEST(test_binding__bad_text__refused_before_the_queue),
         VERB_TEST(test_keyslot__put_replace_remove__ids_never_again),
         VERB_TEST(test_event__every_change__is_chained),
 #ifdef VTPM_TEST_HOOKS

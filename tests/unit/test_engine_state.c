@@ -88,6 +88,30 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
+/* Version 1 had no section of 1.1's saved contexts, and was the last one. */
+static void test_thaw__version_1__as_with_none_of_what_came_later(void **state)
+{
+    struct bytes *b = freeze(busy(state)->tpm), *again;
+    size_t len = b->volatile_len, at = len - 4;
+    struct tpm *tpm;
+
+    while (at && memcmp(b->state + at, "CT11", 4) != 0)
+        at--;
+    assert_int_not_equal(at, 0);
+    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 2}), 2);
+    b->volatile_len = at;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    b->state[5] = 1;
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    b->state[5] = 2;
+    again = freeze(tpm);
+    assert_int_equal(again->volatile_len, len);
+    assert_memory_equal(again->state, b->state, len);
+    tpm_free(tpm);
+    vt_free(again);
+    vt_free(b);
+}
+
 /* The volatile part of one TPM with the permanent one of another. */
 static void test_thaw__volatile_of_another_tpm__damaged(void **state)
 {
@@ -392,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
+        OWNED(test_thaw__version_1__as_with_none_of_what_came_later),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),

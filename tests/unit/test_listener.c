@@ -62,6 +62,8 @@ static void on_accept(void *arg, int fd, const struct net_peer *peer)
     rig->count++;
 }
 
+static const struct listener_ops listen_ops = {.accept = on_accept};
+
 static void parses(const char *text, const char *as)
 {
     struct net_addr addr;
@@ -111,7 +113,11 @@ static void test_address__that_is_wrong__is_refused_by_name(void **state)
     refuses("tcp:[::1:5", "write tcp:ADDR:PORT");
     refuses("tcp:[::1]5", "write tcp:ADDR:PORT");
     refuses("tcp:[127.0.0.1]:5", "is not an address");
-    refuses("vchan", "not in this build yet");
+#ifdef VTPM_HAVE_XEN
+    refuses("vchan:5", "without anything behind it");
+#else
+    refuses("vchan", "no Xen support");
+#endif
     refuses("udp:1.2.3.4:5", "is not an address");
     refuses("", "is not an address");
 }
@@ -122,7 +128,7 @@ static int open_at(struct rig *rig, const char *text, struct vt_why *why)
 
     *why = (struct vt_why){0};
     assert_int_equal(net_addr_parse(&addr, text, why), VT_OK);
-    return listener_open(&rig->listener, &rig->uv, &addr, on_accept, rig, why);
+    return listener_open(&rig->listener, &rig->uv, &addr, &listen_ops, rig, why);
 }
 
 static void open_fails(struct rig *rig, const char *text, const char *about)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the process may become, as far as it can be told without becoming it. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,11 +11,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <uv.h>
 
 #include "server/base/alloc.h"
+#include "server/base/log.h"
 #include "server/base/notify.h"
 #include "server/net/process.h"
 
@@ -234,6 +238,33 @@ static void test_notify__nobody_there__is_no_error(void **state)
     assert_false(vt_notify("READY=1"));
 }
 
+static void test_watchdog__what_the_manager_waits__is_halved(void **state)
+{
+    static const struct {
+        const char *usec, *pid;
+        uint64_t ms;
+    } cases[] = {
+        {NULL, NULL, 0},          {"60000000", NULL, 30000}, {"60000000", "self", 30000}, {"1", NULL, 1},
+        {"60000000", "1", 0},     {"60000000", "x", 0},      {"0", NULL, 0},              {"", NULL, 0},
+        {"60000000x", NULL, 0},   {"-1", NULL, 0},
+    };
+    char self[16];
+
+    (void)state;
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    for (size_t i = 0; i < VT_COUNT(cases); i++) {
+        unsetenv("WATCHDOG_USEC");
+        unsetenv("WATCHDOG_PID");
+        if (cases[i].usec)
+            setenv("WATCHDOG_USEC", cases[i].usec, 1);
+        if (cases[i].pid)
+            setenv("WATCHDOG_PID", strcmp(cases[i].pid, "self") ? cases[i].pid : self, 1);
+        assert_int_equal(vt_watchdog_ms(), cases[i].ms);
+    }
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+}
+
 static void test_channels__few_descriptors__few_channels(void **state)
 {
     struct rlimit before, files;
@@ -250,6 +281,63 @@ static void test_channels__few_descriptors__few_channels(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+#ifndef VTPM_WIDE_SECCOMP /* a sanitizer needs more address space than can be left */
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+}
+
+/* Never returns: the table would have to hold descriptor 900, and there is no memory for it. */
+static void watch_beyond_memory(void)
+{
+    const struct rlimit none = {0, 0};
+    int fds[2];
+    uv_loop_t loop;
+    uv_poll_t poll;
+
+    if (setrlimit(RLIMIT_CORE, &none) || process_watch_loop_memory() || uv_loop_init(&loop) || pipe(fds) ||
+        dup2(fds[0], 900) != 900)
+        _exit(1);
+    if (uv_poll_init(&loop, &poll, 900) || setrlimit(RLIMIT_AS, &none))
+        _exit(2);
+    while (malloc(1024)) {
+    }
+    uv_poll_start(&poll, UV_READABLE, on_poll);
+    _exit(3);
+}
+
+static void on_fatal(enum vt_log_level level, const char *line)
+{
+    (void)level;
+    (void)!write(STDERR_FILENO, line, strlen(line));
+}
+
+static void test_loop_memory__used_up__is_said_before_the_end(void **state)
+{
+    char text[1024] = "";
+    int fds[2], status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        vt_log_to(on_fatal, VT_LOG_INFO);
+        watch_beyond_memory();
+    }
+    close(fds[1]);
+    assert_true(read(fds[0], text, sizeof text - 1) > 0);
+    close(fds[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(text, "out of memory for what the loop watches"));
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,9 +351,13 @@ int main(void)
         cmocka_unit_test(test_group__by_name_or_number__is_found),
         cmocka_unit_test(test_engine__named__must_be_executable),
         cmocka_unit_test(test_boot_id__is_read),
+#ifndef VTPM_WIDE_SECCOMP
+        cmocka_unit_test(test_loop_memory__used_up__is_said_before_the_end),
+#endif
         cmocka_unit_test(test_channels__few_descriptors__few_channels),
         cmocka_unit_test(test_notify__path_and_abstract_name__are_reached),
         cmocka_unit_test(test_notify__nobody_there__is_no_error),
+        cmocka_unit_test(test_watchdog__what_the_manager_waits__is_halved),
     };
     int failed;
 

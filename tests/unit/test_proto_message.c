@@ -142,6 +142,25 @@ static void test_guest__boot_id_of_wrong_length__is_refused(void **state VT_UNUS
     }
 }
 
+static void test_guest__domain_name_too_long__is_refused(void **state VT_UNUSED)
+{
+    static const size_t lengths[] = {0, 1, MESSAGE_DOMAIN_MAX, MESSAGE_DOMAIN_MAX + 1};
+    uint8_t name[MESSAGE_DOMAIN_MAX + 1];
+
+    memset(name, 'n', sizeof name);
+    for (size_t i = 0; i < VT_COUNT(lengths); i++) {
+        struct raw guest = {.len = 0}, power_on = {.len = 0}, attach = {.len = 0};
+        int expected = lengths[i] <= MESSAGE_DOMAIN_MAX ? VT_OK : VT_EPROTO;
+
+        raw_bytes(&guest, 4, name, lengths[i]);
+        raw_bytes(&power_on, 2, guest.data, guest.len);
+        raw_bytes(&attach, 2, bytes, 16);
+        raw_bytes(&attach, 4, guest.data, guest.len);
+        assert_int_equal(unpack_body(4, &power_on), expected);
+        assert_int_equal(unpack_body(2, &attach), expected);
+    }
+}
+
 static void test_numbers__out_of_range__are_refused(void **state VT_UNUSED)
 {
     struct raw hello = {.len = 0}, startup = {.len = 0}, power = {.len = 0}, reset = {.len = 0}, none = {.len = 0};
@@ -282,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_execute__bounds__hold),
         cmocka_unit_test(test_fields__lengths__hold),
         cmocka_unit_test(test_guest__boot_id_of_wrong_length__is_refused),
+        cmocka_unit_test(test_guest__domain_name_too_long__is_refused),
         cmocka_unit_test(test_numbers__out_of_range__are_refused),
         cmocka_unit_test(test_message__no_body__is_refused),
         cmocka_unit_test(test_unknown_fields__few__are_ignored),

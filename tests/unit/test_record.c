@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "server/base/alloc.h"
+#include "server/core/measure.h"
 #include "server/core/record.h"
 
 static const uint8_t BOOT[16] = {0xb0}, OLD_BOOT[16] = {0xb1};
@@ -157,7 +158,8 @@ static void test_record__contradictions__are_damaged(void **state)
     (void)state;
     damaged_at(0, 'X', "not a record");
     damaged_at(AT_VERSION + 1, 0, "not a record");
-    damaged_at(AT_VERSION + 1, 2, "newer");
+    damaged_at(AT_VERSION + 1, 3, "newer");
+    damaged_at(AT_VERSION + 1, 2, "length"); /* without its fourth string */
     damaged_at(AT_POWER, 3, "contradict");
     damaged_at(AT_FLAGS, 0x0f, "contradict");
     damaged_at(AT_FLAGS, 0x06, "contradict"); /* a domid without its flag */
@@ -168,6 +170,80 @@ static void test_record__contradictions__are_damaged(void **state)
     damaged_at(AT_RESPONSE_LEN + 3, 15, "length");
 }
 
+/* One queued measurement, and that there must be some. */
+static void with_measures(struct record *r)
+{
+    struct measures measures = {.required = true, .count = 1, .list = {{.pcr = 4, .size = 7, .label = "vmlinuz"}}};
+    uint8_t bytes[MEASURE_BYTES_MAX];
+
+    assert_int_equal(record_set(&r->measures, bytes, measures_encode(&measures, bytes)), VT_OK);
+}
+
+static void test_record__measures__are_version_2_and_survive(void **state)
+{
+    AUTO_RECORD in = full();
+    AUTO_RECORD out = {0};
+    uint8_t *plain, *bytes;
+    size_t plain_len, len;
+
+    (void)state;
+    assert_int_equal(record_encode(&in, &plain, &plain_len), VT_OK);
+    assert_int_equal(plain[AT_VERSION + 1], 1);
+    with_measures(&in);
+    assert_int_equal(record_encode(&in, &bytes, &len), VT_OK);
+    assert_int_equal(bytes[AT_VERSION + 1], 2);
+    assert_int_equal(len, plain_len + 4 + in.measures.len);
+    bytes[AT_VERSION + 1] = 1;
+    assert_memory_equal(bytes, plain, plain_len);
+    bytes[AT_VERSION + 1] = 2;
+    assert_int_equal(record_decode(&out, bytes, len, NULL), VT_OK);
+    same(&out.measures, &in.measures);
+    same(&out.permanent, &in.permanent);
+    vt_free(bytes);
+    vt_free(plain);
+}
+
+static void test_record__measures_that_cannot_be__are_damaged(void **state)
+{
+    AUTO_RECORD in = full();
+    uint8_t *bytes;
+    size_t len, at;
+
+    (void)state;
+    with_measures(&in);
+    assert_int_equal(record_encode(&in, &bytes, &len), VT_OK);
+    at = len - in.measures.len;
+    for (size_t k = at; k < len; k++) {
+        static const uint8_t values[] = {0, 2, 7, 16, 64, 65, 127, 255};
+
+        for (size_t v = 0; v < VT_COUNT(values); v++) {
+            AUTO_RECORD out = {0};
+            uint8_t before = bytes[k];
+            struct measures read;
+            int err;
+
+            bytes[k] = values[v];
+            err = record_decode(&out, bytes, len, NULL);
+            assert_true(err == VT_OK || err == VT_EDAMAGED);
+            assert_int_equal(err, measures_decode(&read, bytes + at, len - at));
+            bytes[k] = before;
+        }
+    }
+    /* A runtime record has none, and version 2 is not written for nothing. */
+    bytes[AT_SEQ + 7] = 11;
+    {
+        AUTO_RECORD out = {0};
+        assert_int_equal(record_decode(&out, bytes, len, NULL), VT_EDAMAGED);
+    }
+    bytes[AT_SEQ + 7] = 10;
+    memset(bytes + at - 4, 0, 4);
+    {
+        AUTO_RECORD out = {0};
+        assert_int_equal(record_decode(&out, bytes, at, NULL), VT_EDAMAGED);
+    }
+    vt_free(bytes);
+}
+
 static void test_record__runtime_record__carries_no_permanent(void **state)
 {
     AUTO_RECORD in = full();
@@ -176,10 +252,12 @@ static void test_record__runtime_record__carries_no_permanent(void **state)
     size_t len;
 
     (void)state;
+    with_measures(&in);
     in.seq = 11;
     assert_int_equal(record_encode(&in, &bytes, &len), VT_OK);
     assert_int_equal(record_decode(&out, bytes, len, NULL), VT_OK);
     assert_int_equal(out.permanent.len, 0);
+    assert_int_equal(out.measures.len, 0);
     assert_int_equal(out.volatile_state.len, in.volatile_state.len);
     vt_free(bytes);
 }
@@ -215,6 +293,7 @@ static void test_record__allocation_fails__nothing_leaks(void **state)
     int err = VT_ENOMEM;
 
     (void)state;
+    with_measures(&in);
     for (long k = 0; err; k++) {
         AUTO_RECORD out = {0};
         uint8_t *bytes = NULL;
@@ -226,7 +305,7 @@ static void test_record__allocation_fails__nothing_leaks(void **state)
             err = record_decode(&out, bytes, len, NULL);
         vt_alloc_fail_after(-1);
         assert_true(err == VT_OK || err == VT_ENOMEM);
-        assert_true(err == VT_OK || !out.permanent.data);
+        assert_true(err == VT_OK || (!out.permanent.data && !out.measures.data));
         assert_true(k < 10);
         vt_free(bytes);
     }
@@ -302,7 +381,10 @@ static void recovers(struct record d, struct record r, bool has_runtime, enum re
 {
     AUTO_RECORD out = {0};
     struct vt_why why = {0};
-    int err = record_recover(&out, &d, has_runtime ? &r : NULL, BOOT, &why);
+    int err;
+
+    with_measures(&d);
+    err = record_recover(&out, &d, has_runtime ? &r : NULL, BOOT, &why);
 
     assert_null(d.permanent.data);
     assert_null(has_runtime ? r.response.data : NULL);
@@ -317,6 +399,7 @@ static void recovers(struct record d, struct record r, bool has_runtime, enum re
     assert_int_equal(out.power, power);
     assert_memory_equal(out.boot_id, BOOT, 16);
     assert_int_equal(out.permanent.len, 9);
+    assert_true(out.measures.len > 2); /* always the durable ones */
     assert_int_equal(out.n, from == FROM_R ? 6 : 4);
     assert_int_equal(out.window_open, from == LOST);
     assert_memory_equal(out.response.data, from == FROM_R ? "runtime" : "durable", 7);
@@ -385,6 +468,8 @@ int main(void)
         cmocka_unit_test(test_record__flags_one_by_one__survive),
         cmocka_unit_test(test_record__cut_or_longer__is_damaged),
         cmocka_unit_test(test_record__contradictions__are_damaged),
+        cmocka_unit_test(test_record__measures__are_version_2_and_survive),
+        cmocka_unit_test(test_record__measures_that_cannot_be__are_damaged),
         cmocka_unit_test(test_record__runtime_record__carries_no_permanent),
         cmocka_unit_test(test_record_encode__nonsense_or_too_big__is_refused),
 #ifdef VTPM_TEST_HOOKS

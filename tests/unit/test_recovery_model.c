@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "server/base/alloc.h"
+#include "server/core/measure.h"
 #include "server/core/record.h"
 
 #ifndef MUTANT
@@ -48,6 +49,9 @@ enum mutant {
     M_FAIL_APPLIES,             /* a command that kills its engine twice is recorded over a new state */
     M_ALWAYS_NEEDS_POWER,       /* the runtime store is not looked at */
     M_MARK_HIDES_LOSS,          /* D counts as whole because a mark of its seq lies in the runtime store */
+    M_QUEUE_STAYS,              /* a power on leaves the measurements that it extended in the queue */
+    M_QUEUE_LATE,               /* it takes them out in a record of their own */
+    M_QUEUE_LOST,               /* a runtime record's queue, which is none, counts */
     MUTANTS
 };
 
@@ -144,6 +148,9 @@ static struct world {
     enum { TRUTH_OFF, TRUTH_ON, TRUTH_LOST } truth;
     struct guest_epoch powered_guest;
     bool poisoned, loss_in_flight, powering_off;
+    struct measures queue;          /* what the next power on must extend */
+    struct measure queueing;        /* half way into it; size 0: none */
+    bool powering_on;
     struct tpm cand[CANDIDATES];
     size_t cands;
     uint64_t fails, values, replays, losses;
@@ -225,6 +232,43 @@ static bool same_guest(const struct guest_epoch *a, const struct guest_epoch *b)
     return memcmp(a->boot_id, b->boot_id, 16) == 0 && a->has_domid == b->has_domid && a->domid == b->domid;
 }
 
+/* Volatile state of a power on: what was queued is extended, in order. */
+static uint64_t started(const struct measures *queue)
+{
+    uint64_t volatile_state = FRESH;
+
+    for (size_t k = 0; k < queue->count; k++)
+        volatile_state = mix(volatile_state, get_u64(queue->list[k].digest));
+    return volatile_state;
+}
+
+static void read_queue(struct measures *queue, const struct record *record)
+{
+    if (measures_decode(queue, record->measures.data, record->measures.len))
+        violation("the queue does not decode");
+}
+
+static void write_queue(struct record *record, const struct measures *queue)
+{
+    uint8_t bytes[MEASURE_BYTES_MAX];
+
+    if (record_set(&record->measures, bytes, measures_encode(queue, bytes)))
+        violation("no memory");
+}
+
+static bool same_queue(const struct measures *a, const struct measures *b)
+{
+    return a->count == b->count && memcmp(a->list, b->list, a->count * sizeof a->list[0]) == 0;
+}
+
+static bool is_queued(const struct measures *queue, const struct measure *one)
+{
+    for (size_t k = 0; k < queue->count; k++)
+        if (memcmp(queue->list[k].digest, one->digest, sizeof one->digest) == 0)
+            return true;
+    return false;
+}
+
 /* ---- The durable store ---- */
 
 static void decode_durable(struct record *out)
@@ -254,6 +298,21 @@ static void server_crash(void)
     lose_engine();
 }
 
+/* A change of the queue that is half done has happened or has not: the durable record says which. */
+static void settle_queue(const struct record *durable)
+{
+    struct measures found, used = w.queue, longer = w.queue;
+
+    read_queue(&found, durable);
+    measures_use(&used);
+    if (w.queueing.size && measures_add(&longer, &w.queueing, NULL))
+        violation("the queue is full");
+    if (!same_queue(&found, &w.queue) && !(w.powering_on && same_queue(&found, &used)) &&
+        !(w.queueing.size && same_queue(&found, &longer)))
+        violation("the queue has %zu entries that nobody put there", found.count);
+    w.queue = found;
+}
+
 /* What the stores say about the power while a power event may be half done: either way is right. */
 static enum record_power durable_power(void)
 {
@@ -263,6 +322,7 @@ static enum record_power durable_power(void)
     decode_durable(&d);
     power = d.power;
     w.powered_guest = d.guest;
+    settle_queue(&d);
     record_free(&d);
     return power;
 }
@@ -529,6 +589,8 @@ static int recover(struct record *d, struct record *r, bool has_runtime, const u
         violation("broken without a reason");
     if (MUTANT == M_WINDOW_SHUT)
         w.last.window_open = false;
+    if (MUTANT == M_QUEUE_LOST && has_runtime)
+        (void)!record_set(&w.last.measures, NULL, 0);
     return err;
 }
 
@@ -578,10 +640,11 @@ static void stage(struct record *next)
     uint8_t bytes[8];
 
     *next = w.last;
-    next->response = next->volatile_state = next->permanent = (struct vt_bytes){0};
+    next->response = next->volatile_state = next->permanent = next->measures = (struct vt_bytes){0};
     next->seq = w.last.seq + 1;
     id16(next->boot_id, w.boot);
-    if (record_set(&next->response, w.last.response.data, w.last.response.len))
+    if (record_set(&next->response, w.last.response.data, w.last.response.len) ||
+        record_set(&next->measures, w.last.measures.data, w.last.measures.len))
         violation("no memory");
     put_u64(bytes, w.engine.permanent);
     if (record_set(&next->permanent, bytes, 8))
@@ -738,6 +801,7 @@ static enum outcome mark_runtime(void)
 static enum outcome power_event(enum record_power power, const struct guest_epoch *guest)
 {
     AUTO_RECORD next = {0};
+    struct measures queue;
     uint8_t bytes[8];
     enum outcome outcome = mark_runtime();
 
@@ -747,19 +811,63 @@ static enum outcome power_event(enum record_power power, const struct guest_epoc
         return outcome;
     }
     thaw();
+    read_queue(&queue, &w.last);
     if (power == RECORD_ON)
-        w.engine.volatile_state = FRESH;
+        w.engine.volatile_state = started(&queue);
     stage(&next);
+    if (power == RECORD_ON && MUTANT != M_QUEUE_STAYS && MUTANT != M_QUEUE_LATE) {
+        measures_use(&queue);
+        write_queue(&next, &queue);
+    }
     next.power = power;
     if (guest)
         next.guest = *guest;
-    put_u64(bytes, FRESH);
+    put_u64(bytes, w.engine.volatile_state);
     if (record_set(&next.volatile_state, bytes, power == RECORD_ON ? 8 : 0))
         violation("no memory");
     outcome = keep(&next, true);
     if (outcome == DONE)
         lose_engine();
     return outcome;
+}
+
+/* M_QUEUE_LATE: by then the guest may be running, and this one may not come. */
+static enum outcome use_queue_late(void)
+{
+    AUTO_RECORD next = {0};
+    struct measures queue;
+
+    thaw();
+    stage(&next);
+    read_queue(&queue, &w.last);
+    measures_use(&queue);
+    write_queue(&next, &queue);
+    return keep(&next, true);
+}
+
+/* `vtpmctl instance measure`; said twice, it looks whether the first time did it. */
+static enum outcome server_queue(const struct measure *one)
+{
+    AUTO_RECORD next = {0};
+    struct measures queue;
+    enum outcome outcome = load();
+
+    if (outcome != DONE)
+        return outcome;
+    read_queue(&queue, &w.last);
+    if (is_queued(&queue, one))
+        return DONE;
+    thaw();
+    stage(&next);
+    if (measures_add(&queue, one, NULL))
+        violation("the queue is full");
+    write_queue(&next, &queue);
+    outcome = keep(&next, true);
+    if (outcome != DONE)
+        return outcome;
+    trace("   queued, %zu in all", queue.count);
+    STEP();
+    return DONE;
 }
 
 static enum outcome server_power_on(const struct guest_epoch *guest)
@@ -776,6 +884,8 @@ static enum outcome server_power_on(const struct guest_epoch *guest)
     if (act) {
         trace("   power on");
         outcome = power_event(RECORD_ON, guest);
+        if (outcome == DONE && MUTANT == M_QUEUE_LATE)
+            outcome = use_queue_late();
         if (outcome != DONE)
             return outcome;
     }
@@ -816,13 +926,24 @@ static void all_fresh(void)
     }
     w.cands = kept;
     for (size_t k = 0; k < kept; k++)
-        w.cand[k].volatile_state = FRESH;
+        w.cand[k].volatile_state = started(&w.queue);
+    measures_use(&w.queue);
+}
+
+static void check_queue(void)
+{
+    struct measures queue;
+
+    read_queue(&queue, &w.last);
+    if (!same_queue(&queue, &w.queue))
+        violation("the queue has %zu entries, not %zu", queue.count, w.queue.count);
 }
 
 static void attach(void)
 {
     if (w.attached)
         return;
+    w.powering_on = true;
     while (!w.attached) {
         w.my_channel = ++w.next_channel;
         w.channel = w.my_channel; /* a newer channel takes over */
@@ -832,6 +953,7 @@ static void attach(void)
         }
         w.attached = true;
     }
+    w.powering_on = false;
     if (w.truth == TRUTH_OFF || (w.truth == TRUTH_LOST && !same_guest(&w.powered_guest, &w.guest))) {
         w.truth = TRUTH_ON;
         w.powered_guest = w.guest;
@@ -841,6 +963,23 @@ static void attach(void)
         violation("on, but the server says %d", (int)w.last.power);
     if (w.truth == TRUTH_LOST && w.last.power != RECORD_NEEDS_POWER_ON)
         violation("PCRs were lost, but the server says %d", (int)w.last.power);
+    check_queue();
+}
+
+static void queue_measurement(void)
+{
+    struct measure one = {.pcr = 4, .always = chance(20), .size = 1};
+
+    if (w.queue.count > 5)
+        return;
+    put_u64(one.digest, ++w.next_id);
+    w.queueing = one;
+    while (server_queue(&one) != DONE)
+        check_broken();
+    w.queueing.size = 0;
+    if (!is_queued(&w.queue, &one) && measures_add(&w.queue, &one, NULL))
+        violation("the queue is full");
+    check_queue();
 }
 
 /* Detach{off} when the guest is gone, or the administrator's power-cycle. */
@@ -1098,8 +1237,10 @@ static void one_event(struct blob *copy)
 {
     unsigned dice = (unsigned)(rnd() % 100);
 
-    if (dice < 70)
+    if (dice < 66)
         guest_command((enum kind)(rnd() % KINDS));
+    else if (dice < 70)
+        queue_measurement();
     else if (dice < 75)
         rogue_message();
     else if (dice < 79)

@@ -132,6 +132,70 @@ static void test_real__damaged_state__refused_with_a_reason(void **state)
     box_free(box);
 }
 
+/* Extended in order after TPM_Startup, as TPM_Extend would; the answer is still that of TPM_Startup. */
+static void test_real__measured_start__pcrs_hold_the_digests(void **state)
+{
+    uint8_t digests[SANDBOX_MEASURES_MAX * SANDBOX_MEASURE_LEN];
+    uint8_t extend[34] = {0, 0xC1, 0, 0, 0, 34, 0, 0, 0, 0x14, 0, 0, 0, 10};
+    struct sb *sb = *state;
+    struct box *measured, *guest;
+    uint8_t pcr[20];
+
+    sb_start(sb, 0);
+    for (size_t i = 0; i < SANDBOX_MEASURES_MAX; i++) {
+        digests[i * SANDBOX_MEASURE_LEN] = i % 2 ? 10 : 4;
+        memset(digests + i * SANDBOX_MEASURE_LEN + 1, (int)i, 20);
+    }
+    measured = box_new(sb);
+    box_manufacture(sb, measured, 0, false);
+    box_measured_on(sb, measured, SANDBOX_STARTUP_CLEAR, digests, SANDBOX_MEASURES_MAX);
+    assert_int_equal(return_code(measured), 0);
+    assert_int_equal(measured->state.response.len, 10);
+    assert_true(measured->state.is_on && measured->state.volatile_state.len && measured->state.permanent.len);
+    box_execute(sb, measured, read_pcr_10, sizeof read_pcr_10);
+    assert_int_equal(return_code(measured), 0);
+    memcpy(pcr, measured->state.response.data + 10, 20);
+    box_free(measured);
+
+    guest = box_new(sb);
+    box_manufacture(sb, guest, 0, false);
+    box_power_on(sb, guest, SANDBOX_STARTUP_CLEAR, 1000);
+    for (size_t i = 1; i < SANDBOX_MEASURES_MAX; i += 2) {
+        memset(extend + 14, (int)i, 20);
+        box_execute(sb, guest, extend, sizeof extend);
+        assert_int_equal(return_code(guest), 0);
+    }
+    assert_memory_equal(guest->state.response.data + 10, pcr, 20);
+    box_free(guest);
+}
+
+static void expect_failed(struct sb *sb, uint8_t startup, const void *digests, size_t count)
+{
+    struct box *box = box_new(sb);
+
+    box_manufacture(sb, box, 0, false);
+    box_measured_on(sb, box, startup, digests, count);
+    assert_int_equal(box->type, SANDBOX_FAILED);
+    box_wait_gone(sb, box);
+    box_free(box);
+}
+
+/* All of them or no power on: nothing goes on with some of its measurements. */
+static void test_real__a_measurement_fails__no_power_on(void **state)
+{
+    static uint8_t digests[255 * SANDBOX_MEASURE_LEN];
+    struct sb *sb = *state;
+
+    sb_start(sb, 0);
+    digests[SANDBOX_MEASURE_LEN] = 24; /* there is no such PCR */
+    expect_failed(sb, SANDBOX_STARTUP_CLEAR, digests, 2);
+    digests[SANDBOX_MEASURE_LEN] = 17; /* not from locality 0 */
+    expect_failed(sb, SANDBOX_STARTUP_CLEAR, digests, 2);
+    expect_failed(sb, SANDBOX_STARTUP_NONE, digests, 1);
+    expect_failed(sb, SANDBOX_STARTUP_STATE, digests, 1);
+    expect_failed(sb, SANDBOX_STARTUP_CLEAR, digests, SANDBOX_MEASURES_MAX + 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sb_setup, sb_teardown)
 
 int main(void)
@@ -140,6 +204,8 @@ int main(void)
         TEST(test_real__pcr__survives_its_process),
         TEST(test_real__random__depends_on_the_entropy_given),
         TEST(test_real__manufacture_with_ek__works_under_the_filter),
+        TEST(test_real__measured_start__pcrs_hold_the_digests),
+        TEST(test_real__a_measurement_fails__no_power_on),
         TEST(test_real__damaged_state__refused_with_a_reason),
     };
 

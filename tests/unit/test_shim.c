@@ -22,251 +22,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fake_server.h"
-
-#define CONNECTIONS 8
+#include "server_thread.h"
+#include "shim_process.h"
 
 static char dir[] = "/tmp/vtpm-shim-test-XXXXXX";
 static char credential[64], upstream[80], upstream_path[64];
 
-/* ---- The server: one thread, one lock ---- */
-
-static struct {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    struct fake fake;
-    int listener;
-    int wake[2];
-    bool stop;
-    bool drop_all;      /* close every connection now */
-    bool fence;         /* with Error{taken over} */
-    int fds[CONNECTIONS];
-    struct fake_conn *conns[CONNECTIONS];
-} server = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void drop(int i)
-{
-    close(server.fds[i]);
-    fake_close(server.conns[i]);
-    server.fds[i] = -1;
-    server.conns[i] = NULL;
-}
-
-static void flush(int i)
-{
-    struct vt_buf *out = fake_output(server.conns[i]);
-    ssize_t n = send(server.fds[i], vt_buf_bytes(out), vt_buf_size(out), MSG_NOSIGNAL);
-
-    if (n > 0)
-        vt_buf_drop(out, (size_t)n);
-}
-
-static void serve(int i)
-{
-    uint8_t bytes[4096];
-    ssize_t n = recv(server.fds[i], bytes, sizeof bytes, 0);
-    bool more = n > 0 && fake_bytes(server.conns[i], bytes, (size_t)n);
-
-    if (n > 0)
-        flush(i);
-    if (!more)
-        drop(i);
-}
-
-static void accept_one(void)
-{
-    int fd = accept(server.listener, NULL, NULL);
-
-    for (int i = 0; i < CONNECTIONS && fd >= 0; i++)
-        if (server.fds[i] < 0) {
-            server.fds[i] = fd;
-            server.conns[i] = fake_open(&server.fake);
-            return;
-        }
-    close(fd);
-}
-
-static void obey(void)
-{
-    for (int i = 0; i < CONNECTIONS; i++) {
-        if (server.fds[i] >= 0 && server.fence) {
-            fake_refuse(server.conns[i], VT_EFENCED, "taken over by another shim");
-            flush(i);
-        }
-        if (server.fds[i] >= 0 && (server.drop_all || server.fence))
-            drop(i);
-    }
-    server.drop_all = server.fence = false;
-}
-
-static void *server_main(void *arg VT_UNUSED)
-{
-    struct pollfd fds[CONNECTIONS + 2];
-    bool stop;
-    char byte;
-
-    for (;;) {
-        for (int i = 0; i < CONNECTIONS; i++)
-            fds[i] = (struct pollfd){.fd = server.fds[i], .events = POLLIN};
-        fds[CONNECTIONS] = (struct pollfd){.fd = server.listener, .events = POLLIN};
-        fds[CONNECTIONS + 1] = (struct pollfd){.fd = server.wake[0], .events = POLLIN};
-        poll(fds, CONNECTIONS + 2, -1);
-        pthread_mutex_lock(&server.lock);
-        if (fds[CONNECTIONS + 1].revents)
-            (void)!read(server.wake[0], &byte, 1);
-        for (int i = 0; i < CONNECTIONS; i++)
-            if (fds[i].revents && server.fds[i] >= 0)
-                serve(i);
-        obey();
-        if (fds[CONNECTIONS].revents & POLLIN)
-            accept_one();
-        stop = server.stop;
-        pthread_mutex_unlock(&server.lock);
-        if (stop)
-            return NULL;
-    }
-}
-
-static void server_listen(void)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-
-    memcpy(addr.sun_path, upstream_path, strlen(upstream_path) + 1);
-    unlink(upstream_path);
-    server.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(server.listener, (struct sockaddr *)&addr, sizeof addr), 0);
-    assert_int_equal(listen(server.listener, 8), 0);
-}
-
-/* Connections and the listener go; the fake keeps its record, as a restarted server does. */
-static void server_stop(void)
-{
-    pthread_mutex_lock(&server.lock);
-    server.stop = true;
-    pthread_mutex_unlock(&server.lock);
-    assert_int_equal(write(server.wake[1], "x", 1), 1);
-    pthread_join(server.thread, NULL);
-    server.stop = false;
-    for (int i = 0; i < CONNECTIONS; i++)
-        if (server.fds[i] >= 0)
-            drop(i);
-    close(server.listener);
-    server.listener = -1;
-}
-
-static void server_start(void)
-{
-    server_listen();
-    assert_int_equal(pthread_create(&server.thread, NULL, server_main, NULL), 0);
-}
-
-static void server_do(bool *what)
-{
-    pthread_mutex_lock(&server.lock);
-    *what = true;
-    pthread_mutex_unlock(&server.lock);
-    assert_int_equal(write(server.wake[1], "x", 1), 1);
-}
-
-/* What the fake has counted or is to do, read or set while its thread runs. */
-static unsigned fake_get(const unsigned *count)
-{
-    unsigned value;
-
-    pthread_mutex_lock(&server.lock);
-    value = *count;
-    pthread_mutex_unlock(&server.lock);
-    return value;
-}
-
-static void fake_set(bool *flag, bool value)
-{
-    pthread_mutex_lock(&server.lock);
-    *flag = value;
-    pthread_mutex_unlock(&server.lock);
-}
-
 /* ---- The shim ---- */
-
-struct shim {
-    pid_t pid;
-    int err;            /* its stderr */
-    char text[8192];
-    size_t len;
-    char where[64];     /* "tcp:127.0.0.1:PORT" from the ready line, else "" */
-};
-
-static void shim_spawn(struct shim *shim, const char *const args[])
-{
-    const char *argv[20] = {VTPM_SHIM};
-    int from[2];
-
-    *shim = (struct shim){.pid = 0};
-    for (int i = 0; args[i]; i++)
-        argv[i + 1] = args[i];
-    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
-    shim->pid = fork();
-    assert_true(shim->pid >= 0);
-    if (shim->pid == 0) {
-        dup2(from[1], 1);
-        dup2(from[1], 2);
-        execv(VTPM_SHIM, (char *const *)(uintptr_t)argv);
-        _exit(127);
-    }
-    close(from[1]);
-    shim->err = from[0];
-}
-
-static bool shim_says(struct shim *shim, const char *word)
-{
-    struct pollfd poller = {.fd = shim->err, .events = POLLIN};
-    ssize_t n;
-
-    while (!strstr(shim->text, word)) {
-        if (poll(&poller, 1, 8000) <= 0)
-            return false;
-        n = read(shim->err, shim->text + shim->len, sizeof shim->text - 1 - shim->len);
-        if (n <= 0)
-            return false;
-        shim->len += (size_t)n;
-        shim->text[shim->len] = '\0';
-    }
-    return true;
-}
-
-static int shim_wait(struct shim *shim)
-{
-    int status;
-
-    (void)shim_says(shim, "\x01 nothing says this: read to the end");
-    assert_int_equal(waitpid(shim->pid, &status, 0), shim->pid);
-    close(shim->err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static int shim_stop(struct shim *shim)
-{
-    kill(shim->pid, SIGTERM);
-    return shim_wait(shim);
-}
 
 static int run_to_end(struct shim *shim, const char *const args[])
 {
-    shim_spawn(shim, args);
+    shim_spawn(shim, VTPM_SHIM, args);
     return shim_wait(shim);
-}
-
-static void shim_ready(struct shim *shim)
-{
-    const char *at;
-
-    if (!shim_says(shim, "vtpm-shim: ready"))
-        fail_msg("the shim said: %s", shim->text);
-    while (!strchr(strstr(shim->text, "vtpm-shim: ready"), '\n'))
-        assert_true(shim_says(shim, "\n"));
-    at = strstr(shim->text, "ready (");
-    if (at)
-        sscanf(at, "ready (%63[^)])", shim->where);
 }
 
 static void shim_start(struct shim *shim)
@@ -274,7 +41,7 @@ static void shim_start(struct shim *shim)
     const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend",
                                 "socket:tcp:127.0.0.1:0", NULL};
 
-    shim_spawn(shim, args);
+    shim_spawn(shim, VTPM_SHIM, args);
     shim_ready(shim);
     assert_true(shim->where[0]);
 }
@@ -359,7 +126,8 @@ static int set_up(void **state VT_UNUSED)
     snprintf(upstream_path, sizeof upstream_path, "%s/up", dir);
     snprintf(upstream, sizeof upstream, "unix:%s", upstream_path);
     umask(077);
-    return put_credential(FAKE_IDENTITY, 0x5a) || pipe2(server.wake, O_CLOEXEC);
+    server_init(upstream_path);
+    return put_credential(FAKE_IDENTITY, 0x5a);
 }
 
 static int tear_down(void **state VT_UNUSED)
@@ -372,8 +140,6 @@ static int tear_down(void **state VT_UNUSED)
 static int start_server(void **state VT_UNUSED)
 {
     fake_init(&server.fake);
-    for (int i = 0; i < CONNECTIONS; i++)
-        server.fds[i] = -1;
     server_start();
     return 0;
 }
@@ -403,9 +169,12 @@ static void test_options__wrong__are_named_with_exit_code(void **state VT_UNUSED
         {{"--startup", "warm"}, 2, "--startup warm"},
         {{"--hold", "0"}, 2, "--hold 0"},
         {{"--hold", "1s"}, 2, "--hold 1s"},
-        {{"--upstream", "vchan:5", "--frontend", "socket:unix:/x"}, 2, "not in this build yet"},
-        {{"--upstream", "unix:/x", "--frontend", "xen"}, 2, "not in this build yet"},
-        {{"--upstream", "unix:/x", "--frontend", "xen", "--credential-dir", "/x"}, 2, "not in this build yet"},
+        {{"--upstream", "vchan:x", "--frontend", "socket:unix:/x"}, 2, "vchan:x: not the number of a domain"},
+        {{"--upstream", "vchan:32752", "--frontend", "socket:unix:/x"}, 2, "vchan:32752: not the number of a domain"},
+        {{"--upstream", "vchan:", "--frontend", "socket:unix:/x"}, 2, "vchan:: not the number of a domain"},
+        {{"--upstream", "unix:/x", "--frontend", "socket:unix:/x", "--credential-dir", "/x"}, 2, "--credential FILE"},
+        {{"--upstream", "unix:/x", "--frontend", "socket:unix:/x", "--credential-dir", "/x", "--credential", "/y"}, 2,
+         "one of them"},
         {{"--upstream", "unix:/x", "--frontend", "swtpm:ctrl=unix:/x"}, 2, "not in this build yet"},
         {{"--upstream", "unix:/x", "--frontend", "proxy"}, 2, "not in this build yet"},
         {{"--upstream", "unix:/x", "--frontend", "pipe:/x"}, 2, "--frontend pipe:/x"},
@@ -529,7 +298,7 @@ static void test_shim__hold_limit__answers_retry(void **state VT_UNUSED)
     int fd;
 
     server_stop();
-    shim_spawn(&shim, args);
+    shim_spawn(&shim, VTPM_SHIM, args);
     shim_ready(&shim);
     fd = guest(&shim);
     say(fd, 1);
@@ -719,7 +488,7 @@ static void test_unix_frontend__stale_file__is_replaced_and_live_one_is_not(void
     snprintf(path, sizeof path, "%s/tpm", dir);
     snprintf(spec, sizeof spec, "socket:unix:%s", path);
     const char *const args[] = {"--upstream", upstream, "--credential", credential, "--frontend", spec, NULL};
-    shim_spawn(&first, args);
+    shim_spawn(&first, VTPM_SHIM, args);
     shim_ready(&first);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0660);
@@ -728,7 +497,7 @@ static void test_unix_frontend__stale_file__is_replaced_and_live_one_is_not(void
     kill(first.pid, SIGKILL);
     assert_int_equal(shim_wait(&first), -SIGKILL);
     assert_int_equal(stat(path, &st), 0);
-    shim_spawn(&second, args);
+    shim_spawn(&second, VTPM_SHIM, args);
     shim_ready(&second);
     assert_int_equal(shim_stop(&second), 0);
     assert_int_equal(stat(path, &st), -1);

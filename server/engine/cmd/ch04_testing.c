@@ -43,8 +43,10 @@ tpm_rc cmd_get_test_result(struct cmd *c, const struct get_test_result_in *in,
     return cmd_blob(c, &out->out_data, &failed, 1) ? TPM_SUCCESS : TPM_SIZE;
 }
 
-/* TPM 1.2 Part 3, 29.2 TPM_CertifySelfTest (deleted in later texts): the test's result under a key's signature. */
-tpm_rc cmd_certify_self_test(struct cmd *c, const struct certify_self_test_in *in, struct certify_self_test_out *out)
+/* TPM 1.2 Part 3, 28.3 TPM_CertifySelfTest (deleted in 1.2): the test's result under a key's
+ * signature. */
+tpm_rc cmd_certify_self_test(struct cmd *c, const struct certify_self_test_in *in,
+                             struct certify_self_test_out *out)
 {
     static const char passed[] = "Test Passed";
     struct key_slot *slot = c->keys[0];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 7 and what later texts left out of it: capabilities for the owner, and under a signature. */
+/* TPM 1.2 Part 3, chapter 7 and what 1.2 left out of it: capabilities for the owner, and under a
+ * signature. */
 #include "server/engine/handlers.h"
 
 #define FLAGS_MAX 32
@@ -34,7 +35,7 @@ tpm_rc cmd_get_capability_owner(struct cmd *c, const struct get_capability_owner
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 29.1 TPM_GetCapabilitySigned (deleted in later texts) */
+/* TPM 1.2 Part 3, 28.1 TPM_GetCapabilitySigned (deleted in 1.2) */
 tpm_rc cmd_get_capability_signed(struct cmd *c, const struct get_capability_signed_in *in,
                                  struct get_capability_signed_out *out)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 1.2 Part 3, 7.2 TPM_SetCapability. Which flags and data it may set, who may and when, is in the tables of Part 2,
- * 7.1 to 7.6; what is not in them is TPM_BAD_PARAMETER.
+ * TPM 1.2 Part 3, 7.2 TPM_SetCapability. Which flags and data it may set, who may and when, is in the tables
+ * of Part 2, 7.1 to 7.6; what is not in them is TPM_BAD_PARAMETER.
  */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
@@ -45,7 +45,8 @@ static const struct setting perm_flags[] = {
 
 /* 7.2 */
 static const struct setting stclear_flags[] = {
-    {TPM_SF_DISABLEFORCECLEAR, BY_ANYBODY, NEEDS_USABLE, ONLY_TRUE, AT(tpm_stclear_flags, disable_force_clear)},
+    {TPM_SF_DISABLEFORCECLEAR, BY_ANYBODY, NEEDS_USABLE, ONLY_TRUE,
+     AT(tpm_stclear_flags, disable_force_clear)},
 };
 
 /* 7.3 */
@@ -78,7 +79,8 @@ static tpm_rc check_who(const struct cmd *c, uint8_t who)
         return at_locality(c, 3) ? TPM_SUCCESS : TPM_BAD_LOCALITY;
     if (who == BY_UNOWNED_PRESENCE && c->tpm->perm.owned)
         return TPM_OWNER_SET;
-    return (who & (BY_PRESENCE | BY_UNOWNED_PRESENCE)) && cmd_physical_presence(c) ? TPM_SUCCESS : TPM_AUTHFAIL;
+    return (who & (BY_PRESENCE | BY_UNOWNED_PRESENCE)) && cmd_physical_presence(c) ? TPM_SUCCESS
+                                                                                   : TPM_AUTHFAIL;
 }
 
 static tpm_rc check_needs(const struct cmd *c, uint8_t needs)
@@ -151,7 +153,8 @@ static tpm_rc set_restrict_delegate(struct cmd *c, const struct tpm_blob *in)
     uint32_t value;
     tpm_rc rc;
 
-    if ((rc = read_number(in, &value)) || (rc = check_who(c, BY_OWNER)) || (rc = check_needs(c, NEEDS_USABLE)))
+    if ((rc = read_number(in, &value)) || (rc = check_who(c, BY_OWNER)) ||
+        (rc = check_needs(c, NEEDS_USABLE)))
         return rc;
     memcpy(restrictions, in->data, sizeof c->tpm->perm.restrict_delegate);
     return TPM_SUCCESS;

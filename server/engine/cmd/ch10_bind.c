@@ -3,7 +3,8 @@
 #include "server/engine/handlers.h"
 
 /* Action 4, by the key's own scheme; the caller wipes plain. */
-static tpm_rc decrypt(struct key_slot *slot, const struct tpm_blob *in, uint8_t plain[CR_RSA_MAX], size_t *len)
+static tpm_rc decrypt(struct key_slot *slot, const struct tpm_blob *in, uint8_t plain[CR_RSA_MAX],
+                      size_t *len)
 {
     struct cr_rsa *rsa;
 
@@ -36,7 +37,8 @@ static tpm_rc open_bound(const uint8_t *plain, size_t len, struct tpm_blob *data
     return TPM_SUCCESS;
 }
 
-static tpm_rc unbind(struct cmd *c, const struct tpm_blob *in, uint8_t plain[CR_RSA_MAX], struct tpm_blob *out)
+static tpm_rc unbind(struct cmd *c, const struct tpm_blob *in, uint8_t plain[CR_RSA_MAX],
+                     struct tpm_blob *out)
 {
     struct key_slot *slot = c->keys[0];
     struct tpm_blob data;

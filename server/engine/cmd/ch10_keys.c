@@ -131,7 +131,7 @@ tpm_rc cmd_load_key2(struct cmd *c, const struct load_key2_in *in, struct load_k
     return load(c, &in->in_key, &c->out_handle);
 }
 
-/* TPM 1.2 Part 3, 28.9 TPM_LoadKey: as TPM_LoadKey2, but the handle is one of the proved parameters. */
+/* TPM 1.2 Part 3, 27.8 TPM_LoadKey: as TPM_LoadKey2, but the handle is one of the proved parameters. */
 tpm_rc cmd_load_key(struct cmd *c, const struct load_key_in *in, struct load_key_out *out)
 {
     return load(c, &in->in_key, &out->inkey_handle);

@@ -28,7 +28,8 @@ static void stored_digest(const struct tpm_stored_data *stored, uint8_t out[TPM_
 }
 
 /*
- * 10.2 action 9, 10.7 actions 13-14: data under the parent's session, in both directions. Its nonces are used once.
+ * 10.2 action 9, 10.7 actions 13-14: data under the parent's session, in both directions. Its nonces are used
+ * once.
  */
 static tpm_rc session_crypt(const struct cmd *c, const uint8_t *in, size_t len, uint8_t *out)
 {
@@ -131,13 +132,14 @@ static tpm_rc open_data(struct cmd *c, const struct tpm_blob *in, struct tpm_blo
     if (!plain)
         return TPM_SIZE;
     /* TPM_ET_KEY only makes it differ from zero, "not encrypted". */
-    *et = c->auth[0].session->adip == TPM_ET_AES128_CTR ? TPM_ET_AES128_CTR << 8
-                                                        : TPM_ET_XOR << 8 | TPM_ET_KEY;
+    *et =
+        c->auth[0].session->adip == TPM_ET_AES128_CTR ? TPM_ET_AES128_CTR << 8 : TPM_ET_XOR << 8 | TPM_ET_KEY;
     *data = (struct tpm_blob){.len = in->len, .data = plain};
     return session_crypt(c, in->data, in->len, plain);
 }
 
-/* TPM 1.2 Part 3, 10.7 TPM_Sealx: as TPM_Seal, always in version 1.2, and the data comes and leaves encrypted. */
+/* TPM 1.2 Part 3, 10.7 TPM_Sealx: as TPM_Seal, always in version 1.2, and the data comes and leaves
+ * encrypted. */
 tpm_rc cmd_sealx(struct cmd *c, const struct sealx_in *in, struct sealx_out *out)
 {
     struct tpm_sealed_data sealed = {.payload = 0};

@@ -186,13 +186,14 @@ static bool authority_right(const struct cmd *c, const struct tpm_key_obj *key,
 
     key_pubkey_digest(key, m2.pub_key_digest.bytes);
     wr_cmk_migauth(&w, &m2);
-    cr_hmac_sha1v(expected, proof->bytes, sizeof proof->bytes, (struct cr_slice[]){CR_SLICE(bytes, w.len)}, 1);
+    cr_hmac_sha1v(expected, proof->bytes, sizeof proof->bytes, (struct cr_slice[]){CR_SLICE(bytes, w.len)},
+                  1);
     return vt_ct_equal(expected, key->migration_auth.bytes, sizeof expected);
 }
 
 /* Actions 11-12. */
-static tpm_rc fill_authority(struct cmd *c, const struct tpm_key_obj *key, const struct tpm_digest *authorities,
-                             struct tpm_certify_info2 *info)
+static tpm_rc fill_authority(struct cmd *c, const struct tpm_key_obj *key,
+                             const struct tpm_digest *authorities, struct tpm_certify_info2 *info)
 {
     uint8_t digest[TPM_DIGEST_LEN];
 
@@ -203,7 +204,8 @@ static tpm_rc fill_authority(struct cmd *c, const struct tpm_key_obj *key, const
     if (!authority_right(c, key, authorities))
         return TPM_MA_SOURCE;
     cr_sha1v(digest,
-             (struct cr_slice[]){CR_SLICE(authorities->bytes, TPM_DIGEST_LEN), CR_SLICE(&key->payload, 1)}, 2);
+             (struct cr_slice[]){CR_SLICE(authorities->bytes, TPM_DIGEST_LEN), CR_SLICE(&key->payload, 1)},
+             2);
     return cmd_blob(c, &info->migration_authority, digest, sizeof digest) ? TPM_SUCCESS : TPM_SIZE;
 }
 

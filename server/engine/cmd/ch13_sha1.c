@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 1.2 Part 3, chapter 13: the SHA-1 thread, for callers that cannot hash. There is one; every other command ends
- * it (exec.c), and so does a failure.
+ * TPM 1.2 Part 3, chapter 13: the SHA-1 thread, for callers that cannot hash. There is one; every other
+ * command ends it (exec.c), and so does a failure.
  */
 #include "server/engine/handlers.h"
 
-#define BLOCK 64
+#define BLOCK       64
 #define UPDATE_MOST (TPM_BUFFER - 64) /* maxNumBytes: with its header it fits into a command */
 
 static void end_thread(struct tpm *tpm)

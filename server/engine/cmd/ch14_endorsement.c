@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 14: the endorsement key; and from 28 what 1.1 had for it. */
+/* TPM 1.2 Part 3, chapter 14: the endorsement key; and from 27 what 1.1 had for it. */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
 
@@ -154,8 +154,9 @@ tpm_rc cmd_owner_read_internal_pub(struct cmd *c, const struct owner_read_intern
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 28.12 TPM_OwnerReadPubek */
-tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in, struct owner_read_pubek_out *out)
+/* TPM 1.2 Part 3, 27.6 TPM_OwnerReadPubek */
+tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in,
+                            struct owner_read_pubek_out *out)
 {
     (void)in;
     /* With an owner there is one. */
@@ -163,7 +164,7 @@ tpm_rc cmd_owner_read_pubek(struct cmd *c, const struct owner_read_pubek_in *in,
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 28.10 TPM_DisablePubekRead */
+/* TPM 1.2 Part 3, 27.7 TPM_DisablePubekRead */
 tpm_rc cmd_disable_pubek_read(struct cmd *c, const struct disable_pubek_read_in *in,
                               struct disable_pubek_read_out *out)
 {

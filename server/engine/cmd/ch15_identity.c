@@ -118,7 +118,8 @@ static tpm_rc open_ek_blob(const struct cmd *c, const uint8_t *plain, size_t len
 }
 
 /* TPM 1.2 Part 3, 15.2 TPM_ActivateIdentity */
-tpm_rc cmd_activate_identity(struct cmd *c, const struct activate_identity_in *in, struct activate_identity_out *out)
+tpm_rc cmd_activate_identity(struct cmd *c, const struct activate_identity_in *in,
+                             struct activate_identity_out *out)
 {
     const struct tpm_key_obj *identity = &c->keys[0]->key;
     struct key_slot *ek = &c->tpm->perm.ek;

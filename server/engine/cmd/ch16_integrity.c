@@ -2,8 +2,8 @@
 /* TPM 1.2 Part 3, chapter 16: integrity collection and reporting. */
 #include "server/engine/handlers.h"
 
-#define QUOTE_INFO_LEN 48   /* version, "QUOT", digest, externalData */
-#define QUOTE_INFO2_MAX 64  /* 52 with three bytes of selection */
+#define QUOTE_INFO_LEN   48 /* version, "QUOT", digest, externalData */
+#define QUOTE_INFO2_MAX  64 /* 52 with three bytes of selection */
 #define VERSION_INFO_MAX 32 /* 15 without the vendor's own */
 
 /* TPM 1.2 Part 3, 16.1 TPM_Extend */
@@ -158,9 +158,9 @@ tpm_rc cmd_quote2(struct cmd *c, const struct quote2_in *in, struct quote2_out *
     if (in->add_version && (rc = quote2_version(c, &out->version_info)))
         return rc;
     /* 10. */
-    cr_sha1v(digest,
-             (struct cr_slice[]){CR_SLICE(bytes, w.len),
-                                 CR_SLICE(out->version_info.data, out->version_info.len)},
-             2);
+    cr_sha1v(
+        digest,
+        (struct cr_slice[]){CR_SLICE(bytes, w.len), CR_SLICE(out->version_info.data, out->version_info.len)},
+        2);
     return key_sign_digest(c, c->keys[0], digest, &out->sig);
 }

@@ -25,8 +25,8 @@ static tpm_rc check_request(const struct cmd *c, const struct change_auth_in *in
 }
 
 /* Actions 9-12. */
-static tpm_rc change(struct cmd *c, const struct tpm_blob *enc, const struct vt_auth *fresh, struct entity *entity,
-                     struct tpm_blob *out)
+static tpm_rc change(struct cmd *c, const struct tpm_blob *enc, const struct vt_auth *fresh,
+                     struct entity *entity, struct tpm_blob *out)
 {
     struct auth_entity proved = {.type = TPM_ET_DATA, .secret = entity_secret(entity)};
     uint8_t plain[CR_RSA_MAX];

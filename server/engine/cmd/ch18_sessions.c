@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 18: authorisation sessions; and the ends of sessions and keys (22.1, 28.2). */
+/* TPM 1.2 Part 3, chapter 18: authorisation sessions; and the ends of sessions and keys (22.1, 27.1.2). */
 #include "server/engine/auth.h"
 #include "server/engine/context.h"
 #include "server/engine/handlers.h"
@@ -131,7 +131,7 @@ tpm_rc cmd_flush_specific(struct cmd *c, const struct flush_specific_in *in, str
     }
 }
 
-/* TPM 1.2 Part 3, 28.2 TPM_Terminate_Handle */
+/* TPM 1.2 Part 3, 27.1.2 TPM_Terminate_Handle */
 tpm_rc cmd_terminate_handle(struct cmd *c, const struct terminate_handle_in *in,
                             struct terminate_handle_out *out)
 {

@@ -51,7 +51,8 @@ static tpm_rc may_keep(const struct tpm *tpm, const struct key_slot *slot)
 }
 
 /* TPM 1.2 Part 3, 21.1 TPM_KeyControlOwner */
-tpm_rc cmd_key_control_owner(struct cmd *c, const struct key_control_owner_in *in, struct key_control_owner_out *out)
+tpm_rc cmd_key_control_owner(struct cmd *c, const struct key_control_owner_in *in,
+                             struct key_control_owner_out *out)
 {
     struct key_slot *slot = c->keys[0];
     tpm_rc rc = TPM_SUCCESS;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 23: ticks. One is a microsecond; they begin at TPM_Startup with a nonce of their own. */
+/* TPM 1.2 Part 3, chapter 23: ticks. One is a microsecond; they begin at TPM_Startup with a nonce of their
+ * own. */
 #include "server/engine/handlers.h"
 
 #define STAMP_MAX 64 /* digestToStamp and a TPM_CURRENT_TICKS: 52 */
@@ -36,7 +37,8 @@ static void stamp_digest(const struct tick_stamp_blob_in *in, const struct tpm_c
 }
 
 /* TPM 1.2 Part 3, 23.2 TPM_TickStampBlob */
-tpm_rc cmd_tick_stamp_blob(struct cmd *c, const struct tick_stamp_blob_in *in, struct tick_stamp_blob_out *out)
+tpm_rc cmd_tick_stamp_blob(struct cmd *c, const struct tick_stamp_blob_in *in,
+                           struct tick_stamp_blob_out *out)
 {
     struct key_slot *slot = c->keys[0];
     uint8_t digest[TPM_DIGEST_LEN];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 1.2 Part 3, chapter 25: monotonic counters. A countID is its counter's place in the table. All counters share
- * one number line: a new one begins past the highest value that any has ever had. Between two TPM_Startup(ST_CLEAR)
- * only one of them is incremented.
+ * TPM 1.2 Part 3, chapter 25: monotonic counters. A countID is its counter's place in the table. All counters
+ * share one number line: a new one begins past the highest value that any has ever had. Between two
+ * TPM_Startup(ST_CLEAR) only one of them is incremented.
  */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
@@ -99,7 +99,8 @@ tpm_rc cmd_read_counter(struct cmd *c, const struct read_counter_in *in, struct 
     return TPM_SUCCESS;
 }
 
-/* Actions 2-4 of 25.4, 3-5 of 25.5: it, its sessions; if it was the one, there is none until the next start. */
+/* Actions 2-4 of 25.4, 3-5 of 25.5: it, its sessions; if it was the one, there is none until the next start.
+ */
 static void release(struct tpm *tpm, uint32_t id)
 {
     struct auth_entity entity = counter_entity(tpm, id);
@@ -111,7 +112,8 @@ static void release(struct tpm *tpm, uint32_t id)
 }
 
 /* TPM 1.2 Part 3, 25.4 TPM_ReleaseCounter */
-tpm_rc cmd_release_counter(struct cmd *c, const struct release_counter_in *in, struct release_counter_out *out)
+tpm_rc cmd_release_counter(struct cmd *c, const struct release_counter_in *in,
+                           struct release_counter_out *out)
 {
     struct auth_entity entity;
     tpm_rc rc;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TPM 1.2 Part 3, chapter 28: the one data integrity register; in 1.2 it is also NV index TPM_NV_INDEX_DIR. */
+/* TPM 1.2 Part 3, chapter 27: the one data integrity register; in 1.2 it is also NV index TPM_NV_INDEX_DIR.
+ */
 #include "server/engine/handlers.h"
 
-/* TPM 1.2 Part 3, 28.7 TPM_DirWriteAuth */
+/* TPM 1.2 Part 3, 27.3.1 TPM_DirWriteAuth */
 tpm_rc cmd_dir_write_auth(struct cmd *c, const struct dir_write_auth_in *in, struct dir_write_auth_out *out)
 {
     (void)out;
@@ -14,7 +15,7 @@ tpm_rc cmd_dir_write_auth(struct cmd *c, const struct dir_write_auth_in *in, str
     return TPM_SUCCESS;
 }
 
-/* TPM 1.2 Part 3, 28.8 TPM_DirRead */
+/* TPM 1.2 Part 3, 27.3.2 TPM_DirRead */
 tpm_rc cmd_dir_read(struct cmd *c, const struct dir_read_in *in, struct dir_read_out *out)
 {
     /* 1. */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs of the measured start. Files are read here: the server gets the digest. */
+#include "server/ctl/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/base/text.h"
+#include "server/core/measure.h"
+#include "server/crypto/crypto.h"
+
+#define CHUNK (64u * 1024) /* a multiple of 64 */
+
+/* ---- One measurement ---- */
+
+static int complain(const char *path, struct vt_why *why)
+{
+    int err = errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EFAIL;
+
+    return vt_fail(why, err, "%s cannot be read: %s", path, strerror(errno));
+}
+
+/* A whole chunk unless the file ends; < 0: errno. */
+static ssize_t read_chunk(int fd, uint8_t *chunk)
+{
+    size_t have = 0;
+
+    while (have < CHUNK) {
+        ssize_t n = read(fd, chunk + have, CHUNK - have);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+static int hash_file(const char *path, uint8_t digest[CR_SHA1_LEN], uint64_t *size, struct vt_why *why)
+{
+    static uint8_t chunk[CHUNK];
+    struct cr_sha1_state state;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return complain(path, why);
+    *size = 0;
+    cr_sha1_start(&state);
+    while ((n = read_chunk(fd, chunk)) == CHUNK) {
+        cr_sha1_blocks(&state, chunk, CHUNK);
+        *size += CHUNK;
+    }
+    if (n >= 0) {
+        cr_sha1_finish(&state, chunk, (size_t)n, digest);
+        *size += (uint64_t)n;
+    }
+    int err = n < 0 ? complain(path, why) : VT_OK;
+    close(fd);
+    return err;
+}
+
+/* The end of a path says more than its beginning. */
+static void make_label(char label[MEASURE_LABEL], const char *text)
+{
+    size_t len = strlen(text), skip = len < MEASURE_LABEL ? 0 : len - (MEASURE_LABEL - 1), k;
+
+    for (k = 0; text[skip + k]; k++)
+        label[k] = text[skip + k] >= ' ' && text[skip + k] <= '~' ? text[skip + k] : '?';
+    label[k] = '\0';
+}
+
+static int digest_of(const struct arguments *a, uint8_t digest[CR_SHA1_LEN], uint64_t *size, struct vt_why *why)
+{
+    *size = 0;
+    if (a->file)
+        return hash_file(a->file, digest, size, why);
+    if (!vt_unhex(digest, CR_SHA1_LEN, a->digest))
+        return vt_fail(why, VT_EUSAGE, "--digest %.60s: it must be SHA-1, 40 hex digits", a->digest);
+    return VT_OK;
+}
+
+static int add(const struct arguments *a, char *instance)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__Measurement measure = VTPM__MEASUREMENT__INIT;
+    uint8_t digest[CR_SHA1_LEN];
+    char label[MEASURE_LABEL] = "";
+    struct vt_why why = {0};
+    uint64_t pcr;
+    int err;
+
+    if (!vt_parse_u64(&pcr, a->pcr, MEASURE_PCRS - 1))
+        return print_error(&a->ctl, VT_EUSAGE,
+                           "--pcr must be a number from 0 to 15: the other PCRs can be reset without a power on");
+    err = cr_init();
+    if (!err)
+        err = digest_of(a, digest, &measure.size, &why);
+    if (err)
+        return ctl_fail(a, err, &why);
+    if (a->label || a->file)
+        make_label(label, a->label ? a->label : a->file);
+    measure.instance = instance;
+    measure.pcr = (uint32_t)pcr;
+    measure.digest = (ProtobufCBinaryData){.data = digest, .len = sizeof digest};
+    measure.always = a->given & OPT_ALWAYS;
+    measure.label = label;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE;
+    request.measure = &measure;
+    return ctl_do(a, &request);
+}
+
+/* ---- The queue ---- */
+
+static int ref_request(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, char *instance,
+                       Vtpm__AdminReply **reply)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
+
+    ref.instance = instance;
+    request.verb_case = which;
+    /* All members of the union are pointers to messages. */
+    request.measure_list = &ref;
+    return ctl_ask(a, &request, reply);
+}
+
+static int list(const struct arguments *a, char *instance)
+{
+    Vtpm__AdminReply *reply;
+    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, instance, &reply);
+
+    if (code)
+        return code;
+    print_measurements(&a->ctl, reply);
+    ctl_reply_free(reply);
+    return 0;
+}
+
+static int clear(const struct arguments *a, char *instance)
+{
+    Vtpm__AdminReply *reply;
+    int code = ref_request(a, a->given & OPT_ONCE ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
+                                                  : VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
+
+    if (code)
+        return code;
+    print_ok(&a->ctl);
+    ctl_reply_free(reply);
+    return 0;
+}
+
+int run_measure(const struct arguments *a, char *const *operands)
+{
+    const unsigned queue = a->given & (OPT_LIST | OPT_CLEAR);
+    const unsigned adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ALWAYS |
+                            (queue == OPT_CLEAR ? 0 : OPT_ONCE);
+
+    if (queue == (OPT_LIST | OPT_CLEAR) || (queue && (a->given & adding)))
+        return print_error(&a->ctl, VT_EUSAGE, "--list and --clear stand alone; --clear --once keeps those of --always");
+    if (queue == OPT_LIST)
+        return list(a, operands[0]);
+    if (queue == OPT_CLEAR)
+        return clear(a, operands[0]);
+    if (!(a->given & OPT_PCR) || !(a->given & OPT_FILE) == !(a->given & OPT_DIGEST))
+        return print_error(&a->ctl, VT_EUSAGE, "a measurement wants --pcr N and one of --file F and --digest HEX");
+    if ((a->given & OPT_ONCE) && (a->given & OPT_ALWAYS))
+        return print_error(&a->ctl, VT_EUSAGE, "either --once or --always");
+    return add(a, operands[0]);
+}
+
+int run_require_measure(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__RequireMeasure require = VTPM__REQUIRE_MEASURE__INIT;
+
+    require.required = strcmp(operands[1], "on") == 0;
+    if (!require.required && strcmp(operands[1], "off") != 0)
+        return print_error(&a->ctl, VT_EUSAGE, "require-measure is on or off");
+    require.instance = operands[0];
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE;
+    request.require_measure = &require;
+    return ctl_do(a, &request);
+}
