@@ -94,7 +94,7 @@ struct resource {
 /* 21.3 action 11: the old handle, or another one if that may be. */
 static tpm_rc choose_handle(struct tpm *tpm, struct loading *l)
 {
-    if (!key_find(tpm, l->handle) && !session_find(tpm, l->handle))
+    if (!key_find(tpm, l->handle) && !session_find(tpm, l->handle) && !daa_find(tpm, l->handle))
         return TPM_SUCCESS;
     l->handle = 0;
     return l->wish->keep_handle ? TPM_BAD_HANDLE : TPM_SUCCESS;
@@ -214,9 +214,43 @@ static void end_session(struct tpm *tpm, uint32_t handle)
     session_close(tpm, session_find(tpm, handle));
 }
 
+static tpm_rc save_daa(struct tpm *tpm, uint32_t handle, struct fz *f)
+{
+    struct daa_session *session = daa_find(tpm, handle);
+
+    if (!session)
+        return TPM_INVALID_RESOURCE;
+    fz_daa_session(f, session);
+    return TPM_SUCCESS;
+}
+
+static tpm_rc load_daa(struct tpm *tpm, struct fz *f, struct loading *l)
+{
+    struct daa_session session = {0};
+    const struct daa_session *in;
+    tpm_rc rc = TPM_BADCONTEXT;
+
+    fz_daa_session(f, &session);
+    if (!f->bad && !rd_result(&f->r) && l->fresh)
+        rc = daa_free_slots(tpm) ? choose_handle(tpm, l) : TPM_RESOURCES;
+    if (!rc) {
+        in = daa_restore(tpm, &session, l->handle);
+        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
+        l->handle = in ? in->handle : 0;
+    }
+    vt_wipe(&session, sizeof session);
+    return rc;
+}
+
+static void end_daa(struct tpm *tpm, uint32_t handle)
+{
+    daa_close(tpm, daa_find(tpm, handle));
+}
+
 static const struct resource resources[] = {
     {TPM_RT_KEY, false, save_key, NULL, load_key},
     {TPM_RT_AUTH, true, save_session, end_session, load_session},
+    {TPM_RT_DAA_TPM, true, save_daa, end_daa, load_daa},
 };
 
 static const struct resource *resource_find(uint32_t type)

@@ -45,7 +45,7 @@ void fz_table(struct fz *f, struct tpm *tpm, const struct fz_table *table);
 /* Notes a contradiction. */
 void fz_need(struct fz *f, bool holds);
 
-#define FZ_VERSION 2
+#define FZ_VERSION 3
 
 struct fz_section {
     char tag[5];
@@ -74,5 +74,8 @@ void fz_owner_keys(struct fz *f, struct tpm *tpm);
 void fz_key(struct fz *f, struct key_slot *slot);
 /* One session: handle and all. */
 void fz_session(struct fz *f, struct session *session);
+void fz_daa_session(struct fz *f, struct daa_session *session);
+void fz_daa_sessions(struct fz *f, struct tpm *tpm);
+void fz_daa_seed(struct fz *f, struct tpm *tpm);
 
 #endif

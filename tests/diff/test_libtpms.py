@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import authority
 import bindings
 import crypto
+import daa
 import exchange
 import management
 import migration
@@ -136,7 +137,7 @@ need("swtpm")
 comparison = Comparison()
 with ThreadPoolExecutor(12) as pool:
     pairs = [(pool.submit(server), pool.submit(swtpm))]
-    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,), (migration,)):
+    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,), (migration,), (daa,)):
         pairs.append((pool.submit(engine_scenes, *modules), pool.submit(swtpm_scenes, *modules)))
     pairs.append((pool.submit(travels, True), pool.submit(travels, False)))
 for mine, peers in pairs:

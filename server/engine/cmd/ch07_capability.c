@@ -258,8 +258,11 @@ static tpm_rc cap_handle(struct cmd *c, struct sub_cap *sub, struct wr *w)
             if (c->tpm->perm.counters[id].used)
                 list_put(&list, id);
         break;
-    case TPM_RT_TRANS:
     case TPM_RT_DAA_TPM:
+        for (size_t i = 0; i < DAA_SESSIONS_MAX; i++)
+            list_add(&list, stany->daa[i].handle);
+        break;
+    case TPM_RT_TRANS:
         break; /* none can be there yet */
     default:
         return TPM_BAD_PARAMETER;
@@ -358,7 +361,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_STARTUP_EFFECT, STARTUP_EFFECTS},
         {TPM_CAP_PROP_DELEGATE_ROW, profile->delegate_rows},
         {TPM_CAP_PROP_MAX_DAASESS, profile->daa_sessions},
-        {TPM_CAP_PROP_DAASESS, profile->daa_sessions},
+        {TPM_CAP_PROP_DAASESS, daa_free_slots(tpm)},
         {TPM_CAP_PROP_CONTEXT_DIST, CONTEXT_DISTANCE},
         {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + profile->transport_sessions},
         {TPM_CAP_PROP_MAX_SESSIONS, (uint32_t)profile->auth_sessions + profile->transport_sessions},
