@@ -347,6 +347,8 @@ static void step(struct guest *g)
     g->tc->now_us += rarely(g) ? UINT64_C(100000000000) : 1000;
     if (roll(g, 3))
         acts[roll(g, VT_COUNT(acts))](g);
+    else if (roll(g, 5) == 0)
+        dirty_leave[roll(g, (uint32_t)dirty_leave_count)](g);
     else
         dirty_more[roll(g, (uint32_t)dirty_more_count)](g);
     if (g->tc->tpm->perm.flags.disable || g->tc->tpm->stclear.flags.deactivated) {
@@ -363,7 +365,7 @@ static void test_dirty__random_session__covers_every_change(void **state)
                       .srk = SPEC_SRK,
                       .key = tc_secret("key"),
                       .wrong = tc_secret("wrong")};
-    uint8_t seed[CR_DRBG_SEED] = {7};
+    uint8_t seed[CR_DRBG_SEED] = {8};
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 
