@@ -88,7 +88,29 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
-/* Version 1 had no section of 1.1's saved contexts, and was the last one. */
+/* Version 2 had no DAA: its sections are the last ones of both parts. */
+static void test_thaw__version_2__as_without_daa(void **state)
+{
+    struct bytes *b = freeze(busy(state)->tpm), *again;
+    size_t permanent_len = b->permanent_len, volatile_len = b->volatile_len;
+    struct tpm *tpm;
+
+    b->permanent_len -= 8 + 20;
+    b->volatile_len -= 8 + 4;
+    assert_memory_equal(b->permanent + b->permanent_len, "DAAP", 4);
+    assert_memory_equal(b->state + b->volatile_len, "DAAS", 4);
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    b->permanent[5] = b->state[5] = 2;
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    again = freeze(tpm);
+    assert_int_equal(again->permanent_len, permanent_len);
+    assert_int_equal(again->volatile_len, volatile_len);
+    tpm_free(tpm);
+    vt_free(again);
+    vt_free(b);
+}
+
+/* Version 1 had no section of 1.1's saved contexts, and nothing after it. */
 static void test_thaw__version_1__as_with_none_of_what_came_later(void **state)
 {
     struct bytes *b = freeze(busy(state)->tpm), *again;
@@ -98,12 +120,12 @@ static void test_thaw__version_1__as_with_none_of_what_came_later(void **state)
     while (at && memcmp(b->state + at, "CT11", 4) != 0)
         at--;
     assert_int_not_equal(at, 0);
-    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 2}), 2);
+    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 3}), 2);
     b->volatile_len = at;
     assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
     b->state[5] = 1;
     assert_int_equal(thaw(b, &tpm), VT_OK);
-    b->state[5] = 2;
+    b->state[5] = 3;
     again = freeze(tpm);
     assert_int_equal(again->volatile_len, len);
     assert_memory_equal(again->state, b->state, len);
@@ -417,6 +439,7 @@ int main(void)
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
         OWNED(test_thaw__version_1__as_with_none_of_what_came_later),
+        OWNED(test_thaw__version_2__as_without_daa),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),
