@@ -259,10 +259,44 @@ static void end_transport(struct tpm *tpm, uint32_t handle)
     transport_close(tpm, transport_find(tpm, handle));
 }
 
+static tpm_rc save_daa(struct tpm *tpm, uint32_t handle, struct fz *f)
+{
+    struct daa_session *session = daa_find(tpm, handle);
+
+    if (!session)
+        return TPM_INVALID_RESOURCE;
+    fz_daa_session(f, session);
+    return TPM_SUCCESS;
+}
+
+static tpm_rc load_daa(struct tpm *tpm, struct fz *f, struct loading *l)
+{
+    struct daa_session session = {0};
+    const struct daa_session *in;
+    tpm_rc rc = TPM_BADCONTEXT;
+
+    fz_daa_session(f, &session);
+    if (!f->bad && !rd_result(&f->r) && l->fresh)
+        rc = daa_free_slots(tpm) ? choose_handle(tpm, l) : TPM_RESOURCES;
+    if (!rc) {
+        in = daa_restore(tpm, &session, l->handle);
+        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
+        l->handle = in ? in->handle : 0;
+    }
+    vt_wipe(&session, sizeof session);
+    return rc;
+}
+
+static void end_daa(struct tpm *tpm, uint32_t handle)
+{
+    daa_close(tpm, daa_find(tpm, handle));
+}
+
 static const struct resource resources[] = {
     {TPM_RT_KEY, false, save_key, NULL, load_key},
     {TPM_RT_AUTH, true, save_session, end_session, load_session},
     {TPM_RT_TRANS, true, save_transport, end_transport, load_transport},
+    {TPM_RT_DAA_TPM, true, save_daa, end_daa, load_daa},
 };
 
 static const struct resource *resource_find(uint32_t type)

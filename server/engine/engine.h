@@ -9,6 +9,7 @@
 
 #include "server/engine/session.h"
 #include "server/engine/da.h"
+#include "server/engine/daa.h"
 #include "server/engine/keys.h"
 #include "server/engine/nv.h"
 #include "server/engine/pcr.h"
@@ -21,7 +22,6 @@
 #define DELEGATE_ROWS_MAX  16
 #define SAVED_CONTEXTS_MAX 256
 #define TRANSPORTS_MAX     32
-#define DAA_SESSIONS_MAX   4
 #define AUDIT_BITMAP_BYTES 64
 #define SAVED_STATE_MAX    (56u * 1024)
 
@@ -62,6 +62,7 @@ struct permanent {
     struct vt_auth delegate_key;
     struct vt_auth daa_proof;
     struct vt_auth daa_blob_key;
+    struct vt_auth daa_seed; /* zeros: none yet (daa.h) */
     struct key_slot ek;  /* handle TPM_KH_EK while has_ek */
     struct key_slot srk; /* handle TPM_KH_SRK while owned */
     struct da_state da;
@@ -121,6 +122,7 @@ struct stany {
     uint64_t now_us;     /* of the last command; alone it makes no state dirty */
     struct session sessions[SESSIONS_MAX];
     struct transport transports[TRANSPORTS_MAX];
+    struct daa_session daa[DAA_SESSIONS_MAX];
 };
 
 struct tpm {

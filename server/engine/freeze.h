@@ -75,5 +75,8 @@ void fz_key(struct fz *f, struct key_slot *slot);
 /* One session: handle and all. */
 void fz_session(struct fz *f, struct session *session);
 void fz_transport(struct fz *f, struct transport *transport);
+void fz_daa_session(struct fz *f, struct daa_session *session);
+void fz_daa_sessions(struct fz *f, struct tpm *tpm);
+void fz_daa_seed(struct fz *f, struct tpm *tpm);
 
 #endif

@@ -80,6 +80,8 @@ void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
 bool key_payload_loadable(uint8_t payload);
 /* SHA-1 over its TPM_STORE_PUBKEY: what delegations and transport logs name it by. */
 void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
+/* A TPM_PUBKEY that is RSA and whose modulus is as long as it says. TPM_BAD_KEY_PROPERTY. */
+tpm_rc key_rsa_pub(struct cr_rsa_pub *out, const struct tpm_pubkey *in) VT_USE_RESULT;
 /*
  * Takes over the public part of a key from the wire (no private part), checked: TPM_BAD_KEY_PROPERTY,
  * TPM_INVALID_KEYUSAGE, ... pub_digest is set if there is a modulus.
@@ -114,6 +116,12 @@ tpm_rc key_sign_digest(struct cmd *c, struct key_slot *slot, const uint8_t diges
  */
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
                      uint8_t *out, size_t *out_len) VT_USE_RESULT;
+/*
+ * For somebody else's public key, by the scheme that it names; out is in the arena. TPM_BAD_KEY_PROPERTY,
+ * TPM_INAPPROPRIATE_ENC, TPM_BAD_DATASIZE (longer than the key), TPM_ENCRYPT_ERROR (no room for the padding).
+ */
+tpm_rc key_encrypt_for(struct cmd *c, const struct tpm_pubkey *to, const void *in, size_t len,
+                       struct tpm_blob *out) VT_USE_RESULT;
 /* The other way; out holds CR_RSA_MAX; TPM_DECRYPT_ERROR. The caller wipes out. */
 tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8_t out[CR_RSA_MAX],
                        size_t *out_len) VT_USE_RESULT;

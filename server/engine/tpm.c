@@ -63,7 +63,8 @@ void tpm_random(struct tpm *tpm, void *out, size_t len)
 
 bool tpm_handle_taken(struct tpm *tpm, uint32_t handle)
 {
-    return key_find(tpm, handle) || session_find(tpm, handle) || transport_find(tpm, handle);
+    return key_find(tpm, handle) || session_find(tpm, handle) || transport_find(tpm, handle) ||
+           daa_find(tpm, handle);
 }
 
 /* The type on top, a number below: a handle that is flushed does not come back for 2^24 others. */
@@ -171,6 +172,7 @@ void tpm_revoke_ek(struct tpm *tpm)
     cr_rsa_free(perm->ek.rsa);
     vt_wipe(&perm->ek, sizeof perm->ek);
     vt_auth_wipe(&perm->ek_reset);
+    vt_auth_wipe(&perm->daa_seed);
     perm->has_ek = perm->ek_revocable = false;
     perm->flags.enable_revoke_ek = perm->flags.cekp_used = false;
     tpm->dirty |= TPM_DIRTY_PERMANENT;

@@ -345,12 +345,15 @@ static void step(struct guest *g)
 
     /* Mostly out of the reach of a lock-out. */
     g->tc->now_us += rarely(g) ? UINT64_C(100000000000) : 1000;
-    switch (roll(g, 6)) {
+    switch (roll(g, 7)) {
     case 0:
         dirty_more[roll(g, (uint32_t)dirty_more_count)](g);
         break;
     case 1:
         dirty_last[roll(g, (uint32_t)dirty_last_count)](g);
+        break;
+    case 2:
+        dirty_leave[roll(g, (uint32_t)dirty_leave_count)](g);
         break;
     default:
         acts[roll(g, VT_COUNT(acts))](g);
@@ -370,7 +373,7 @@ static void test_dirty__random_session__covers_every_change(void **state)
                       .srk = SPEC_SRK,
                       .key = tc_secret("key"),
                       .wrong = tc_secret("wrong")};
-    uint8_t seed[CR_DRBG_SEED] = {7};
+    uint8_t seed[CR_DRBG_SEED] = {8};
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 

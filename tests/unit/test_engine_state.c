@@ -88,7 +88,26 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
-/* Version 1 had no section of 1.1's saved contexts, version 2 none of transport sessions: each ended before. */
+/* Version 2 of the permanent part had no DAA: its section is the last one. */
+static void test_thaw__version_2__as_without_daa(void **state)
+{
+    struct bytes *b = freeze(busy(state)->tpm), *again;
+    size_t permanent_len = b->permanent_len;
+    struct tpm *tpm;
+
+    b->permanent_len -= 8 + 20;
+    assert_memory_equal(b->permanent + b->permanent_len, "DAAP", 4);
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    b->permanent[5] = 2;
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    again = freeze(tpm);
+    assert_int_equal(again->permanent_len, permanent_len);
+    tpm_free(tpm);
+    vt_free(again);
+    vt_free(b);
+}
+
+/* Version 1 had no section of 1.1's saved contexts, version 2 none of transport and DAA sessions: each ended before. */
 static void test_thaw__older_versions__as_with_none_of_what_came_later(void **state)
 {
     static const struct {
@@ -426,6 +445,7 @@ int main(void)
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
         OWNED(test_thaw__older_versions__as_with_none_of_what_came_later),
+        OWNED(test_thaw__version_2__as_without_daa),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),

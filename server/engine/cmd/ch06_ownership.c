@@ -173,6 +173,7 @@ void tpm_clear_owner(struct tpm *tpm)
     tpm->dirty |= TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE;
     /* 3. All keys, also those that the owner keeps. */
     key_flush_all(tpm, true);
+    daa_close_all(tpm);
     if (perm->owned)
         key_flush(tpm, &perm->srk);
     forget_owner(perm);

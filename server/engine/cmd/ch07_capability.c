@@ -264,7 +264,9 @@ static tpm_rc cap_handle(struct cmd *c, struct sub_cap *sub, struct wr *w)
             list_add(&list, stany->transports[i].session.handle);
         break;
     case TPM_RT_DAA_TPM:
-        break; /* none can be there yet */
+        for (size_t i = 0; i < DAA_SESSIONS_MAX; i++)
+            list_add(&list, stany->daa[i].handle);
+        break;
     default:
         return TPM_BAD_PARAMETER;
     }
@@ -363,7 +365,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_STARTUP_EFFECT, STARTUP_EFFECTS},
         {TPM_CAP_PROP_DELEGATE_ROW, profile->delegate_rows},
         {TPM_CAP_PROP_MAX_DAASESS, profile->daa_sessions},
-        {TPM_CAP_PROP_DAASESS, profile->daa_sessions},
+        {TPM_CAP_PROP_DAASESS, daa_free_slots(tpm)},
         {TPM_CAP_PROP_CONTEXT_DIST, CONTEXT_DISTANCE},
         {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + transport_free_slots(tpm)},
         {TPM_CAP_PROP_MAX_SESSIONS, (uint32_t)profile->auth_sessions + profile->transport_sessions},

@@ -271,6 +271,16 @@ static tpm_rc end_key(struct tpm *tpm, uint32_t handle)
     return TPM_SUCCESS;
 }
 
+static tpm_rc end_daa(struct tpm *tpm, uint32_t handle)
+{
+    struct daa_session *session = daa_find(tpm, handle);
+
+    if (!session)
+        return TPM_BAD_HANDLE;
+    daa_close(tpm, session);
+    return TPM_SUCCESS;
+}
+
 /* TPM 1.2 Part 3, 22.1 TPM_FlushSpecific */
 tpm_rc cmd_flush_specific(struct cmd *c, const struct flush_specific_in *in, struct flush_specific_out *out)
 {
@@ -285,6 +295,8 @@ tpm_rc cmd_flush_specific(struct cmd *c, const struct flush_specific_in *in, str
         return end_session(c->tpm, c->handles[0]);
     case TPM_RT_TRANS:
         return end_transport(c->tpm, c->handles[0]);
+    case TPM_RT_DAA_TPM:
+        return end_daa(c->tpm, c->handles[0]);
     default:
         return TPM_INVALID_RESOURCE;
     }

@@ -173,7 +173,7 @@ static const char magic[5] = "VTPV";
 static const struct fz_section sections[] = {
     {"DRBG", 1, walk_generator},  {"STCL", 1, fz_stclear},    {"STAN", 1, walk_stany},
     {"KEYS", 1, fz_loaded_keys},  {"SESS", 1, walk_sessions}, {"CT11", 2, walk_contexts_11},
-    {"TRAN", 3, walk_transports},
+    {"TRAN", 3, walk_transports},      {"DAAS", 3, fz_daa_sessions},
 };
 
 int tpm_freeze_volatile(const struct tpm *tpm, uint8_t *out, size_t *len)
