@@ -142,6 +142,32 @@ int cr_rsa_public_op(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *o
 /* out = in^d mod n, blinded, CRT, result checked. */
 int cr_rsa_private_op(struct cr_rsa *rsa, const uint8_t *in, uint8_t *out) VT_USE_RESULT;
 
+/*
+ * EME-OAEP with SHA-1 (PKCS #1 v2.1, 7.1.1) without its leading zero byte, the label's hash and the seed given: what a
+ * migrated key travels in (TPM 1.2 Part 3, 11.1). em_len is the whole length, at most CR_RSA_MAX. VT_EUSAGE: no room.
+ */
+int cr_oaep_encode(uint8_t *em, size_t em_len, const uint8_t label_hash[CR_SHA1_LEN], const uint8_t seed[CR_SHA1_LEN],
+                   const void *in, size_t in_len) VT_USE_RESULT;
+/* And back, in place: the text is em[*at..em_len). VT_ECRYPTO: that is no encoding. The caller compares the hash. */
+int cr_oaep_decode(uint8_t *em, size_t em_len, uint8_t label_hash[CR_SHA1_LEN], uint8_t seed[CR_SHA1_LEN],
+                   size_t *at) VT_USE_RESULT;
+
+/*
+ * ---- Numbers: unsigned, big-endian, any leading zeros (DAA, TPM 1.2 Part 3, 26) ----
+ * Exponentiation chooses its table entries without secret-dependent addresses; reduction (cr_num_mod) takes a time that
+ * may depend on the numbers. VT_ECRYPTO: a modulus that is even or below 3; VT_EUSAGE: the result does not fit.
+ */
+#define CR_NUM_MAX 512 /* bytes of each operand */
+
+/* out = z * base^exp mod n, z empty: without it; out_len bytes with leading zeros. */
+int cr_num_exp_mod(uint8_t *out, size_t out_len, struct cr_slice z, struct cr_slice base, struct cr_slice exp,
+                   struct cr_slice n) VT_USE_RESULT;
+/* out = in mod n; any n but 0. */
+int cr_num_mod(uint8_t *out, size_t out_len, struct cr_slice in, struct cr_slice n) VT_USE_RESULT;
+/* out = a + b * c + d. */
+int cr_num_mul_add(uint8_t *out, size_t out_len, struct cr_slice a, struct cr_slice b, struct cr_slice c,
+                   struct cr_slice d) VT_USE_RESULT;
+
 /* MGF1 with SHA-1 (PKCS #1 B.2.1). */
 void cr_mgf1_sha1(uint8_t *out, size_t out_len, const void *seed, size_t seed_len);
 

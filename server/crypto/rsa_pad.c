@@ -75,21 +75,40 @@ static void mask(uint8_t *target, size_t len, const uint8_t *seed, size_t seed_l
     vt_wipe(stream, sizeof stream);
 }
 
-/* em = 00 || masked seed || masked (hash of label || zeros || 01 || text) */
-void cr_pad_oaep(uint8_t *em, size_t len, struct cr_slice label, struct cr_slice text, struct cr_drbg *drbg)
+/* em = masked seed || masked (hash of label || zeros || 01 || text); the seed is in its place, the rest is made. */
+static void encode_oaep(uint8_t *em, size_t len, const uint8_t label_hash[HASH], struct cr_slice text)
 {
-    uint8_t *seed = em + 1;
+    uint8_t *seed = em;
     uint8_t *db = seed + HASH;
-    size_t db_len = len - 1 - HASH;
+    size_t db_len = len - HASH;
     uint8_t *at = em + len - text.len;
 
-    memset(em, 0, len);
-    cr_sha1(db, label.ptr, label.len);
+    memset(db, 0, db_len);
+    memcpy(db, label_hash, HASH);
     at[-1] = 1;
     append(&at, text);
-    cr_drbg_random(drbg, seed, HASH);
     mask(db, db_len, seed, HASH);
     mask(seed, HASH, db, db_len);
+}
+
+void cr_pad_oaep(uint8_t *em, size_t len, struct cr_slice label, struct cr_slice text, struct cr_drbg *drbg)
+{
+    uint8_t digest[HASH];
+
+    em[0] = 0;
+    cr_sha1(digest, label.ptr, label.len);
+    cr_drbg_random(drbg, em + 1, HASH);
+    encode_oaep(em + 1, len - 1, digest, text);
+}
+
+int cr_oaep_encode(uint8_t *em, size_t em_len, const uint8_t label_hash[CR_SHA1_LEN], const uint8_t seed[CR_SHA1_LEN],
+                   const void *in, size_t in_len)
+{
+    if (em_len > CR_RSA_MAX || in_len > em_len || em_len - in_len < 2 * HASH + 1)
+        return VT_EUSAGE;
+    memcpy(em, seed, HASH);
+    encode_oaep(em, em_len, label_hash, CR_SLICE(in, in_len));
+    return VT_OK;
 }
 
 /* ---- Decoding ---- */
@@ -112,21 +131,20 @@ int cr_unpad_pkcs1(const uint8_t *em, size_t len, size_t *at)
     return good ? VT_OK : VT_ECRYPTO;
 }
 
-int cr_unpad_oaep(uint8_t *em, size_t len, struct cr_slice label, size_t *at)
+/* Takes the masks off; em begins with the seed. */
+static void unmask_oaep(uint8_t *em, size_t len)
 {
-    uint8_t *seed = em + 1;
-    uint8_t *db = seed + HASH;
-    size_t db_len = len - 1 - HASH;
-    uint8_t digest[HASH];
-    /* The first byte is part of the one verdict: told apart, it would give Manger's oracle. */
-    uint32_t good = is_zero(em[0]);
-    uint32_t found = 0;
-    uint32_t pos = 0; /* in db, of the byte 01 behind the zeros */
+    mask(em, HASH, em + HASH, len - HASH);
+    mask(em + HASH, len - HASH, em, HASH);
+}
 
-    mask(seed, HASH, db, db_len);
-    mask(db, db_len, seed, HASH);
-    cr_sha1(digest, label.ptr, label.len);
-    good &= 0 - (uint32_t)vt_ct_equal(db, digest, HASH);
+/* Behind the label's hash: zeros, the byte 01, the text; *at is where it begins. A mask. */
+static uint32_t find_text(const uint8_t *db, size_t db_len, size_t *at)
+{
+    uint32_t good = UINT32_MAX;
+    uint32_t found = 0;
+    uint32_t pos = 0; /* of the byte 01 behind the zeros */
+
     for (size_t i = HASH; i < db_len; i++) {
         uint32_t one = is_equal(db[i], 1);
 
@@ -134,7 +152,36 @@ int cr_unpad_oaep(uint8_t *em, size_t len, struct cr_slice label, size_t *at)
         pos |= one & ~found & (uint32_t)i;
         found |= one;
     }
-    good &= found;
-    *at = (1 + HASH + pos + 1) & good;
+    *at = pos + 1;
+    return good & found;
+}
+
+int cr_unpad_oaep(uint8_t *em, size_t len, struct cr_slice label, size_t *at)
+{
+    uint8_t *db = em + 1 + HASH;
+    uint8_t digest[HASH];
+    /* The first byte is part of the one verdict: told apart, it would give Manger's oracle. */
+    uint32_t good = is_zero(em[0]);
+
+    unmask_oaep(em + 1, len - 1);
+    cr_sha1(digest, label.ptr, label.len);
+    good &= 0 - (uint32_t)vt_ct_equal(db, digest, HASH);
+    good &= find_text(db, len - 1 - HASH, at);
+    *at = (1 + HASH + *at) & good;
+    return good ? VT_OK : VT_ECRYPTO;
+}
+
+int cr_oaep_decode(uint8_t *em, size_t em_len, uint8_t label_hash[CR_SHA1_LEN], uint8_t seed[CR_SHA1_LEN], size_t *at)
+{
+    uint32_t good;
+
+    *at = 0;
+    if (em_len > CR_RSA_MAX || em_len < 2 * HASH + 1)
+        return VT_ECRYPTO;
+    unmask_oaep(em, em_len);
+    memcpy(seed, em, HASH);
+    memcpy(label_hash, em + HASH, HASH);
+    good = find_text(em + HASH, em_len - HASH, at);
+    *at = (HASH + *at) & good;
     return good ? VT_OK : VT_ECRYPTO;
 }

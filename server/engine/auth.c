@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Proofs of commands and responses (Part 1, 12-13; Part 3, 18). */
 #include "server/engine/auth.h"
+#include "server/engine/delegate.h"
+#include "server/engine/transport.h"
 
 static tpm_rc auth_fail_code(unsigned index)
 {
@@ -11,7 +13,8 @@ static tpm_rc auth_fail_code(unsigned index)
 
 struct auth_entity auth_entity_key(const struct key_slot *slot)
 {
-    struct auth_entity entity = {.type = TPM_ET_KEYHANDLE, .secret = &slot->key.usage_auth};
+    struct auth_entity entity = {
+        .type = TPM_ET_KEYHANDLE, .secret = &slot->key.usage_auth, .key = &slot->key};
 
     memcpy(entity.id, slot->key.pub_digest, ENTITY_ID);
     return entity;
@@ -69,6 +72,22 @@ const struct vt_auth *auth_secret_of(struct tpm *tpm, const struct session *sess
 
 /* ---- Request ---- */
 
+/* Whose secret session `index` proves: with fewer sessions than there may be they are the last ones. */
+static uint8_t proof_of(const struct cmd *c, unsigned index)
+{
+    return c->row->proof[c->row->auth.max - c->auth_count + index];
+}
+
+static struct session *find_session(const struct cmd *c, unsigned index, uint32_t handle)
+{
+    struct transport *transport;
+
+    if (proof_of(c, index) != PROOF_TRANSPORT)
+        return session_find(c->tpm, handle);
+    transport = transport_find(c->tpm, handle);
+    return transport ? &transport->session : NULL;
+}
+
 tpm_rc auth_read_trailer(struct cmd *c, struct rd *r)
 {
     for (unsigned i = 0; i < c->auth_count; i++) {
@@ -78,7 +97,7 @@ tpm_rc auth_read_trailer(struct cmd *c, struct rd *r)
         rd_auth_in(r, &in);
         use->handle = in.auth_handle;
         use->keep = in.continue_auth_session;
-        use->session = session_find(c->tpm, in.auth_handle);
+        use->session = find_session(c, i, in.auth_handle);
         memcpy(use->nonce_odd, in.nonce_odd.bytes, TPM_NONCE_LEN);
         memcpy(use->hmac, in.auth.bytes, sizeof use->hmac);
     }
@@ -101,29 +120,90 @@ static void auth_hmac(uint8_t out[TPM_DIGEST_LEN], const struct vt_auth *key,
     cr_hmac_sha1v(out, key->bytes, sizeof key->bytes, slices, VT_COUNT(slices));
 }
 
+static bool prove(struct cmd *c, unsigned index, const struct vt_auth *secret)
+{
+    struct auth_use *use = &c->auth[index];
+    uint8_t expected[TPM_DIGEST_LEN];
+
+    auth_hmac(expected, secret, c->in_digest, use->session->nonce_even, use);
+    if (!vt_ct_equal(expected, use->hmac, sizeof expected))
+        return false;
+    use->key = *secret;
+    use->checked = true;
+    return true;
+}
+
+/* Part 1, 23: what was lent must allow this command; a key's authority must be one that may be lent. */
+static tpm_rc check_delegate(struct cmd *c, unsigned index, const struct auth_entity *entity,
+                             const struct tpm_delegate_public *pub)
+{
+    struct auth_use *use = &c->auth[index];
+    tpm_rc rc = delegate_permits(c, pub, entity->type);
+
+    if (rc)
+        return rc == TPM_AUTHFAIL ? auth_fail_code(index) : rc;
+    if (entity->key && !delegate_key_allowed(c->tpm, entity->key))
+        return TPM_INVALID_KEYUSAGE;
+    use->delegated = true;
+    use->delegate = *pub;
+    return TPM_SUCCESS;
+}
+
+/* An OIAP session: the entity's own secret; for the owner that of the row that stands for it (Part 3, 18.1).
+ */
+static tpm_rc choose_plain(struct cmd *c, unsigned index, const struct auth_entity *entity,
+                           const struct vt_auth **secret)
+{
+    const struct delegate_row *row;
+
+    *secret = entity->secret;
+    if (entity->type != TPM_ET_OWNER || c->tpm->stclear.owner_reference == TPM_KH_OWNER)
+        return TPM_SUCCESS;
+    row = delegate_row_find(c->tpm, c->tpm->stclear.owner_reference);
+    if (!row)
+        return auth_fail_code(index);
+    *secret = &row->auth;
+    return check_delegate(c, index, entity, &row->pub);
+}
+
+/* An OSAP session proves the one entity that it was opened for, a DSAP session only for what was lent. */
+static tpm_rc choose_shared(struct cmd *c, unsigned index, const struct auth_entity *entity,
+                            const struct vt_auth **secret)
+{
+    const struct session *session = c->auth[index].session;
+
+    if (session->entity_type != entity->type || memcmp(session->entity, entity->id, ENTITY_ID) != 0)
+        return auth_fail_code(index);
+    *secret = &session->secret;
+    return session->kind == SESSION_DSAP ? check_delegate(c, index, entity, &session->delegate) : TPM_SUCCESS;
+}
+
 tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *entity)
 {
     struct auth_use *use = &c->auth[index];
-    const struct session *session = use->session;
-    const struct vt_auth *secret = entity->secret;
-    uint8_t expected[TPM_DIGEST_LEN];
+    const struct vt_auth *secret;
+    tpm_rc rc;
 
     if (index >= c->auth_count || use->checked)
         return cmd_fatal(c);
-    /* An OSAP session proves the one entity that it was opened for. */
-    if (session->kind != SESSION_OIAP) {
-        if (session->entity_type != entity->type || memcmp(session->entity, entity->id, ENTITY_ID) != 0)
-            return auth_fail_code(index);
-        secret = &session->secret;
-    }
-    auth_hmac(expected, secret, c->in_digest, session->nonce_even, use);
-    if (!vt_ct_equal(expected, use->hmac, sizeof expected)) {
-        c->wrong_guess = true;
-        return auth_fail_code(index);
-    }
-    use->key = *secret;
-    use->checked = true;
-    return TPM_SUCCESS;
+    rc = use->session->kind == SESSION_OIAP ? choose_plain(c, index, entity, &secret)
+                                            : choose_shared(c, index, entity, &secret);
+    if (rc)
+        return rc;
+    if (prove(c, index, secret))
+        return TPM_SUCCESS;
+    c->wrong_guess = true;
+    return auth_fail_code(index);
+}
+
+tpm_rc cmd_check_transport(struct cmd *c, unsigned index)
+{
+    struct auth_use *use = &c->auth[index];
+
+    if (index >= c->auth_count || use->checked || use->session->kind != SESSION_TRANSPORT)
+        return cmd_fatal(c);
+    /* 24.3 action 5: also if the key's session was not needed. */
+    return prove(c, index, &use->session->secret) ? TPM_SUCCESS : auth_fail_code(c->row->auth.max - 1u);
 }
 
 /* Which session kinds the command takes: those that bring new secrets need OSAP (Part 1, 13). */
@@ -164,7 +244,7 @@ static tpm_rc check_proof(struct cmd *c, unsigned index, uint8_t proof)
         entity = auth_entity_owner(c->tpm);
         break;
     default:
-        return TPM_SUCCESS; /* PROOF_IN_HANDLER */
+        return TPM_SUCCESS; /* PROOF_IN_HANDLER, PROOF_TRANSPORT */
     }
     return cmd_check_auth(c, index, &entity);
 }
@@ -213,10 +293,10 @@ bool auth_all_checked(const struct cmd *c)
 void auth_failed(struct cmd *c)
 {
     for (unsigned i = 0; i < c->auth_count; i++) {
-        struct session *session = session_find(c->tpm, c->auth[i].handle);
+        struct session *session = c->auth[i].session;
 
-        if (session)
-            session_close(c->tpm, session);
+        if (session && session->handle && session->handle == c->auth[i].handle)
+            session_end(c->tpm, session);
     }
     if (c->wrong_guess)
         da_failure(c->tpm);
@@ -231,20 +311,23 @@ static void write_one(struct cmd *c, struct auth_use *use, const uint8_t digest[
     /* The handler may have ended it together with its entity. */
     if (use->session->handle != use->handle)
         use->keep = false;
-    tpm_random(c->tpm, out.nonce_even.bytes, TPM_NONCE_LEN);
+    if (use->even_chosen)
+        memcpy(out.nonce_even.bytes, use->nonce_even, TPM_NONCE_LEN);
+    else
+        tpm_random(c->tpm, out.nonce_even.bytes, TPM_NONCE_LEN);
     out.continue_auth_session = use->keep;
     auth_hmac(out.auth.bytes, &use->key, digest, out.nonce_even.bytes, use);
     wr_auth_out(w, &out);
     if (use->keep)
         memcpy(use->session->nonce_even, out.nonce_even.bytes, TPM_NONCE_LEN);
     else if (use->session->handle == use->handle)
-        session_close(c->tpm, use->session);
+        session_end(c->tpm, use->session);
 }
 
-void auth_write_response(struct cmd *c, const uint8_t out_digest[TPM_DIGEST_LEN], struct wr *w)
+void auth_write_response(struct cmd *c, struct wr *w)
 {
     for (unsigned i = 0; i < c->auth_count; i++)
-        write_one(c, &c->auth[i], out_digest, w);
+        write_one(c, &c->auth[i], c->out_digest, w);
 }
 
 /* ---- For handlers ---- */

@@ -9,9 +9,10 @@
 
 /* What a session is asked to prove. */
 struct auth_entity {
-    uint8_t type;                   /* TPM_ET_* */
+    uint8_t type; /* TPM_ET_* */
     uint8_t id[ENTITY_ID];
-    const struct vt_auth *secret;   /* its AuthData */
+    const struct vt_auth *secret;  /* its AuthData */
+    const struct tpm_key_obj *key; /* if it is one */
 };
 
 struct auth_entity auth_entity_key(const struct key_slot *slot);
@@ -43,6 +44,8 @@ tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *e
  */
 tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt_auth *enc,
                         struct vt_auth *out) VT_USE_RESULT;
+/* The same for a transport session; a wrong secret is no guess at one of the TPM's. */
+tpm_rc cmd_check_transport(struct cmd *c, unsigned index) VT_USE_RESULT;
 /* The response will say continueAuthSession FALSE. */
 void cmd_end_session(struct cmd *c, unsigned index);
 /* Responses to ChangeAuth and TakeOwnership are proved with another secret than the request was. */
@@ -60,7 +63,11 @@ void session_close(struct tpm *tpm, struct session *session);
 void session_close_entity(struct tpm *tpm, uint8_t type, const uint8_t id[ENTITY_ID]);
 /* Closes all that were opened with the owner's or SRK's secret (owner cleared, ChangeAuthOwner). */
 void session_close_owner(struct tpm *tpm);
+/* Closes those that stand on a delegation. */
+void session_close_delegated(struct tpm *tpm);
 void session_close_all(struct tpm *tpm);
+/* Closes an authorisation or transport session. */
+void session_end(struct tpm *tpm, struct session *session);
 unsigned session_free_slots(const struct tpm *tpm);
 
 /* ---- For exec.c ---- */
@@ -72,8 +79,8 @@ tpm_rc auth_read_trailer(struct cmd *c, struct rd *r) VT_USE_RESULT;
 tpm_rc auth_check_request(struct cmd *c) VT_USE_RESULT;
 /* Did every session prove something? A handler that forgot one must not succeed. */
 bool auth_all_checked(const struct cmd *c) VT_USE_RESULT;
-/* New nonces and the response's trailer; out_digest: SHA-1 of returnCode, ordinal, outputs. */
-void auth_write_response(struct cmd *c, const uint8_t out_digest[CR_SHA1_LEN], struct wr *w);
+/* New nonces and the response's trailer; c->out_digest is made. */
+void auth_write_response(struct cmd *c, struct wr *w);
 /* After any failure: the command's sessions end; a wrong guess counts. */
 void auth_failed(struct cmd *c);
 

@@ -6,8 +6,8 @@
 #include "server/engine/engine.h"
 
 #define CMD_HANDLES_MAX 3
-#define CMD_AUTH_MAX 2
-#define CMD_ARENA (12u * 1024)
+#define CMD_AUTH_MAX    2
+#define CMD_ARENA       (12u * 1024)
 
 enum handle_kind {
     HANDLE_NONE = 0,
@@ -23,7 +23,8 @@ enum auth_proof {
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,
-    PROOF_IN_HANDLER /* the handler calls cmd_check_auth */
+    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth */
+    PROOF_TRANSPORT   /* a transport session; the handler calls cmd_check_transport */
 };
 
 /* When a command may run; each is checked in this order (libtpms agrees). Not set: it runs also without. */
@@ -31,24 +32,25 @@ enum cmd_needs {
     NEEDS_ENABLED = 1,
     NEEDS_ACTIVE = 2,
     NEEDS_OWNER = 4,
-    NEEDS_NV_LOCKED = 8,    /* the two above only once nvLocked is TRUE (Part 3, 20) */
+    NEEDS_NV_LOCKED = 8, /* the two above only once nvLocked is TRUE (Part 3, 20) */
     RUNS_BEFORE_STARTUP = 16,
-    RUNS_FAILED = 32,       /* also in failure mode */
-    RUNS_LOCKED_OUT = 64    /* with sessions also during a dictionary attack lock-out */
+    RUNS_FAILED = 32,    /* also in failure mode */
+    RUNS_LOCKED_OUT = 64 /* with sessions also during a dictionary attack lock-out */
 };
-#define NEEDS_USABLE (NEEDS_ENABLED | NEEDS_ACTIVE)             /* letter N in facts */
-#define NEEDS_OWNED (NEEDS_USABLE | NEEDS_OWNER)                /* letter A */
+#define NEEDS_USABLE (NEEDS_ENABLED | NEEDS_ACTIVE) /* letter N in facts */
+#define NEEDS_OWNED  (NEEDS_USABLE | NEEDS_OWNER)   /* letter A */
 
 enum cmd_flags {
-    CMD_AUDITED = 1,        /* audited unless TPM_SetOrdinalAuditStatus says otherwise */
+    CMD_AUDITED = 1, /* audited unless TPM_SetOrdinalAuditStatus says otherwise */
     CMD_NEVER_AUDITED = 2,
-    CMD_NOT_WRAPPABLE = 4,  /* not inside a transport session */
-    CMD_PERMANENT = 8,      /* success changes permanent state */
-    CMD_VOLATILE = 16,      /* success changes volatile state (sessions do so in any case) */
-    CMD_OSAP = 32,          /* the first session must be OSAP or DSAP: the command carries new secrets */
-    CMD_KEEPS_SHA1 = 64,    /* does not end a SHA-1 thread */
-    CMD_KEEPS_SAVED = 128,  /* does not by itself invalidate what TPM_SaveState saved */
-    CMD_OSAP_LAST = 256     /* as CMD_OSAP for the last session */
+    CMD_NOT_WRAPPABLE = 4, /* not inside a transport session */
+    CMD_PERMANENT = 8,     /* success changes permanent state */
+    CMD_VOLATILE = 16,     /* success changes volatile state (sessions do so in any case) */
+    CMD_OSAP = 32,         /* the first session must be OSAP or DSAP: the command carries new secrets */
+    CMD_KEEPS_SHA1 = 64,   /* does not end a SHA-1 thread */
+    CMD_KEEPS_SAVED = 128, /* does not by itself invalidate what TPM_SaveState saved */
+    CMD_OSAP_LAST = 256,   /* as CMD_OSAP for the last session */
+    CMD_AUDIT_FIRST = 512  /* audited before it is executed, without its output (Part 3, 8.1) */
 };
 
 enum cmd_duration { DURATION_S, DURATION_M, DURATION_L };
@@ -59,8 +61,8 @@ enum cmd_duration { DURATION_S, DURATION_M, DURATION_L };
 struct cmd_row {
     uint32_t ordinal;
     uint8_t handle_count;
-    uint8_t handles[CMD_HANDLES_MAX];   /* enum handle_kind */
-    uint8_t out_handles;                /* 0 or 1: c->out_handle goes into the response's handle area */
+    uint8_t handles[CMD_HANDLES_MAX]; /* enum handle_kind */
+    uint8_t out_handles;              /* 0 or 1: c->out_handle goes into the response's handle area */
     struct {
         uint8_t min, max;
     } auth;
@@ -69,16 +71,16 @@ struct cmd_row {
      * missing one needs a key with authDataUsage TPM_AUTH_NEVER.
      */
     uint8_t proof[CMD_AUTH_MAX];
-    uint8_t needs;      /* enum cmd_needs */
-    uint16_t flags;     /* enum cmd_flags */
-    uint8_t duration;   /* enum cmd_duration */
-    uint8_t owner_bit;  /* DELEGATE_BIT: may be delegated with the owner's or with a key's authority */
+    uint8_t needs;     /* enum cmd_needs */
+    uint16_t flags;    /* enum cmd_flags */
+    uint8_t duration;  /* enum cmd_duration */
+    uint8_t owner_bit; /* DELEGATE_BIT: may be delegated with the owner's or with a key's authority */
     uint8_t key_bit;
     /* Filled by commands.def's expansion. */
     uint16_t in_size, out_size;
     void (*decode)(struct rd *r, void *in);
     void (*encode)(struct wr *w, const void *out);
-    tpm_rc (*run)(struct cmd *c, const void *in, void *out);    /* NULL: not implemented, TPM_BAD_ORDINAL */
+    tpm_rc (*run)(struct cmd *c, const void *in, void *out); /* NULL: not implemented, TPM_BAD_ORDINAL */
 };
 
 /* The row of an ordinal, implemented or not; NULL for any other number. */
@@ -93,9 +95,13 @@ struct auth_use {
     struct session *session;
     uint8_t nonce_odd[TPM_NONCE_LEN];
     uint8_t hmac[CR_SHA1_LEN];
-    bool keep;              /* continueAuthSession, until something ends it */
+    bool keep; /* continueAuthSession, until something ends it */
     bool checked;
-    struct vt_auth key;     /* HMAC key of the response once checked */
+    struct vt_auth key; /* HMAC key of the response once checked */
+    bool delegated;     /* proved by what was lent: `delegate` */
+    struct tpm_delegate_public delegate;
+    bool even_chosen; /* the handler chose the response's nonceEven */
+    uint8_t nonce_even[TPM_NONCE_LEN];
 };
 
 struct cmd {
@@ -104,14 +110,20 @@ struct cmd {
     uint32_t ordinal;
     uint8_t locality;
     uint32_t handles[CMD_HANDLES_MAX];
-    struct key_slot *keys[CMD_HANDLES_MAX];     /* HANDLE_KEY; NULL elsewhere */
+    struct key_slot *keys[CMD_HANDLES_MAX]; /* HANDLE_KEY; NULL elsewhere */
     unsigned auth_count;
     struct auth_use auth[CMD_AUTH_MAX];
     uint8_t in_digest[CR_SHA1_LEN];
+    uint8_t out_digest[CR_SHA1_LEN];
+    uint8_t audit_in[CR_SHA1_LEN], audit_out[CR_SHA1_LEN];
+    bool digests_chosen; /* the handler made out_digest, audit_in and audit_out itself (Part 3, 24.2) */
+    bool audited;        /* as it was when the command began */
+    uint32_t transport;  /* handle of the session that it is wrapped in; 0: none */
+    bool hidden;         /* which encrypts: of the parameters the audit sees nothing */
     uint32_t out_handle;
-    bool wrong_guess;       /* an HMAC did not match */
+    bool wrong_guess; /* an HMAC did not match */
     size_t arena_used;
-    _Alignas(16) uint8_t arena[CMD_ARENA];      /* wiped at the end of the command */
+    _Alignas(16) uint8_t arena[CMD_ARENA]; /* wiped at the end of the command */
 };
 
 /* Zeroed memory until the end of the command, for outputs; NULL when the arena is used up: answer TPM_SIZE.

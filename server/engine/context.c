@@ -2,7 +2,9 @@
 #include "server/engine/context.h"
 
 #include "server/engine/auth.h"
+#include "server/engine/delegate.h"
 #include "server/engine/freeze.h"
+#include "server/engine/transport.h"
 
 #define SENSITIVE_MAX 1024 /* a key of 2048 bits and its frame: about 700 */
 #define BLOB_MAX      (SENSITIVE_MAX + 128)
@@ -94,7 +96,7 @@ struct resource {
 /* 21.3 action 11: the old handle, or another one if that may be. */
 static tpm_rc choose_handle(struct tpm *tpm, struct loading *l)
 {
-    if (!key_find(tpm, l->handle) && !session_find(tpm, l->handle))
+    if (!tpm_handle_taken(tpm, l->handle))
         return TPM_SUCCESS;
     l->handle = 0;
     return l->wish->keep_handle ? TPM_BAD_HANDLE : TPM_SUCCESS;
@@ -134,13 +136,19 @@ static tpm_rc load_key(struct tpm *tpm, struct fz *f, struct loading *l)
 
 /* An OSAP session's entity as it is: a changed secret, or another one in its place, is not what it was opened
  * for. */
-static void entity_tag(const struct tpm *tpm, const struct vt_auth *secret, uint8_t out[TPM_DIGEST_LEN])
+static void entity_tag(const struct tpm *tpm, const struct session *session, const struct vt_auth *secret,
+                       uint8_t out[TPM_DIGEST_LEN])
 {
     const struct vt_auth *key = &tpm->perm.context_key;
+    struct cr_slice slices[] = {CR_SLICE("entity", 6), CR_SLICE(secret->bytes, sizeof secret->bytes),
+                                CR_SLICE(out, 0)};
 
-    cr_hmac_sha1v(out, key->bytes, sizeof key->bytes,
-                  (struct cr_slice[]){CR_SLICE("entity", 6), CR_SLICE(secret->bytes, sizeof secret->bytes)},
-                  2);
+    /* What was lent, and who the owner is, depends on the delegation tables. */
+    if (session->kind == SESSION_DSAP || session->entity_type == TPM_ET_OWNER) {
+        delegate_digest(tpm, out);
+        slices[2].len = TPM_DIGEST_LEN;
+    }
+    cr_hmac_sha1v(out, key->bytes, sizeof key->bytes, slices, VT_COUNT(slices));
 }
 
 static tpm_rc save_session(struct tpm *tpm, uint32_t handle, struct fz *f)
@@ -157,7 +165,7 @@ static tpm_rc save_session(struct tpm *tpm, uint32_t handle, struct fz *f)
     secret = auth_secret_of(tpm, session);
     if (!secret)
         return TPM_INVALID_RESOURCE;
-    entity_tag(tpm, secret, tag);
+    entity_tag(tpm, session, secret, tag);
     fz_bytes(f, tag, sizeof tag);
     return TPM_SUCCESS;
 }
@@ -178,7 +186,7 @@ static tpm_rc check_entity(struct tpm *tpm, const struct session *session, const
     }
     if (!secret)
         return TPM_RESOURCEMISSING;
-    entity_tag(tpm, secret, now);
+    entity_tag(tpm, session, secret, now);
     return vt_ct_equal(now, tag, sizeof now) ? TPM_SUCCESS : TPM_RESOURCEMISSING;
 }
 
@@ -214,9 +222,81 @@ static void end_session(struct tpm *tpm, uint32_t handle)
     session_close(tpm, session_find(tpm, handle));
 }
 
+static tpm_rc save_transport(struct tpm *tpm, uint32_t handle, struct fz *f)
+{
+    struct transport *transport = transport_find(tpm, handle);
+
+    if (!transport)
+        return TPM_INVALID_RESOURCE;
+    fz_transport(f, transport);
+    return TPM_SUCCESS;
+}
+
+static tpm_rc load_transport(struct tpm *tpm, struct fz *f, struct loading *l)
+{
+    struct transport transport = {.session = {0}};
+    const struct transport *in;
+    tpm_rc rc = TPM_SUCCESS;
+
+    fz_transport(f, &transport);
+    if (f->bad || rd_result(&f->r) || !l->fresh)
+        rc = TPM_BADCONTEXT;
+    else if (!transport_free_slots(tpm))
+        rc = TPM_RESOURCES;
+    if (!rc)
+        rc = choose_handle(tpm, l);
+    if (!rc) {
+        in = transport_restore(tpm, &transport, l->handle);
+        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
+        l->handle = in ? in->session.handle : 0;
+    }
+    vt_wipe(&transport, sizeof transport);
+    return rc;
+}
+
+static void end_transport(struct tpm *tpm, uint32_t handle)
+{
+    transport_close(tpm, transport_find(tpm, handle));
+}
+
+static tpm_rc save_daa(struct tpm *tpm, uint32_t handle, struct fz *f)
+{
+    struct daa_session *session = daa_find(tpm, handle);
+
+    if (!session)
+        return TPM_INVALID_RESOURCE;
+    fz_daa_session(f, session);
+    return TPM_SUCCESS;
+}
+
+static tpm_rc load_daa(struct tpm *tpm, struct fz *f, struct loading *l)
+{
+    struct daa_session session = {0};
+    const struct daa_session *in;
+    tpm_rc rc = TPM_BADCONTEXT;
+
+    fz_daa_session(f, &session);
+    if (!f->bad && !rd_result(&f->r) && l->fresh)
+        rc = daa_free_slots(tpm) ? choose_handle(tpm, l) : TPM_RESOURCES;
+    if (!rc) {
+        in = daa_restore(tpm, &session, l->handle);
+        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
+        l->handle = in ? in->handle : 0;
+    }
+    vt_wipe(&session, sizeof session);
+    return rc;
+}
+
+static void end_daa(struct tpm *tpm, uint32_t handle)
+{
+    daa_close(tpm, daa_find(tpm, handle));
+}
+
 static const struct resource resources[] = {
     {TPM_RT_KEY, false, save_key, NULL, load_key},
     {TPM_RT_AUTH, true, save_session, end_session, load_session},
+    {TPM_RT_TRANS, true, save_transport, end_transport, load_transport},
+    {TPM_RT_DAA_TPM, true, save_daa, end_daa, load_daa},
 };
 
 static const struct resource *resource_find(uint32_t type)

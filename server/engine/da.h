@@ -11,12 +11,12 @@
 
 struct tpm;
 
-#define DA_THRESHOLD 5
+#define DA_THRESHOLD  5
 #define DA_LOCK_MAX_S (24u * 60 * 60)
 
 struct da_state {
-    uint32_t failures;      /* wrong guesses since the last reset */
-    uint64_t lock_us;       /* of the lock-out that were left when it was last written down */
+    uint32_t failures;       /* wrong guesses since the last reset */
+    uint64_t lock_us;        /* of the lock-out that were left when it was last written down */
     uint32_t reset_failures; /* TPM_ResetLockValue: one wrong owner secret, and it is off until the lock-out
                                 ends */
 };

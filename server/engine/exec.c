@@ -3,8 +3,10 @@
  * The way of every command: header, lookup, sessions' trailer, state gate, handles, parameters, proofs, the
  * handler, response. A function per step; what every failure does to sessions is in one place (auth_failed).
  */
+#include "server/engine/audit.h"
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
+#include "server/engine/transport.h"
 
 #define LOCALITY_MAX 4
 
@@ -78,7 +80,10 @@ static tpm_rc look_up(struct cmd *c)
     if (c->locality > LOCALITY_MAX)
         return TPM_BAD_LOCALITY;
     c->row = cmd_row_find(c->ordinal);
-    return c->row && c->row->run ? TPM_SUCCESS : TPM_BAD_ORDINAL;
+    if (!c->row || !c->row->run)
+        return TPM_BAD_ORDINAL;
+    /* Nor is any but the outermost one to run others: the handler has said so before. */
+    return c->transport && (c->row->flags & CMD_NOT_WRAPPABLE) ? TPM_NO_WRAP_TRANSPORT : TPM_SUCCESS;
 }
 
 static bool auth_count_fits(const struct cmd *c)
@@ -123,16 +128,41 @@ static tpm_rc gate(const struct cmd *c)
     return auth_count_fits(c) ? TPM_SUCCESS : TPM_BADTAG;
 }
 
+/* Part 3, 13: one of its own, all inside or all outside of one transport session. What is wrapped speaks for
+ * itself. */
+static bool keeps_sha1(const struct cmd *c)
+{
+    return (c->row->flags & CMD_KEEPS_SHA1) &&
+           (c->ordinal == TPM_ORD_ExecuteTransport || c->transport == c->tpm->stany.sha1_transport);
+}
+
+/* Is it a command in, or the end of, the exclusive transport session? */
+static bool serves_exclusive(const struct cmd *c)
+{
+    const struct session *session = c->auth_count ? c->auth[c->auth_count - 1].session : NULL;
+
+    return c->transport || (session && session->kind == SESSION_TRANSPORT &&
+                            session->handle == c->tpm->stany.transport_exclusive);
+}
+
 /* What a command ends only by being executed. */
 static void side_effects(struct cmd *c)
 {
     struct tpm *tpm = c->tpm;
 
     /* Part 3, 13: any other command ends a SHA-1 thread. */
-    if (tpm->stany.sha1_active && !(c->row->flags & CMD_KEEPS_SHA1)) {
+    if (tpm->stany.sha1_active && !keeps_sha1(c)) {
         tpm->stany.sha1_active = false;
         vt_wipe(&tpm->stany.sha1, sizeof tpm->stany.sha1);
         tpm->dirty |= TPM_DIRTY_VOLATILE;
+    }
+    /* 24.1 action 9: and an exclusive transport session. */
+    if (tpm->stany.transport_exclusive && !serves_exclusive(c)) {
+        struct transport *exclusive = transport_find(tpm, tpm->stany.transport_exclusive);
+
+        tpm->stany.transport_exclusive = 0;
+        if (exclusive)
+            transport_close(tpm, exclusive);
     }
     /* Part 3, 3.3: and what TPM_SaveState saved. */
     if (tpm->perm.saved_len && !(c->row->flags & CMD_KEEPS_SAVED))
@@ -178,6 +208,9 @@ static void digest_params(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_
 static tpm_rc decode(struct cmd *c, struct rd *r, void **in, void **out)
 {
     digest_params(c->in_digest, NULL, c->ordinal, r->at, r->left);
+    /* 24.2: of what an encrypting session hides the audit sees only the ordinal. */
+    digest_params(c->audit_in, NULL, c->ordinal, r->at, c->hidden ? 0 : r->left);
+    c->audited = audit_is_on(c->tpm, c->row);
     *in = cmd_alloc(c, c->row->in_size);
     *out = cmd_alloc(c, c->row->out_size);
     if (!*in || !*out)
@@ -197,9 +230,33 @@ static void write_error(struct wr *w, tpm_rc rc)
     wr_put32(w, rc);
 }
 
+/* Part 3, 8.1; what comes out of a CMD_AUDIT_FIRST command is not audited. */
+static tpm_rc audit_after(struct cmd *c)
+{
+    if (!c->audited || (c->row->flags & CMD_AUDIT_FIRST))
+        return TPM_SUCCESS;
+    return audit_extend(c->tpm, c->audit_in, c->audit_out);
+}
+
+static tpm_rc audit_before(struct cmd *c)
+{
+    if (!c->audited || !(c->row->flags & CMD_AUDIT_FIRST))
+        return TPM_SUCCESS;
+    return audit_extend(c->tpm, c->audit_in, NULL);
+}
+
+static void digest_response(struct cmd *c, const uint8_t *at, size_t len)
+{
+    tpm_rc rc = TPM_SUCCESS;
+
+    if (c->digests_chosen)
+        return;
+    digest_params(c->out_digest, &rc, c->ordinal, at, len);
+    digest_params(c->audit_out, &rc, c->ordinal, at, c->hidden ? 0 : len);
+}
+
 static tpm_rc write_success(struct cmd *c, const void *out, struct wr *w)
 {
-    uint8_t digest[TPM_DIGEST_LEN];
     tpm_rc rc = TPM_SUCCESS;
     struct wr size;
     size_t params;
@@ -213,8 +270,11 @@ static tpm_rc write_success(struct cmd *c, const void *out, struct wr *w)
     c->row->encode(w, out);
     if (w->bad)
         return TPM_SIZE;
-    digest_params(digest, &rc, c->ordinal, w->base + params, w->len - params);
-    auth_write_response(c, digest, w);
+    digest_response(c, w->base + params, w->len - params);
+    rc = audit_after(c);
+    if (rc)
+        return rc;
+    auth_write_response(c, w);
     if (w->bad)
         return TPM_SIZE;
     size = wr_to(w->base + 2, 4);
@@ -234,7 +294,7 @@ static tpm_rc process(struct cmd *c, const uint8_t *bytes, size_t len, struct wr
         return rc;
     side_effects(c);
     if ((rc = read_handles(c, &r)) || (rc = decode(c, &r, &in, &out)) || (rc = find_keys(c)) ||
-        (rc = auth_check_request(c)) || (rc = c->row->run(c, in, out)))
+        (rc = auth_check_request(c)) || (rc = audit_before(c)) || (rc = c->row->run(c, in, out)))
         return rc;
     if (!auth_all_checked(c))
         return cmd_fatal(c);
@@ -262,26 +322,47 @@ static void tell_time(struct tpm *tpm, uint64_t now_us)
     tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
 }
 
+static void begin_cmd(struct cmd *c, struct tpm *tpm, uint8_t locality)
+{
+    /* All but the arena, which is cleared as it is used. */
+    memset(c, 0, offsetof(struct cmd, arena));
+    c->tpm = tpm;
+    c->locality = locality;
+}
+
+/* From the first byte of the command to the last one of its response. */
+static void run_cmd(struct cmd *c, const uint8_t *bytes, size_t len, struct wr *w)
+{
+    tpm_rc rc = c->tpm->on ? process(c, bytes, len, w) : TPM_FAIL;
+
+    if (rc) {
+        auth_failed(c);
+        write_error(w, rc);
+    }
+    wipe_cmd(c);
+}
+
+void cmd_execute_wrapped(const struct cmd *outer, const struct transport *transport, const uint8_t *bytes,
+                         size_t len, struct wr *w)
+{
+    struct cmd c;
+
+    begin_cmd(&c, outer->tpm, outer->locality);
+    c.transport = transport->session.handle;
+    c.hidden = transport->pub.trans_attributes & TPM_TRANSPORT_ENCRYPT;
+    run_cmd(&c, bytes, len, w);
+}
+
 void tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t cmd_len,
                  uint8_t *rsp, size_t *rsp_len, unsigned *dirty)
 {
     struct wr w = wr_to(rsp, TPM_BUFFER);
     struct cmd c;
-    tpm_rc rc = TPM_FAIL;
 
-    /* All but the arena, which is cleared as it is used. */
-    memset(&c, 0, offsetof(struct cmd, arena));
-    c.tpm = tpm;
-    c.locality = locality;
+    begin_cmd(&c, tpm, locality);
     tpm->dirty = 0;
     tell_time(tpm, now_us);
-    if (tpm->on)
-        rc = process(&c, cmd, cmd_len, &w);
-    if (rc) {
-        auth_failed(&c);
-        write_error(&w, rc);
-    }
-    wipe_cmd(&c);
+    run_cmd(&c, cmd, cmd_len, &w);
     *rsp_len = w.len;
     *dirty = tpm->dirty;
 }

@@ -14,7 +14,7 @@
 /* A walk: writes to w, or reads from r if `thaw`. */
 struct fz {
     bool thaw;
-    bool bad;           /* a value that cannot be */
+    bool bad; /* a value that cannot be */
     struct rd r;
     struct wr w;
 };
@@ -37,7 +37,7 @@ void fz_count(struct fz *f, uint32_t *v, uint32_t most);
  */
 struct fz_table {
     uint32_t slots;
-    uint32_t most;      /* how many may be in use */
+    uint32_t most; /* how many may be in use */
     bool (*used)(struct tpm *tpm, uint32_t at);
     void (*walk)(struct fz *f, struct tpm *tpm, uint32_t at);
 };
@@ -45,11 +45,11 @@ void fz_table(struct fz *f, struct tpm *tpm, const struct fz_table *table);
 /* Notes a contradiction. */
 void fz_need(struct fz *f, bool holds);
 
-#define FZ_VERSION 2
+#define FZ_VERSION 3
 
 struct fz_section {
     char tag[5];
-    uint16_t since;     /* the first version that has it */
+    uint16_t since; /* the first version that has it */
     void (*walk)(struct fz *f, struct tpm *tpm);
 };
 
@@ -74,5 +74,9 @@ void fz_owner_keys(struct fz *f, struct tpm *tpm);
 void fz_key(struct fz *f, struct key_slot *slot);
 /* One session: handle and all. */
 void fz_session(struct fz *f, struct session *session);
+void fz_transport(struct fz *f, struct transport *transport);
+void fz_daa_session(struct fz *f, struct daa_session *session);
+void fz_daa_sessions(struct fz *f, struct tpm *tpm);
+void fz_daa_seed(struct fz *f, struct tpm *tpm);
 
 #endif

@@ -3,8 +3,8 @@
 #include "server/engine/engine.h"
 
 #define LAUNCH_FIRST 17
-#define LAUNCH_LAST 22
-#define BLOCK 64
+#define LAUNCH_LAST  22
+#define BLOCK        64
 
 uint32_t tpm_hash_start(struct tpm *tpm)
 {

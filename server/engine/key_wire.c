@@ -103,6 +103,20 @@ static tpm_rc take_modulus(struct tpm_key_obj *key, const struct tpm_blob *in)
     return TPM_SUCCESS;
 }
 
+tpm_rc key_rsa_pub(struct cr_rsa_pub *out, const struct tpm_pubkey *in)
+{
+    const struct tpm_key_parms *parms = &in->algorithm_parms;
+
+    if (parms->algorithm_id != TPM_ALG_RSA || parms->form != TPM_PARMS_RSA ||
+        !rsa_parms_good(&parms->parms.rsa, false, &out->e))
+        return TPM_BAD_KEY_PROPERTY;
+    out->bytes = (uint16_t)(parms->parms.rsa.key_length / 8);
+    if (in->pub_key.len != out->bytes)
+        return TPM_BAD_KEY_PROPERTY;
+    memcpy(out->n, in->pub_key.data, out->bytes);
+    return TPM_SUCCESS;
+}
+
 tpm_rc key_from_wire(struct tpm_key_obj *key, const struct tpm_key *in)
 {
     struct pcr_binding binding;
@@ -184,6 +198,17 @@ void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
     cr_sha1(out, bytes, w.len);
 }
 
+void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN])
+{
+    uint8_t size[4];
+    struct wr w = wr_to(size, sizeof size);
+
+    wr_put32(&w, key->rsa.pub.bytes);
+    cr_sha1v(out,
+             (struct cr_slice[]){CR_SLICE(size, sizeof size), CR_SLICE(key->rsa.pub.n, key->rsa.pub.bytes)},
+             2);
+}
+
 /* ---- Blobs ---- */
 
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
@@ -198,6 +223,28 @@ tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void
     c->tpm->dirty |= TPM_DIRTY_VOLATILE; /* the generator moves on */
     return cmd_crypto_rc(cr_rsa_oaep_encrypt(pub, label, sizeof label, in, len, &c->tpm->drbg, out),
                          TPM_ENCRYPT_ERROR);
+}
+
+tpm_rc key_encrypt_for(struct cmd *c, const struct tpm_pubkey *to, const void *in, size_t len,
+                       struct tpm_blob *out)
+{
+    uint16_t scheme = to->algorithm_parms.enc_scheme;
+    uint8_t *bytes = cmd_alloc(c, CR_RSA_MAX);
+    struct cr_drbg *drbg = &c->tpm->drbg;
+    struct cr_rsa_pub pub;
+    tpm_rc rc = key_rsa_pub(&pub, to);
+
+    if (rc || !bytes)
+        return rc ? rc : TPM_SIZE;
+    if (len > pub.bytes)
+        return TPM_BAD_DATASIZE;
+    *out = (struct tpm_blob){.len = pub.bytes, .data = bytes};
+    c->tpm->dirty |= TPM_DIRTY_VOLATILE; /* the generator moves on */
+    if (scheme == TPM_ES_RSAESOAEP_SHA1_MGF1)
+        return cmd_crypto_rc(cr_rsa_oaep_encrypt(&pub, label, sizeof label, in, len, drbg, bytes), TPM_ENCRYPT_ERROR);
+    if (scheme == TPM_ES_RSAESPKCSv15)
+        return cmd_crypto_rc(cr_rsa_pkcs1_encrypt(&pub, in, len, drbg, bytes), TPM_ENCRYPT_ERROR);
+    return TPM_INAPPROPRIATE_ENC;
 }
 
 tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8_t out[CR_RSA_MAX],

@@ -32,7 +32,8 @@ unsigned key_free_slots(const struct tpm *tpm)
 /* Part 2, 4.4: from TPM_KH_SRK on they are reserved. */
 static bool handle_usable(struct tpm *tpm, uint32_t handle)
 {
-    return handle < TPM_KH_SRK && !key_find(tpm, handle) && !session_find(tpm, handle);
+    return handle < TPM_KH_SRK && !key_find(tpm, handle) && !session_find(tpm, handle) &&
+           !daa_find(tpm, handle);
 }
 
 struct key_slot *key_insert_at(struct tpm *tpm, const struct tpm_key_obj *key, bool parent_pcr_status,

@@ -13,34 +13,34 @@
 struct tpm;
 struct cmd;
 
-#define KEY_SLOTS_MAX 48        /* capacity; profile.key_slots is at most this */
-#define KEY_PCR_INFO_MAX 64     /* longest TPM_PCR_INFO (45) or TPM_PCR_INFO_LONG (54) with 24 PCRs */
+#define KEY_SLOTS_MAX    48 /* capacity; profile.key_slots is at most this */
+#define KEY_PCR_INFO_MAX 64 /* longest TPM_PCR_INFO (45) or TPM_PCR_INFO_LONG (54) with 24 PCRs */
 
 /* A key in the clear: what TPM_KEY or TPM_KEY12 and its TPM_STORE_ASYMKEY say (Part 2, 10.2, 10.3, 10.6). */
 struct tpm_key_obj {
-    bool is_key12;              /* written and hashed as TPM_KEY12, else as TPM_KEY with version 1.1.0.0 */
-    uint8_t auth_data_usage;    /* TPM_AUTH_NEVER, _ALWAYS, TPM_NO_READ_PUBKEY_AUTH */
-    uint8_t payload;            /* TPM_PT_ASYM, ... */
-    uint8_t exponent_len;       /* 0: not written (65537); else the bytes as they came, at most 4 */
+    bool is_key12;           /* written and hashed as TPM_KEY12, else as TPM_KEY with version 1.1.0.0 */
+    uint8_t auth_data_usage; /* TPM_AUTH_NEVER, _ALWAYS, TPM_NO_READ_PUBKEY_AUTH */
+    uint8_t payload;         /* TPM_PT_ASYM, ... */
+    uint8_t exponent_len;    /* 0: not written (65537); else the bytes as they came, at most 4 */
     uint8_t exponent[4];
-    uint16_t usage;             /* TPM_KEY_STORAGE, ... */
+    uint16_t usage; /* TPM_KEY_STORAGE, ... */
     uint16_t enc_scheme;
     uint16_t sig_scheme;
-    uint32_t flags;             /* TPM_KEY_FLAGS */
-    uint8_t pcr_info_len;       /* 0: not bound to PCRs */
+    uint32_t flags;                     /* TPM_KEY_FLAGS */
+    uint8_t pcr_info_len;               /* 0: not bound to PCRs */
     uint8_t pcr_info[KEY_PCR_INFO_MAX]; /* TPM_PCR_INFO, or TPM_PCR_INFO_LONG if is_key12, as on the wire */
     struct vt_auth usage_auth;
-    struct vt_auth migration_auth;      /* tpmProof for keys that cannot migrate */
-    uint8_t pub_digest[CR_SHA1_LEN];    /* pubDataDigest: names the key as an entity of sessions */
+    struct vt_auth migration_auth;   /* tpmProof for keys that cannot migrate */
+    uint8_t pub_digest[CR_SHA1_LEN]; /* pubDataDigest: names the key as an entity of sessions */
     struct cr_rsa_key rsa;
 };
 
 struct key_slot {
-    uint32_t handle;            /* 0: free */
-    bool owner_evict;           /* TPM_KEY_CONTROL_OWNER_EVICT: part of the permanent state */
-    bool parent_pcr_status;     /* an ancestor is bound to PCRs */
+    uint32_t handle;        /* 0: free */
+    bool owner_evict;       /* TPM_KEY_CONTROL_OWNER_EVICT: part of the permanent state */
+    bool parent_pcr_status; /* an ancestor is bound to PCRs */
     struct tpm_key_obj key;
-    struct cr_rsa *rsa;         /* ready for use; made at first use, not frozen */
+    struct cr_rsa *rsa; /* ready for use; made at first use, not frozen */
 };
 
 /* ---- Slots ---- */
@@ -75,9 +75,13 @@ void key_to_wire(struct tpm_key *out, const struct tpm_key_obj *key, const struc
 void key_pub_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
 /* SHA-1 over its TPM_PUBKEY: what migration tickets and identities name it by. */
 void key_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
-/* Part 2, 4.2: a TPM_STORE_ASYMKEY's payload that can be loaded. TPM_SEALED_DATA has the same shape: this tells them
- * apart. */
+/* Part 2, 4.2: a TPM_STORE_ASYMKEY's payload that can be loaded. TPM_SEALED_DATA has the same shape: this
+ * tells them apart. */
 bool key_payload_loadable(uint8_t payload);
+/* SHA-1 over its TPM_STORE_PUBKEY: what delegations and transport logs name it by. */
+void key_store_pubkey_digest(const struct tpm_key_obj *key, uint8_t out[CR_SHA1_LEN]);
+/* A TPM_PUBKEY that is RSA and whose modulus is as long as it says. TPM_BAD_KEY_PROPERTY. */
+tpm_rc key_rsa_pub(struct cr_rsa_pub *out, const struct tpm_pubkey *in) VT_USE_RESULT;
 /*
  * Takes over the public part of a key from the wire (no private part), checked: TPM_BAD_KEY_PROPERTY,
  * TPM_INVALID_KEYUSAGE, ... pub_digest is set if there is a modulus.
@@ -112,6 +116,12 @@ tpm_rc key_sign_digest(struct cmd *c, struct key_slot *slot, const uint8_t diges
  */
 tpm_rc key_wrap_blob(struct cmd *c, const struct tpm_key_obj *parent, const void *in, size_t len,
                      uint8_t *out, size_t *out_len) VT_USE_RESULT;
+/*
+ * For somebody else's public key, by the scheme that it names; out is in the arena. TPM_BAD_KEY_PROPERTY,
+ * TPM_INAPPROPRIATE_ENC, TPM_BAD_DATASIZE (longer than the key), TPM_ENCRYPT_ERROR (no room for the padding).
+ */
+tpm_rc key_encrypt_for(struct cmd *c, const struct tpm_pubkey *to, const void *in, size_t len,
+                       struct tpm_blob *out) VT_USE_RESULT;
 /* The other way; out holds CR_RSA_MAX; TPM_DECRYPT_ERROR. The caller wipes out. */
 tpm_rc key_unwrap_blob(struct key_slot *parent, const struct tpm_blob *in, uint8_t out[CR_RSA_MAX],
                        size_t *out_len) VT_USE_RESULT;

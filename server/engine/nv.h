@@ -24,7 +24,7 @@ struct nv_area {
 struct nv_store {
     uint16_t count;
     uint32_t used;
-    uint32_t no_owner_writes;       /* noOwnerNVWrite, at most TPM_MAX_NV_WRITE_NOOWNER (64) */
+    uint32_t no_owner_writes; /* noOwnerNVWrite, at most TPM_MAX_NV_WRITE_NOOWNER (64) */
     struct nv_area areas[NV_AREAS_MAX];
     uint8_t data[NV_BYTES_MAX];
 };

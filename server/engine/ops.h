@@ -8,8 +8,8 @@
 struct tpm_ops {
     void *ctx;
     /*
-     * A fresh RSA key, from a pool or generated; NULL: cr_rsa_generate with the TPM's own generator. The same enum
-     * vt_err as there. Tests give fixtures.
+     * A fresh RSA key, from a pool or generated; NULL: cr_rsa_generate with the TPM's own generator. The same
+     * enum vt_err as there. Tests give fixtures.
      */
     int (*rsa_generate)(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg);
 };

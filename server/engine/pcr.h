@@ -26,7 +26,8 @@ uint8_t pcr_extend_localities(unsigned pcr);
 
 /* PCR = SHA-1(PCR || digest). */
 void pcr_extend(struct tpm *tpm, unsigned pcr, const uint8_t digest[TPM_DIGEST_LEN]);
-/* What TPM_Extend answers: the PCR's value; of a disabled or deactivated TPM zeros (Part 3, 16.1 action 8). */
+/* What TPM_Extend answers: the PCR's value; of a disabled or deactivated TPM zeros (Part 3, 16.1 action 8).
+ */
 void pcr_shown(const struct tpm *tpm, unsigned pcr, struct tpm_digest *out);
 /* TPM_PCR_Reset's value: zeros, or ones for 17-22 outside a measured launch (Part 3, 16.4). */
 void pcr_reset(struct tpm *tpm, unsigned pcr);

@@ -2,6 +2,7 @@
 #include "server/engine/session.h"
 
 #include "server/engine/auth.h"
+#include "server/engine/transport.h"
 
 struct session *session_find(struct tpm *tpm, uint32_t handle)
 {
@@ -73,6 +74,21 @@ void session_close_owner(struct tpm *tpm)
     session_close_entity(tpm, TPM_ET_OWNER, owner);
     if (tpm->perm.owned)
         session_close_entity(tpm, TPM_ET_KEYHANDLE, tpm->perm.srk.key.pub_digest);
+}
+
+void session_close_delegated(struct tpm *tpm)
+{
+    for (size_t i = 0; i < SESSIONS_MAX; i++)
+        if (tpm->stany.sessions[i].handle && tpm->stany.sessions[i].kind == SESSION_DSAP)
+            session_close(tpm, &tpm->stany.sessions[i]);
+}
+
+void session_end(struct tpm *tpm, struct session *session)
+{
+    if (session->kind == SESSION_TRANSPORT)
+        transport_close(tpm, transport_find(tpm, session->handle));
+    else
+        session_close(tpm, session);
 }
 
 void session_close_all(struct tpm *tpm)

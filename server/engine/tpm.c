@@ -2,8 +2,9 @@
 /* A TPM's life: made, powered, freed. */
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
+#include "server/engine/transport.h"
 
-#define EK_BITS 2048
+#define EK_BITS  2048
 #define EXPONENT 65537u
 
 void tpm_profile_pc_client(struct tpm_profile *profile)
@@ -36,7 +37,7 @@ void tpm_profile_pc_client(struct tpm_profile *profile)
 
 bool tpm_profile_valid(const struct tpm_profile *p)
 {
-#define IN_RANGE(field, most) && p->field > 0 && p->field <= (most)
+#define IN_RANGE(field, most) &&p->field > 0 && p->field <= (most)
     return true PROFILE_LIMITS(IN_RANGE) && p->owner_evict_slots < p->key_slots;
 #undef IN_RANGE
 }
@@ -60,9 +61,10 @@ void tpm_random(struct tpm *tpm, void *out, size_t len)
     cr_drbg_random(&tpm->drbg, out, len);
 }
 
-static bool handle_taken(struct tpm *tpm, uint32_t handle)
+bool tpm_handle_taken(struct tpm *tpm, uint32_t handle)
 {
-    return key_find(tpm, handle) || session_find(tpm, handle);
+    return key_find(tpm, handle) || session_find(tpm, handle) || transport_find(tpm, handle) ||
+           daa_find(tpm, handle);
 }
 
 /* The type on top, a number below: a handle that is flushed does not come back for 2^24 others. */
@@ -73,7 +75,7 @@ uint32_t tpm_fresh_handle(struct tpm *tpm, uint32_t resource_type)
     do {
         tpm->stany.next_handle = (tpm->stany.next_handle + 1) & 0xFFFFFFu;
         handle = resource_type << 24 | tpm->stany.next_handle;
-    } while (!tpm->stany.next_handle || handle_taken(tpm, handle));
+    } while (!tpm->stany.next_handle || tpm_handle_taken(tpm, handle));
     return handle;
 }
 
@@ -170,6 +172,7 @@ void tpm_revoke_ek(struct tpm *tpm)
     cr_rsa_free(perm->ek.rsa);
     vt_wipe(&perm->ek, sizeof perm->ek);
     vt_auth_wipe(&perm->ek_reset);
+    vt_auth_wipe(&perm->daa_seed);
     perm->has_ek = perm->ek_revocable = false;
     perm->flags.enable_revoke_ek = perm->flags.cekp_used = false;
     tpm->dirty |= TPM_DIRTY_PERMANENT;

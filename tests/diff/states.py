@@ -16,6 +16,11 @@ STORED = bytes([1, 1, 0, 0]) + U32(0) + U32(256) + bytes(256)
 
 CONTEXT = U16(1) + U32(1) + HANDLE + bytes(16) + U32(0) + bytes(20) + U32(0) + U32(0)
 
+BLOB = U32(256) + bytes(256)
+PUBKEY = EK_PARAMS[20:] + BLOB
+MIGRATION_AUTH = PUBKEY + U16(1) + bytes(20)
+MSA = U32(24) + U32(1) + bytes(20)
+
 # ordinal: handles, parameters. What changes the state of the whole TPM comes last.
 COMMANDS = (
     ("GetTestResult", b"", b""), ("ContinueSelfTest", b"", b""), ("SelfTestFull", b"", b""),
@@ -44,6 +49,14 @@ COMMANDS = (
     ("DirRead", b"", U32(0)), ("OwnerReadPubek", b"", b""), ("CreateRevocableEK", b"", EK_PARAMS + b"\0" + bytes(20)),
     ("RevokeTrust", b"", bytes(20)), ("MakeIdentity", b"", bytes(40) + Tpm.key_template(0x12, sig=2)),
     ("ActivateIdentity", HANDLE, U32(256) + bytes(256)),
+    ("CreateMigrationBlob", U32(KH_SRK), U16(1) + MIGRATION_AUTH + BLOB), ("ConvertMigrationBlob", U32(KH_SRK), BLOB + BLOB),
+    ("AuthorizeMigrationKey", b"", U16(1) + PUBKEY), ("MigrateKey", HANDLE, PUBKEY + BLOB), ("CMK_SetRestrictions", b"", U32(0)),
+    ("CMK_ApproveMA", b"", bytes(20)), ("CMK_CreateKey", U32(KH_SRK), bytes(20) + SIGNING + bytes(40)),
+    ("CMK_CreateTicket", b"", PUBKEY + bytes(20) + BLOB),
+    ("CMK_CreateBlob", U32(KH_SRK), U16(4) + MIGRATION_AUTH + bytes(20) + MSA + U32(0) + U32(0) + BLOB),
+    ("CMK_ConvertMigration", U32(KH_SRK), bytes(80) + SIGNING + MSA + BLOB), ("ChangeAuthAsymStart", HANDLE, EK_PARAMS),
+    ("ChangeAuthAsymFinish", U32(KH_SRK) + HANDLE, U16(5) + bytes(20) + BLOB + BLOB),
+    ("DAA_Join", HANDLE, b"\0" + U32(4) + U32(1) + U32(0)), ("DAA_Sign", HANDLE, b"\1" + BLOB + U32(0)),
     ("OwnerReadInternalPub", b"", U32(KH_EK)), ("DisablePubekRead", b"", b""), ("ResetLockValue", b"", b""),
     ("NV_DefineSpace", b"", AREA + bytes(20)), ("NV_WriteValue", b"", U32(0x1234) + U32(0) + U32(1) + b"x"),
     ("NV_ReadValue", b"", U32(0x1234) + U32(0) + U32(1)),
@@ -63,7 +76,9 @@ PROVED = {"Seal": 1, "Unseal": 1, "CreateWrapKey": 1, "OwnerReadInternalPub": 1,
           "ResetLockValue": 1, "NV_WriteValueAuth": 1, "NV_ReadValueAuth": 1, "OwnerSetDisable": 1,
           "DisableOwnerClear": 1, "OwnerClear": 1, "TakeOwnership": 1, "Sealx": 1, "ChangeAuth": 2, "ChangeAuthOwner": 1,
           "GetCapabilityOwner": 1, "CreateCounter": 1, "IncrementCounter": 1, "ReleaseCounter": 1, "ReleaseCounterOwner": 1,
-          "KeyControlOwner": 1, "DirWriteAuth": 1, "OwnerReadPubek": 1, "MakeIdentity": 1, "ActivateIdentity": 1}
+          "KeyControlOwner": 1, "DirWriteAuth": 1, "OwnerReadPubek": 1, "MakeIdentity": 1, "ActivateIdentity": 1,
+          "CreateMigrationBlob": 1, "AuthorizeMigrationKey": 1, "CMK_SetRestrictions": 1, "CMK_ApproveMA": 1, "CMK_CreateKey": 1,
+          "CMK_CreateTicket": 1, "CMK_CreateBlob": 1, "CMK_ConvertMigration": 1, "DAA_Join": 1, "DAA_Sign": 1}
 # A session that there is not; its command ends where the session is looked at.
 NO_SESSION = U32(0x02FFFFFF) + bytes(20) + b"\1" + bytes(20)
 

@@ -12,8 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import authority
 import bindings
 import crypto
+import daa
+import exchange
 import management
+import migration
 import scenario
+import sessions
 import states
 import storage
 from engine import Engine
@@ -79,6 +83,19 @@ def swtpm_scenes(*modules):
         peer.stop()
 
 
+def travels(home):
+    """Keys from one TPM to the other; home: the first one is ours."""
+    engine, peer = Engine(), Peer()
+    try:
+        engine.power_on()
+        peers = exchange.side(peer, peer.manufacture())
+        mine = exchange.side(engine, engine.send)
+        return exchange.exchange(mine, peers) if home else exchange.exchange(peers, mine)
+    finally:
+        engine.stop()
+        peer.stop()
+
+
 class Comparison:
     def __init__(self):
         self.allowed, self.used = load_differences(), set()
@@ -121,8 +138,10 @@ need("swtpm")
 comparison = Comparison()
 with ThreadPoolExecutor(12) as pool:
     pairs = [(pool.submit(server), pool.submit(swtpm))]
-    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,)):
+    for modules in ((states,), (authority, bindings), (storage,), (crypto,), (management,), (sessions,), (migration,),
+                    (daa,)):
         pairs.append((pool.submit(engine_scenes, *modules), pool.submit(swtpm_scenes, *modules)))
+    pairs.append((pool.submit(travels, True), pool.submit(travels, False)))
 for mine, peers in pairs:
     comparison.compare(mine.result(), peers.result())
 sys.exit(comparison.result())

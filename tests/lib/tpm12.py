@@ -28,6 +28,12 @@ ORD = {
     "SaveKeyContext": 0xB4, "LoadKeyContext": 0xB5, "SaveAuthContext": 0xB6, "LoadAuthContext": 0xB7, "SaveContext": 0xB8,
     "LoadContext": 0xB9, "CreateCounter": 0xDC, "IncrementCounter": 0xDD, "ReadCounter": 0xDE, "ReleaseCounter": 0xDF,
     "ReleaseCounterOwner": 0xE0, "GetTicks": 0xF1, "TickStampBlob": 0xF2,
+    "CMK_CreateTicket": 0x12, "CMK_CreateKey": 0x13, "CMK_CreateBlob": 0x1B, "CMK_SetRestrictions": 0x1C,
+    "CMK_ApproveMA": 0x1D, "CMK_ConvertMigration": 0x24, "MigrateKey": 0x25, "CreateMigrationBlob": 0x28,
+    "ConvertMigrationBlob": 0x2A, "AuthorizeMigrationKey": 0x2B,
+    "ChangeAuthAsymStart": 0x0E, "ChangeAuthAsymFinish": 0x0F, "DAA_Join": 0x29, "DAA_Sign": 0x31,
+    "CreateMaintenanceArchive": 0x2C, "LoadMaintenanceArchive": 0x2D, "KillMaintenanceFeature": 0x2E,
+    "LoadManuMaintPub": 0x2F, "ReadManuMaintPub": 0x30,
 }
 KH_SRK, KH_OWNER, KH_EK = 0x40000000, 0x40000001, 0x40000006
 ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_COUNTER, ET_NV = 1, 2, 4, 5, 0xA, 0xB

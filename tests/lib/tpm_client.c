@@ -369,6 +369,15 @@ tpm_rc tc_oiap(struct tc *tc, struct tc_session *s, const struct vt_auth *secret
     return rc;
 }
 
+static void share_secret(struct tc_session *s, const struct vt_auth *secret,
+                         const struct tpm_nonce *even_osap)
+{
+    cr_hmac_sha1v(s->secret.bytes, secret->bytes, sizeof secret->bytes,
+                  (struct cr_slice[]){CR_SLICE(even_osap->bytes, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN)},
+                  2);
+}
+
 tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t entity_value,
                const struct vt_auth *secret)
 {
@@ -384,10 +393,26 @@ tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32
         return rc;
     s->handle = tc->out_handle;
     s->even = out.nonce_even;
-    cr_hmac_sha1v(s->secret.bytes, secret->bytes, sizeof secret->bytes,
-                  (struct cr_slice[]){CR_SLICE(out.nonce_even_osap.bytes, TPM_DIGEST_LEN),
-                                      CR_SLICE(in.nonce_odd_osap.bytes, TPM_DIGEST_LEN)},
-                  2);
+    share_secret(s, secret, &out.nonce_even_osap);
+    return rc;
+}
+
+tpm_rc tc_dsap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t key_handle,
+               const struct tpm_blob *value, const struct vt_auth *secret)
+{
+    struct dsap_in in = {.entity_type = entity_type, .key_handle = key_handle, .entity_value = *value};
+    struct dsap_out out;
+    tpm_rc rc;
+
+    *s = (struct tc_session){.osap = true};
+    choose_odd(tc, s);
+    in.nonce_odd_dsap = s->odd;
+    rc = TC(tc, TPM_ORD_DSAP, &in, &out);
+    if (rc)
+        return rc;
+    s->handle = tc->out_handle;
+    s->even = out.nonce_even;
+    share_secret(s, secret, &out.nonce_even_dsap);
     return rc;
 }
 

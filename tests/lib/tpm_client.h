@@ -2,8 +2,8 @@
 /*
  * A client of one engine, for tests: builds commands from the wire structures, proves them with OIAP and OSAP
  * sessions, checks every response's frame and HMAC. After every command the TPM is frozen, thawed and frozen
- * again: the bytes must be the same, and the test goes on with the thawed one. What of the frozen bytes a command
- * changed, its dirty bits must have announced.
+ * again: the bytes must be the same, and the test goes on with the thawed one. What of the frozen bytes a
+ * command changed, its dirty bits must have announced.
  *
  *     struct get_random_in in = {.bytes_requested = 16};
  *     struct get_random_out out;
@@ -22,35 +22,35 @@ struct tc {
     struct tpm *tpm;
     uint64_t now_us;
     uint8_t locality;
-    bool no_freeze;                 /* leave out freeze and thaw after each command */
-    struct tpm_ops ops;             /* RSA keys from the fixtures, in turn */
+    bool no_freeze;     /* leave out freeze and thaw after each command */
+    struct tpm_ops ops; /* RSA keys from the fixtures, in turn */
     unsigned keys_taken;
-    uint32_t out_handle;            /* of the last response */
+    uint32_t out_handle; /* of the last response */
     unsigned dirty;
     size_t cmd_len;
     size_t rsp_len;
-    uint64_t nonces;                /* odd nonces come from a counter: tests repeat exactly */
+    uint64_t nonces; /* odd nonces come from a counter: tests repeat exactly */
     uint8_t cmd[TPM_BUFFER];
     uint8_t rsp[TPM_BUFFER];
 };
 
 struct tc_session {
-    uint32_t handle;        /* 0: ended */
-    bool ends;              /* send continueAuthSession FALSE */
+    uint32_t handle; /* 0: ended */
+    bool ends;       /* send continueAuthSession FALSE */
     bool osap;
-    struct vt_auth secret;  /* HMAC key: the entity's (OIAP, set by the test) or the shared one (OSAP) */
+    struct vt_auth secret; /* HMAC key: the entity's (OIAP, set by the test) or the shared one (OSAP) */
     struct vt_auth response_secret; /* if has_response_secret: proves the response instead */
     bool has_response_secret;
-    struct tpm_nonce even;  /* last from the TPM */
-    struct tpm_nonce odd;   /* of the last command */
-    bool odd_chosen;        /* tc_next_odd chose the next command's */
+    struct tpm_nonce even; /* last from the TPM */
+    struct tpm_nonce odd;  /* of the last command */
+    bool odd_chosen;       /* tc_next_odd chose the next command's */
 };
 
 struct tc_args {
-    uint8_t none;           /* lets TC be called without any of the others */
+    uint8_t none; /* lets TC be called without any of the others */
     uint32_t handles[3];
     struct tc_session *auth[2];
-    bool wrong_hmac[2];     /* spoil this session's proof */
+    bool wrong_hmac[2]; /* spoil this session's proof */
 };
 
 /* Off, manufactured from `seed`; the test's own RSA keys instead of generated ones. tc_free frees. */
@@ -76,6 +76,9 @@ void tc_build(struct tc *tc, uint32_t ordinal, const void *in, const struct tc_a
 tpm_rc tc_oiap(struct tc *tc, struct tc_session *s, const struct vt_auth *secret);
 tpm_rc tc_osap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t entity_value,
                const struct vt_auth *secret);
+/* value: a blob, or a row's number; secret: the delegation's. */
+tpm_rc tc_dsap(struct tc *tc, struct tc_session *s, uint16_t entity_type, uint32_t key_handle,
+               const struct tpm_blob *value, const struct vt_auth *secret);
 /*
  * ADIP: what goes into encAuth. The first secret of a command is hidden under the even nonce; the second one
  * under the odd nonce: call tc_next_odd before, tc_call will then use that nonce.

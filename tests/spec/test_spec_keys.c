@@ -408,6 +408,8 @@ static void test_load_key2__all_slots_taken__nospace_and_goes_on_after_a_flush(v
     struct vt_auth srk = SPEC_SRK, auth = tc_secret("key");
     struct tpm_key info = sk_template(TPM_KEY_SIGNING);
     struct tc *tc = *state;
+    struct load_key_in old;
+    struct tc_session s;
     uint32_t handles[21], seen;
     struct sk_key key;
 
@@ -419,6 +421,9 @@ static void test_load_key2__all_slots_taken__nospace_and_goes_on_after_a_flush(v
             assert_int_not_equal(handles[k], handles[i]);
     }
     assert_int_equal(sk_load(tc, TPM_KH_SRK, &srk, &key, &handles[20]), TPM_NOSPACE);
+    old = (struct load_key_in){.in_key = key.key};
+    assert_int_equal(tc_oiap(tc, &s, &srk), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_LoadKey, &old, NULL, .handles = {TPM_KH_SRK}, .auth = {&s}), TPM_NOSPACE);
     assert_int_equal(sk_flush(tc, handles[7], TPM_RT_KEY), TPM_SUCCESS);
     assert_int_equal(sk_load(tc, TPM_KH_SRK, &srk, &key, &seen), TPM_SUCCESS);
     /* A handle that was flushed does not come back. */

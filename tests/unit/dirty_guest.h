@@ -98,5 +98,11 @@ static inline struct tpm_key key_params(uint16_t usage, uint32_t flags, uint8_t 
 /* Acts of dirty_more.c: keys and data for others, counters, contexts, identities. */
 extern void (*const dirty_more[])(struct guest *g);
 extern const size_t dirty_more_count;
+/* Of dirty_last.c: the audit, delegations, transport sessions. */
+extern void (*const dirty_last[])(struct guest *g);
+extern const size_t dirty_last_count;
+/* Acts of dirty_leave.c: keys that leave, secrets that change the old way, DAA. */
+extern void (*const dirty_leave[])(struct guest *g);
+extern const size_t dirty_leave_count;
 
 #endif

@@ -15,4 +15,5 @@ foreach(part auth exec state da)
     ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 endforeach()
 vtpm_test(test_engine_dirty LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_dirty.c
-  ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+  ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c ${CMAKE_CURRENT_LIST_DIR}/dirty_last.c
+  ${CMAKE_CURRENT_LIST_DIR}/dirty_leave.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)

@@ -88,27 +88,55 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
-/* Version 1 had no section of 1.1's saved contexts, and was the last one. */
-static void test_thaw__version_1__as_with_none_of_what_came_later(void **state)
+/* Version 2 of the permanent part had no DAA: its section is the last one. */
+static void test_thaw__version_2__as_without_daa(void **state)
 {
     struct bytes *b = freeze(busy(state)->tpm), *again;
-    size_t len = b->volatile_len, at = len - 4;
+    size_t permanent_len = b->permanent_len;
     struct tpm *tpm;
 
-    while (at && memcmp(b->state + at, "CT11", 4) != 0)
-        at--;
-    assert_int_not_equal(at, 0);
-    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 2}), 2);
-    b->volatile_len = at;
+    b->permanent_len -= 8 + 20;
+    assert_memory_equal(b->permanent + b->permanent_len, "DAAP", 4);
     assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
-    b->state[5] = 1;
+    b->permanent[5] = 2;
     assert_int_equal(thaw(b, &tpm), VT_OK);
-    b->state[5] = 2;
     again = freeze(tpm);
-    assert_int_equal(again->volatile_len, len);
-    assert_memory_equal(again->state, b->state, len);
+    assert_int_equal(again->permanent_len, permanent_len);
     tpm_free(tpm);
     vt_free(again);
+    vt_free(b);
+}
+
+/* Version 1 had no section of 1.1's saved contexts, version 2 none of transport and DAA sessions: each ended before. */
+static void test_thaw__older_versions__as_with_none_of_what_came_later(void **state)
+{
+    static const struct {
+        uint8_t version;
+        char ends_before[5];
+    } older[] = {{1, "CT11"}, {2, "TRAN"}};
+    struct bytes *b = freeze(busy(state)->tpm), *again;
+    size_t len = b->volatile_len;
+    struct tpm *tpm;
+
+    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 3}), 2);
+    for (size_t i = 0; i < VT_COUNT(older); i++) {
+        size_t at = len - 4;
+
+        while (at && memcmp(b->state + at, older[i].ends_before, 4) != 0)
+            at--;
+        assert_int_not_equal(at, 0);
+        b->volatile_len = at;
+        b->state[5] = 3;
+        assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+        b->state[5] = older[i].version;
+        assert_int_equal(thaw(b, &tpm), VT_OK);
+        b->state[5] = 3;
+        again = freeze(tpm);
+        assert_int_equal(again->volatile_len, len);
+        assert_memory_equal(again->state, b->state, len);
+        tpm_free(tpm);
+        vt_free(again);
+    }
     vt_free(b);
 }
 
@@ -416,7 +444,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
-        OWNED(test_thaw__version_1__as_with_none_of_what_came_later),
+        OWNED(test_thaw__older_versions__as_with_none_of_what_came_later),
+        OWNED(test_thaw__version_2__as_without_daa),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),

@@ -96,6 +96,6 @@ tpm_rc cmd_set_operator_auth(struct cmd *c, const struct set_operator_auth_in *i
     if (!cmd_physical_presence(c))
         return TPM_BAD_PRESENCE;
     c->tpm->perm.operator_auth = in->operator_auth;
-    c->tpm->perm.flags.operator = true;
+    c->tpm->perm.flags.operator= true;
     return TPM_SUCCESS;
 }

@@ -2,6 +2,7 @@
 /* TPM 1.2 Part 3, chapter 6: the owner comes and goes. */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
+#include "server/engine/transport.h"
 
 /* ---- 6.1 ---- */
 
@@ -138,8 +139,8 @@ static void default_settings(struct permanent *perm)
 }
 
 /*
- * 5.e-f: invalid, but never a value that everybody knows: contexts of sessions are sealed under them also while there
- * is no owner.
+ * 5.e-f: invalid, but never a value that everybody knows: contexts of sessions are sealed under them also
+ * while there is no owner.
  */
 static void new_proofs(struct tpm *tpm)
 {
@@ -151,7 +152,7 @@ static void new_proofs(struct tpm *tpm)
 static void forget_volatile(struct tpm *tpm)
 {
     session_close_all(tpm);
-    tpm->stany.transport_exclusive = 0;
+    transport_close_all(tpm);
     memset(tpm->stany.context_nonce_session, 0, sizeof tpm->stany.context_nonce_session);
     tpm->stany.context_count = 0;
     memset(tpm->stany.context_list, 0, sizeof tpm->stany.context_list);
@@ -172,6 +173,7 @@ void tpm_clear_owner(struct tpm *tpm)
     tpm->dirty |= TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE;
     /* 3. All keys, also those that the owner keeps. */
     key_flush_all(tpm, true);
+    daa_close_all(tpm);
     if (perm->owned)
         key_flush(tpm, &perm->srk);
     forget_owner(perm);

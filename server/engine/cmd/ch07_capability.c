@@ -2,12 +2,13 @@
 /* TPM 1.2 Part 3, chapter 7 and Part 2, chapter 21: TPM_GetCapability. */
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
+#include "server/engine/transport.h"
 
 #define RESPONSE_MOST 2048
 
-#define VENDOR "VTPM"
+#define VENDOR     "VTPM"
 #define SPEC_LEVEL 2
-#define ERRATA 3
+#define ERRATA     3
 #define NO_COUNTER 0xFFFFFFFFu
 /* Part 2, 21.1: contexts count up to 2^32 - 1 apart. */
 #define CONTEXT_DISTANCE 0xFFFFFFFFu
@@ -259,8 +260,13 @@ static tpm_rc cap_handle(struct cmd *c, struct sub_cap *sub, struct wr *w)
                 list_put(&list, id);
         break;
     case TPM_RT_TRANS:
+        for (size_t i = 0; i < TRANSPORTS_MAX; i++)
+            list_add(&list, stany->transports[i].session.handle);
+        break;
     case TPM_RT_DAA_TPM:
-        break; /* none can be there yet */
+        for (size_t i = 0; i < DAA_SESSIONS_MAX; i++)
+            list_add(&list, stany->daa[i].handle);
+        break;
     default:
         return TPM_BAD_PARAMETER;
     }
@@ -321,7 +327,8 @@ static uint32_t active_counter(const struct tpm *tpm)
     return active == COUNTER_NONE || active == COUNTER_RELEASED ? NO_COUNTER : active - 1;
 }
 
-/* Part 2, 21.2: arrays without a count, in microseconds. A command may have to wake an idle instance and wait for its record to be on disk. */
+/* Part 2, 21.2: arrays without a count, in microseconds. A command may have to wake an idle instance and wait
+ * for its record to be on disk. */
 static tpm_rc put_times(struct wr *w, const uint32_t *times, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -346,7 +353,7 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_KEYS, key_free_slots(tpm)},
         {TPM_CAP_PROP_MIN_COUNTER, 0},
         {TPM_CAP_PROP_AUTHSESS, session_free_slots(tpm)},
-        {TPM_CAP_PROP_TRANSSESS, profile->transport_sessions},
+        {TPM_CAP_PROP_TRANSSESS, transport_free_slots(tpm)},
         {TPM_CAP_PROP_COUNTERS, free_counters(tpm)},
         {TPM_CAP_PROP_MAX_AUTHSESS, profile->auth_sessions},
         {TPM_CAP_PROP_MAX_TRANSSESS, profile->transport_sessions},
@@ -358,9 +365,9 @@ static bool simple_property(const struct tpm *tpm, uint32_t property, uint32_t *
         {TPM_CAP_PROP_STARTUP_EFFECT, STARTUP_EFFECTS},
         {TPM_CAP_PROP_DELEGATE_ROW, profile->delegate_rows},
         {TPM_CAP_PROP_MAX_DAASESS, profile->daa_sessions},
-        {TPM_CAP_PROP_DAASESS, profile->daa_sessions},
+        {TPM_CAP_PROP_DAASESS, daa_free_slots(tpm)},
         {TPM_CAP_PROP_CONTEXT_DIST, CONTEXT_DISTANCE},
-        {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + profile->transport_sessions},
+        {TPM_CAP_PROP_SESSIONS, session_free_slots(tpm) + transport_free_slots(tpm)},
         {TPM_CAP_PROP_MAX_SESSIONS, (uint32_t)profile->auth_sessions + profile->transport_sessions},
         {TPM_CAP_PROP_ACTIVE_COUNTER, active_counter(tpm)},
         {TPM_CAP_PROP_NV_AVAILABLE, nv_free_bytes(tpm)},
@@ -402,8 +409,8 @@ static tpm_rc cap_property(struct cmd *c, struct sub_cap *sub, struct wr *w)
 
 static const struct area {
     uint32_t area;
-    uint8_t sub_len;    /* 0: any length */
-    bool failed_too;    /* answers also in failure mode */
+    uint8_t sub_len; /* 0: any length */
+    bool failed_too; /* answers also in failure mode */
     tpm_rc (*get)(struct cmd *c, struct sub_cap *sub, struct wr *w);
 } areas[] = {
     {TPM_CAP_ORD, 4, false, cap_ord},
@@ -430,10 +437,9 @@ static const struct area {
 /* Action 3: what a TPM in failure mode still tells. */
 static bool told_in_failure(const struct area *area, uint32_t number)
 {
-    return area->failed_too ||
-           (area->area == TPM_CAP_PROPERTY &&
-            (number == TPM_CAP_PROP_MANUFACTURER || number == TPM_CAP_PROP_DURATION ||
-             number == TPM_CAP_PROP_TIS_TIMEOUT));
+    return area->failed_too || (area->area == TPM_CAP_PROPERTY &&
+                                (number == TPM_CAP_PROP_MANUFACTURER || number == TPM_CAP_PROP_DURATION ||
+                                 number == TPM_CAP_PROP_TIS_TIMEOUT));
 }
 
 static const struct area *area_find(uint32_t number)
@@ -444,7 +450,8 @@ static const struct area *area_find(uint32_t number)
     return NULL;
 }
 
-tpm_rc cmd_read_capability(struct cmd *c, uint32_t number, const struct tpm_blob *sub_cap, struct tpm_blob *resp)
+tpm_rc cmd_read_capability(struct cmd *c, uint32_t number, const struct tpm_blob *sub_cap,
+                           struct tpm_blob *resp)
 {
     const struct area *area = area_find(number);
     struct sub_cap sub = {.bytes = rd_from(sub_cap->data, sub_cap->len)};

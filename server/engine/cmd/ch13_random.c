@@ -2,8 +2,8 @@
 /* TPM 1.2 Part 3, chapter 13, the random generator. */
 #include "server/engine/handlers.h"
 
-#define RANDOM_MOST 2048    /* one answer; callers ask again for more */
-#define STIR_MOST 255       /* Part 3, 13.7: "less than 256 bytes" */
+#define RANDOM_MOST 2048 /* one answer; callers ask again for more */
+#define STIR_MOST   255  /* Part 3, 13.7: "less than 256 bytes" */
 
 /* TPM 1.2 Part 3, 13.6 TPM_GetRandom */
 tpm_rc cmd_get_random(struct cmd *c, const struct get_random_in *in, struct get_random_out *out)

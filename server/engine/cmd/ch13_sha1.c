@@ -23,6 +23,7 @@ tpm_rc cmd_sha1_start(struct cmd *c, const struct sha1_start_in *in, struct sha1
     (void)in;
     cr_sha1_start(&c->tpm->stany.sha1);
     c->tpm->stany.sha1_active = true;
+    c->tpm->stany.sha1_transport = c->transport;
     out->max_num_bytes = UPDATE_MOST;
     return TPM_SUCCESS;
 }

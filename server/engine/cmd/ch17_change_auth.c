@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TPM 1.2 Part 3, chapter 17: secrets change. */
 #include "server/engine/auth.h"
+#include "server/engine/entity.h"
 #include "server/engine/handlers.h"
-
-#define STRUCTURE_MAX CR_RSA_MAX /* what can be encrypted is shorter */
 
 /* ---- 17.1 ---- */
 
@@ -25,74 +24,22 @@ static tpm_rc check_request(const struct cmd *c, const struct change_auth_in *in
     return parent->usage == TPM_KEY_STORAGE ? TPM_SUCCESS : TPM_INVALID_KEYUSAGE;
 }
 
-/* The two structures that have a secret; both borrow from what was decrypted. */
-struct entity {
-    bool is_key;
-    struct tpm_store_asymkey key;
-    struct tpm_sealed_data data;
-};
-
-static struct vt_auth *secret_of(struct entity *entity)
-{
-    return entity->is_key ? &entity->key.usage_auth : &entity->data.auth_data;
-}
-
-/* Action 10: of a key also its payload is looked at, of data that this TPM sealed it. */
-static tpm_rc read_entity(const struct cmd *c, const uint8_t *plain, size_t len, struct entity *entity)
-{
-    const struct vt_auth *proof = &c->tpm->perm.tpm_proof;
-    struct rd r = rd_from(plain, len);
-
-    if (entity->is_key) {
-        rd_store_asymkey(&r, &entity->key);
-        return !rd_result(&r) && key_payload_loadable(entity->key.payload) ? TPM_SUCCESS
-                                                                           : TPM_INVALID_STRUCTURE;
-    }
-    rd_sealed_data(&r, &entity->data);
-    if (rd_result(&r) || entity->data.payload != TPM_PT_SEAL)
-        return TPM_INVALID_STRUCTURE;
-    return vt_ct_equal(entity->data.tpm_proof.bytes, proof->bytes, sizeof proof->bytes) ? TPM_SUCCESS
-                                                                                        : TPM_AUTHFAIL;
-}
-
-/* Action 12. */
-static tpm_rc wrap_entity(struct cmd *c, const struct entity *entity, struct tpm_blob *out)
-{
-    uint8_t plain[STRUCTURE_MAX];
-    struct wr w = wr_to(plain, sizeof plain);
-    uint8_t *enc = cmd_alloc(c, CR_RSA_MAX);
-    size_t len = CR_RSA_MAX;
-    tpm_rc rc = TPM_SIZE;
-
-    if (entity->is_key)
-        wr_store_asymkey(&w, &entity->key);
-    else
-        wr_sealed_data(&w, &entity->data);
-    if (w.bad)
-        rc = TPM_BAD_DATASIZE;
-    else if (enc)
-        rc = key_wrap_blob(c, &c->keys[0]->key, plain, w.len, enc, &len);
-    *out = (struct tpm_blob){.len = (uint32_t)len, .data = enc};
-    vt_wipe(plain, sizeof plain);
-    return rc;
-}
-
 /* Actions 9-12. */
 static tpm_rc change(struct cmd *c, const struct tpm_blob *enc, const struct vt_auth *fresh,
                      struct entity *entity, struct tpm_blob *out)
 {
-    struct auth_entity proved = {.type = TPM_ET_DATA, .secret = secret_of(entity)};
+    struct auth_entity proved = {.type = TPM_ET_DATA, .secret = entity_secret(entity)};
     uint8_t plain[CR_RSA_MAX];
     size_t len;
     tpm_rc rc = key_unwrap_blob(c->keys[0], enc, plain, &len);
 
     if (!rc)
-        rc = read_entity(c, plain, len, entity);
+        rc = entity_read(c, plain, len, entity);
     if (!rc)
         rc = cmd_check_auth(c, 1, &proved);
     if (!rc) {
-        *secret_of(entity) = *fresh;
-        rc = wrap_entity(c, entity, out);
+        *entity_secret(entity) = *fresh;
+        rc = entity_wrap(c, &c->keys[0]->key, entity, out);
     }
     vt_wipe(plain, sizeof plain);
     return rc;

@@ -5,7 +5,7 @@
 
 #define STAMP_MAX 64 /* digestToStamp and a TPM_CURRENT_TICKS: 52 */
 
-static struct tpm_current_ticks ticks_now(const struct tpm *tpm)
+struct tpm_current_ticks tpm_ticks_now(const struct tpm *tpm)
 {
     struct tpm_current_ticks now = {.current_ticks = tpm_ticks_us(tpm), .tick_rate = 1};
 
@@ -17,7 +17,7 @@ static struct tpm_current_ticks ticks_now(const struct tpm *tpm)
 tpm_rc cmd_get_ticks(struct cmd *c, const struct get_ticks_in *in, struct get_ticks_out *out)
 {
     (void)in;
-    out->current_time = ticks_now(c->tpm);
+    out->current_time = tpm_ticks_now(c->tpm);
     return TPM_SUCCESS;
 }
 
@@ -55,7 +55,7 @@ tpm_rc cmd_tick_stamp_blob(struct cmd *c, const struct tick_stamp_blob_in *in,
     if (!key_signs_sha1(&slot->key))
         return TPM_INAPPROPRIATE_SIG;
     /* 4-7. They have run since TPM_Startup. */
-    out->current_ticks = ticks_now(c->tpm);
+    out->current_ticks = tpm_ticks_now(c->tpm);
     stamp_digest(in, &out->current_ticks, digest);
     return key_sign_digest(c, slot, digest, &out->sig);
 }

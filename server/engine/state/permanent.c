@@ -172,9 +172,10 @@ static void walk_saved(struct fz *f, struct tpm *tpm)
 
 static const char magic[5] = "VTPM";
 static const struct fz_section sections[] = {
-    {"PROF", 1, walk_profile}, {"FLAG", 1, walk_flags},    {"SECR", 1, walk_secrets},
-    {"ROOT", 1, walk_roots},   {"KEYS", 1, fz_owner_keys}, {"CNTR", 1, walk_counters},
-    {"DELE", 1, walk_delegations}, {"NVST", 1, walk_nv},   {"SAVE", 1, walk_saved},
+    {"PROF", 1, walk_profile},     {"FLAG", 1, walk_flags},    {"SECR", 1, walk_secrets},
+    {"ROOT", 1, walk_roots},       {"KEYS", 1, fz_owner_keys}, {"CNTR", 1, walk_counters},
+    {"DELE", 1, walk_delegations}, {"NVST", 1, walk_nv},       {"SAVE", 1, walk_saved},
+    {"DAAP", 3, fz_daa_seed},
 };
 
 int tpm_freeze_permanent(const struct tpm *tpm, uint8_t *out, size_t *len)

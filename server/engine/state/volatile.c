@@ -3,6 +3,7 @@
  * of it. */
 #include "server/base/alloc.h"
 #include "server/engine/freeze.h"
+#include "server/engine/transport.h"
 
 static void walk_generator(struct fz *f, struct tpm *tpm)
 {
@@ -94,7 +95,7 @@ void fz_session(struct fz *f, struct session *s)
 {
     fz_u32(f, &s->handle);
     fz_u8(f, &s->kind);
-    fz_need(f, s->kind == SESSION_OIAP || s->kind == SESSION_OSAP);
+    fz_need(f, s->kind == SESSION_OIAP || s->kind == SESSION_OSAP || s->kind == SESSION_DSAP);
     fz_bytes(f, s->nonce_even, sizeof s->nonce_even);
     if (s->kind == SESSION_OIAP)
         return;
@@ -103,6 +104,8 @@ void fz_session(struct fz *f, struct session *s)
     fz_u8(f, &s->entity_type);
     fz_bytes(f, s->entity, sizeof s->entity);
     fz_auth(f, &s->secret);
+    if (s->kind == SESSION_DSAP)
+        FZ_WIRE(f, delegate_public, &s->delegate);
 }
 
 static void walk_session(struct fz *f, struct tpm *tpm, uint32_t at)
@@ -128,10 +131,49 @@ static void walk_contexts_11(struct fz *f, struct tpm *tpm)
     }
 }
 
+/* ---- Transport sessions ---- */
+
+static bool transport_used(struct tpm *tpm, uint32_t at)
+{
+    return tpm->stany.transports[at].session.handle != 0;
+}
+
+void fz_transport(struct fz *f, struct transport *t)
+{
+    t->session.kind = SESSION_TRANSPORT;
+    fz_u32(f, &t->session.handle);
+    fz_bytes(f, t->session.nonce_even, sizeof t->session.nonce_even);
+    fz_auth(f, &t->session.secret);
+    FZ_WIRE(f, transport_public, &t->pub);
+    fz_bytes(f, t->digest, sizeof t->digest);
+}
+
+static void walk_transport(struct fz *f, struct tpm *tpm, uint32_t at)
+{
+    struct transport *t = tpm->stany.transports;
+
+    fz_transport(f, &t[at]);
+    for (uint32_t i = 0; i < at; i++)
+        fz_need(f, !t[i].session.handle || t[i].session.handle != t[at].session.handle);
+}
+
+/* The exclusive one is one of them. */
+static void walk_transports(struct fz *f, struct tpm *tpm)
+{
+    struct fz_table table = {TRANSPORTS_MAX, tpm->perm.profile.transport_sessions, transport_used,
+                             walk_transport};
+    uint32_t exclusive = tpm->stany.transport_exclusive;
+
+    fz_u32(f, &tpm->stany.sha1_transport);
+    fz_table(f, tpm, &table);
+    fz_need(f, !exclusive || transport_find(tpm, exclusive));
+}
+
 static const char magic[5] = "VTPV";
 static const struct fz_section sections[] = {
-    {"DRBG", 1, walk_generator}, {"STCL", 1, fz_stclear},     {"STAN", 1, walk_stany},
-    {"KEYS", 1, fz_loaded_keys}, {"SESS", 1, walk_sessions},  {"CT11", 2, walk_contexts_11},
+    {"DRBG", 1, walk_generator},  {"STCL", 1, fz_stclear},    {"STAN", 1, walk_stany},
+    {"KEYS", 1, fz_loaded_keys},  {"SESS", 1, walk_sessions}, {"CT11", 2, walk_contexts_11},
+    {"TRAN", 3, walk_transports},      {"DAAS", 3, fz_daa_sessions},
 };
 
 int tpm_freeze_volatile(const struct tpm *tpm, uint8_t *out, size_t *len)
