@@ -13,3 +13,5 @@ vtpm_test(test_journal LABELS unit
 target_compile_definitions(test_journal PRIVATE TPMIF_HOOK)
 vtpm_test(test_relay_resume LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_relay_resume.c ${CMAKE_CURRENT_LIST_DIR}/fake_server.c LIBS vt_proto)
+# A shim that is killed by longjmp in the middle of a message leaves it behind, as a process would.
+set_tests_properties(test_journal PROPERTIES ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
