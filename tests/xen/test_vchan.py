@@ -34,7 +34,8 @@ class Here(Host):
 
     def no_shim_inside(self, guest):
         """It takes its socket along."""
-        self.guest_ok(guest, "p=$(cat /run/vtpm/shim.pid); kill $p; while kill -0 $p; do usleep 50000; done 2>/dev/null")
+        self.guest_ok(guest, "p=$(cat /run/vtpm/shim.pid); kill $p; "
+                             "while kill -0 $p; do usleep 50000; done 2>/dev/null")
 
     def inside(self, guest, command, limit=30):
         return self.guest(guest, "TPM_DEVICE=%s tpmcmd %s" % (TPM, command), limit)
@@ -57,7 +58,8 @@ def guest_side(h, own, other):
     status, out = h.inside("inside", "pcr 10", 60)
     check(status == 0 and out.strip() == ZERO, "a shim inside a guest reaches the server in dom0 by vchan")
     _, value = h.inside("inside", "extend 10 %s" % ("55" * 20))
-    h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to nothing)", LOG, NOTHING % "g")
+    h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to nothing)", LOG,
+                  NOTHING % "g")
     h.ctl("binding", "add", "other", "--peer", "name:g")
     h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to another instance)", LOG,
                   REFUSED % "g")
@@ -107,8 +109,8 @@ def service_domain(h):
     h.ok("cat >%s/%s.cred <<'END'\n%s\nEND\nchmod 600 %s/%s.cred" %
          (CREDENTIALS, uuid, h.guest_ok("svc", "cat /root/c").strip(), CREDENTIALS, uuid))
     log = "agent ask svc 20 'cat /tmp/server.log'"
-    h.is_shut_out("inside", svc, uuid, "service domain: a domain bound to nothing is shut out with a good credential", log,
-                  NOTHING % "")
+    h.is_shut_out("inside", svc, uuid, "service domain: a domain bound to nothing is shut out with a good credential",
+                  log, NOTHING % "")
     h.guest_ok("svc", ctl + "binding add served --peer dom0")
     h.is_shut_out("inside", svc, uuid, "service domain: bound to dom0: another domain is shut out", log, NOTHING % "")
     h.start_shim("vchan:%d" % svc)
