@@ -27,8 +27,8 @@ SKIPPED = 77
 
 # SMAP makes dom0 crash (an emulator's bug); without eager-fpu AVX registers are lost between virtual CPUs. What else a
 # processor's faults cost and a memory scrub is time without use here.
-XEN_LINE = ("com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning noreboot dom0_mem=%dM,max:%dM bootscrub=0 "
-            "spec-ctrl=no,eager-fpu")
+XEN_LINE = ("com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning noreboot dom0_mem=%dM,max:%dM "
+            "bootscrub=0 spec-ctrl=no,eager-fpu")
 QUICK = "random.trust_cpu=on mitigations=off cryptomgr.notests rcupdate.rcu_expedited=1 audit=0"
 LINUX_LINE = "console=hvc0 loglevel=4 panic=1 " + QUICK
 # With two, each waits for the other's interrupts: a TPM command takes 62 ms instead of 13, and more on a busy machine.

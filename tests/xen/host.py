@@ -207,8 +207,9 @@ class Trousers:
         self.start()
 
     def start(self):
-        self.host.guest_ok(self.name, "chown tss /dev/tpm0; setsid tcsd -f >>/tmp/tcsd.log 2>&1 & "
-                                      "i=0; until nc -w 1 127.0.0.1 30003 </dev/null || [ $i -gt 300 ]; do i=$((i+1)); usleep 100000; done;"
+        self.host.guest_ok(self.name, "chown tss /dev/tpm0; setsid tcsd -f >>/tmp/tcsd.log 2>&1 & i=0; "
+                                      "until nc -w 1 127.0.0.1 30003 </dev/null || [ $i -gt 300 ]; do "
+                                      "i=$((i+1)); usleep 100000; done;"
                                       "nc -w 1 127.0.0.1 30003 </dev/null || { cat /tmp/tcsd.log; false; }")
 
     def stop(self):

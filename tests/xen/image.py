@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what a boot needs, in one directory: xen, vmlinux, dom0.cpio, guest.cpio, and boot.img, a disk with the guests'.
+"""Builds what a boot needs, in one directory: xen, vmlinux, dom0.cpio, guest.cpio, and boot.img: a disk for guests.
 
 Xen, its tools and the kernel come from Debian's packages: downloaded and unpacked, never installed (that would touch
 the boot loader of the machine). Libraries are those of the machine that our programs were linked on.
@@ -77,8 +77,8 @@ def unpack(role, package, version):
     partial = tree + ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
-    subprocess.run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "%s=%s" % (package, version)], cwd=partial,
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "%s=%s" % (package, version)],
+                   cwd=partial, check=True, stdout=subprocess.DEVNULL)
     deb, = (os.path.join(partial, name) for name in os.listdir(partial))
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as p, \
             tarfile.open(fileobj=p.stdout, mode="r|") as tar:
@@ -282,7 +282,8 @@ def boot_disk(out):
             os.link(os.path.join(out, name), os.path.join(folder, name))
         if os.path.exists(disk):
             os.unlink(disk)
-        subprocess.run([which("mke2fs"), "-q", "-t", "ext4", "-d", folder, disk, "128M"], check=True)
+        subprocess.run([which("mke2fs"), "-q", "-t", "ext4", "-d", folder, disk, "128M"], check=True,
+                       stdout=subprocess.DEVNULL)
 
 
 def build(bin_dir, helper_dir, out):
@@ -296,7 +297,8 @@ def build(bin_dir, helper_dir, out):
     with open(os.path.join(CACHE, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         trees = {role: unpack(role, *package) for role, package in packages.items()}
-    xen, = (n for n in os.listdir(os.path.join(trees["hypervisor"], "boot")) if re.fullmatch(r"xen-[\d.]+-amd64\.gz", n))
+    xen, = (n for n in os.listdir(os.path.join(trees["hypervisor"], "boot"))
+            if re.fullmatch(r"xen-[\d.]+-amd64\.gz", n))
     kernel = kernel_elf(trees["kernel"])
     with gzip.open(os.path.join(trees["hypervisor"], "boot", xen)) as f, open(os.path.join(out, "xen"), "wb") as g:
         shutil.copyfileobj(f, g)

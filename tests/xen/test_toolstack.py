@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What xl does to a vTPM: attach, detach, destroy, save, restore, and a measured start. Nothing hangs, nothing stays."""
+"""What xl does to a vTPM: attach, detach, destroy, save, restore; a measured start. Nothing hangs, nothing stays."""
 import hashlib
 import os
 
@@ -20,8 +20,8 @@ def wait_devices(h, name, want):
 
 
 def is_gone(h, domid, device, when):
-    check(h.run("xenstore-exists /local/domain/0/backend/vtpm/%d/%d || xenstore-exists /local/domain/%d/device/vtpm/%d ||"
-                " xenstore-exists /libxl/%d/device/vtpm/%d" % ((domid, device) * 3))[0] != 0,
+    check(h.run("xenstore-exists /local/domain/0/backend/vtpm/%d/%d || xenstore-exists /local/domain/%d/device/vtpm/%d"
+                " || xenstore-exists /libxl/%d/device/vtpm/%d" % ((domid, device) * 3))[0] != 0,
           "%s: no xenstore node of the device is left" % when)
 
 

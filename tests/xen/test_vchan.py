@@ -8,7 +8,7 @@ from host import ADMIN, CREDENTIALS, LISTEN, SERVER, ZERO, Chain, Host, together
 
 TPM = "/run/tpm"  # the shim's socket inside a guest
 LOG = "cat /var/log/vtpm/server.log"
-NOTHING, REFUSED = "is offered nothing .*domain=%s", "attach refused: the domain is not bound .*domain=.%s "
+NOTHING, REFUSED = "is offered nothing domid=%d ", "attach refused: the domain is not bound .*domain=.%s "
 
 
 class Here(Host):
@@ -34,7 +34,8 @@ class Here(Host):
 
     def no_shim_inside(self, guest):
         """It takes its socket along."""
-        self.guest_ok(guest, "p=$(cat /run/vtpm/shim.pid); kill $p; while kill -0 $p; do usleep 50000; done 2>/dev/null")
+        self.guest_ok(guest, "p=$(cat /run/vtpm/shim.pid); kill $p; "
+                             "while kill -0 $p; do usleep 50000; done 2>/dev/null")
 
     def inside(self, guest, command, limit=30):
         return self.guest(guest, "TPM_DEVICE=%s tpmcmd %s" % (TPM, command), limit)
@@ -57,7 +58,8 @@ def guest_side(h, own, other):
     status, out = h.inside("inside", "pcr 10", 60)
     check(status == 0 and out.strip() == ZERO, "a shim inside a guest reaches the server in dom0 by vchan")
     _, value = h.inside("inside", "extend 10 %s" % ("55" * 20))
-    h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to nothing)", LOG, NOTHING % "g")
+    h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to nothing)", LOG,
+                  NOTHING % h.domid("g"))
     h.ctl("binding", "add", "other", "--peer", "name:g")
     h.is_shut_out("g", 0, own, "another domain with the same credential is shut out (bound to another instance)", LOG,
                   REFUSED % "g")
@@ -107,10 +109,11 @@ def service_domain(h):
     h.ok("cat >%s/%s.cred <<'END'\n%s\nEND\nchmod 600 %s/%s.cred" %
          (CREDENTIALS, uuid, h.guest_ok("svc", "cat /root/c").strip(), CREDENTIALS, uuid))
     log = "agent ask svc 20 'cat /tmp/server.log'"
-    h.is_shut_out("inside", svc, uuid, "service domain: a domain bound to nothing is shut out with a good credential", log,
-                  NOTHING % "")
+    h.is_shut_out("inside", svc, uuid, "service domain: a domain bound to nothing is shut out with a good credential",
+                  log, NOTHING % h.domid("inside"))
     h.guest_ok("svc", ctl + "binding add served --peer dom0")
-    h.is_shut_out("inside", svc, uuid, "service domain: bound to dom0: another domain is shut out", log, NOTHING % "")
+    h.is_shut_out("inside", svc, uuid, "service domain: bound to dom0: another domain is shut out", log,
+                  NOTHING % h.domid("inside"))
     h.start_shim("vchan:%d" % svc)
     h.ok("xl vtpm-attach g backend=0 uuid=%s" % uuid, 60)
     h.wait_in("g", "/dev/tpm0 in g", "test -c /dev/tpm0", 60)
