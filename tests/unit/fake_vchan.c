@@ -267,8 +267,12 @@ void fake_store_die(bool on)
     pthread_mutex_unlock(&lock);
 }
 
+/* A thread that closes its connection and opens another one stays who it was, whatever the test is by then. */
+static _Thread_local int was_domid = -1;
+
 void fake_xen_be(unsigned domid)
 {
+    was_domid = -1;
     pthread_mutex_lock(&lock);
     own_domid = domid;
     pthread_mutex_unlock(&lock);
@@ -326,7 +330,7 @@ struct xs_handle *xs_open(unsigned long flags)
     if (!enter())
         return NULL;
     h = calloc(1, sizeof *h);
-    h->domid = own_domid;
+    h->domid = was_domid < 0 ? own_domid : (unsigned)was_domid;
     h->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vt_list_add(&handles, &h->list);
     return leave(h, 0);
@@ -334,6 +338,7 @@ struct xs_handle *xs_open(unsigned long flags)
 
 void xs_close(struct xs_handle *h)
 {
+    was_domid = (int)h->domid;
     pthread_mutex_lock(&lock);
     vt_list_remove(&h->list);
     pthread_mutex_unlock(&lock);
@@ -817,6 +822,7 @@ void fake_xen_init(void)
     fd = mkstemp(lock_file);
     check(fd >= 0, "no file to lock");
     close(fd);
+    was_domid = -1;
     own_domid = 0;
     site_err = VT_OK;
     servers_refused = waits = 0;
