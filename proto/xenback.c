@@ -159,6 +159,11 @@ static const struct row {
     ROW(CLOSING | CLOSED, B_1, F_ALL, XENBACK_PUBLISH | XENBACK_WRITE, 2, WAIT),
     ROW(CLOSING | CLOSED, B_ALL, F_READY, XENBACK_MAP, 0, MAPPING),
     ROW(CLOSING | CLOSED, B_ALL, F_INIT, XENBACK_WRITE, 2, WAIT),
+    /*
+     * Both sides have said 6. Linux' front end begins anew with 3 at once, and takes a 6 that it still reads of ours
+     * then for an end: on a slow machine its device was gone for good. So nothing of the past is left there.
+     */
+    ROW(CLOSED, B_ALL, F_6, XENBACK_WRITE, 2, WAIT),
 
     /* What could not be mapped is not tried again until the front end, or the toolstack, begins anew. */
     ROW(REFUSED, B_1, F_ALL, XENBACK_PUBLISH | XENBACK_WRITE, 2, WAIT),

@@ -25,6 +25,7 @@
 enum {
     PAGE = 4096,
     ROOM = PAGE - sizeof(struct tpmif_shared_page),
+    INIT_WAIT = 2,
     INITIALISED = 3,
     CONNECTED = 4,
     CLOSED = 6
@@ -156,7 +157,7 @@ static void join(void)
 static void leave(void)
 {
     set_number("state", CLOSED);
-    await_back(CLOSED, 30);
+    await_back(INIT_WAIT, 30);
     xenevtchn_unbind(events, (evtchn_port_t)port);
     xengntshr_unshare(grants, (void *)(uintptr_t)page, 1);
     page = NULL;
@@ -377,7 +378,7 @@ static void vanish(double seconds)
     xengntshr_unshare(grants, (void *)(uintptr_t)page, 1);
     usleep((useconds_t)(seconds * 1e6));
     set_number("state", CLOSED);
-    await_back(CLOSED, 30);
+    await_back(INIT_WAIT, 30);
 }
 
 /* Connects, closes, connects, without waiting for anybody. */
@@ -396,7 +397,7 @@ static void churn(double seconds)
         xengntshr_unshare(grants, (void *)(uintptr_t)page, 1);
     }
     set_number("state", CLOSED);
-    await_back(CLOSED, 30);
+    await_back(INIT_WAIT, 30);
 }
 
 static const struct attack {
