@@ -165,6 +165,8 @@ void tpm_set_ek(struct tpm *tpm, const struct cr_rsa_key *rsa);
 void tpm_revoke_ek(struct tpm *tpm);
 /* Every limit between 1 and its capacity, and fewer owner's slots than slots. */
 bool tpm_profile_valid(const struct tpm_profile *profile);
+/* `wanted` with pc-client's values in place of zeros. */
+void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted);
 /* TPM_PERMANENT_DATA -> manuMaintPub, borrowed; false: there is none (Part 3, 12.4). */
 bool tpm_maint_pub(const struct tpm *tpm, struct tpm_pubkey *out) VT_USE_RESULT;
 /* What was saved is no longer good. */

@@ -3,6 +3,7 @@
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
 #include "server/engine/freeze.h"
+#include "server/engine/profile.h"
 #include "tests/spec/spec.h"
 
 struct bytes {
@@ -410,6 +411,21 @@ static void test_thaw__out_of_memory__said(void **state)
     vt_free(b);
 }
 
+/* What `instance show` reads of it. */
+static void test_profile_of__frozen_state__the_tpms(void **state)
+{
+    struct tc *tc = *state;
+    struct tpm_profile profile;
+    struct bytes *b;
+
+    tc->tpm->perm.profile.counters = 3;
+    b = freeze(tc->tpm);
+    assert_true(tpm_profile_of(b->permanent, b->permanent_len, &profile));
+    assert_int_equal(profile.counters, 3);
+    assert_int_equal(profile.nv_bytes, 28 * 1024);
+    vt_free(b);
+}
+
 /* The largest state there can be fits into the sizes that callers reserve. */
 static void test_freeze__largest_state__fits(void **state)
 {
@@ -465,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_manufacture__profile_out_of_range__usage),
         T(test_thaw__out_of_memory__said),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_profile_of__frozen_state__the_tpms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
