@@ -153,8 +153,8 @@ static void walk_nv(struct fz *f, struct tpm *tpm)
         walk_area(f, nv, at);
         sum += nv->areas[at].pub.data_size;
     }
-    fz_count(f, &nv->used, VT_MIN(tpm->perm.profile.nv_bytes, NV_BYTES_MAX));
-    fz_need(f, sum == nv->used);
+    fz_count(f, &nv->used, NV_BYTES_MAX + NV_EK_CERT_MAX);
+    fz_need(f, sum == nv->used && nv->used - nv_beside(nv) <= tpm->perm.profile.nv_bytes);
     fz_bytes(f, nv->data, nv->used);
 }
 
