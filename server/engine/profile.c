@@ -7,20 +7,20 @@
 
 #define DOCS "vtpmctl(8), \"Profiles\""
 
-/* X(field, its wire type, the capacity): numbers; maintenance comes behind them. */
+/* X(field, its wire type, the least that works, the capacity): numbers; maintenance comes behind them. */
 #define LIMITS(X)                                                                                            \
-    X(key_slots, 16, KEY_SLOTS_MAX)                                                                          \
-    X(owner_evict_slots, 16, KEY_SLOTS_MAX - 1)                                                              \
-    X(auth_sessions, 16, SESSIONS_MAX)                                                                       \
-    X(transport_sessions, 16, TRANSPORTS_MAX)                                                                \
-    X(daa_sessions, 16, DAA_SESSIONS_MAX)                                                                    \
-    X(counters, 16, COUNTERS_MAX)                                                                            \
-    X(saved_contexts, 16, SAVED_CONTEXTS_MAX)                                                                \
-    X(family_rows, 16, FAMILY_ROWS_MAX)                                                                      \
-    X(delegate_rows, 16, DELEGATE_ROWS_MAX)                                                                  \
-    X(nv_bytes, 32, NV_BYTES_MAX)
+    X(key_slots, 16, 1 + KEY_SLOTS_LEFT, KEY_SLOTS_MAX)                                                      \
+    X(owner_evict_slots, 16, 1, KEY_SLOTS_MAX - KEY_SLOTS_LEFT)                                              \
+    X(auth_sessions, 16, 2, SESSIONS_MAX)                                                                    \
+    X(transport_sessions, 16, 1, TRANSPORTS_MAX)                                                             \
+    X(daa_sessions, 16, 1, DAA_SESSIONS_MAX)                                                                 \
+    X(counters, 16, 1, COUNTERS_MAX)                                                                         \
+    X(saved_contexts, 16, 1, SAVED_CONTEXTS_MAX)                                                             \
+    X(family_rows, 16, 1, FAMILY_ROWS_MAX)                                                                   \
+    X(delegate_rows, 16, 1, DELEGATE_ROWS_MAX)                                                               \
+    X(nv_bytes, 32, 1, NV_BYTES_MAX)
 
-#define LIMIT(field, bits, most_) {.name = #field, .most = (most_)},
+#define LIMIT(field, bits, least_, most_) {.name = #field, .least = (least_), .most = (most_)},
 static const struct tpm_limit limits[] = {LIMITS(LIMIT){.name = "maintenance", .most = 1, .is_truth = true}};
 #undef LIMIT
 
@@ -46,7 +46,7 @@ void tpm_profile_pc_client(struct tpm_profile *profile)
 static void large(struct tpm_profile *profile)
 {
     tpm_profile_pc_client(profile);
-#define TAKE(field, bits, most) profile->field = (most);
+#define TAKE(field, bits, least, most) profile->field = (most);
     LIMITS(TAKE)
 #undef TAKE
     profile->owner_evict_slots = KEY_SLOTS_MAX / 2;
@@ -82,7 +82,7 @@ const struct tpm_limit *tpm_limit(size_t which)
 
 uint32_t tpm_limit_get(const struct tpm_profile *profile, size_t which)
 {
-#define VALUE(field, bits, most) profile->field,
+#define VALUE(field, bits, least, most) profile->field,
     const uint32_t values[] = {LIMITS(VALUE) profile->maintenance};
 #undef VALUE
 
@@ -91,7 +91,7 @@ uint32_t tpm_limit_get(const struct tpm_profile *profile, size_t which)
 
 static void put(struct tpm_profile *profile, const char *name, uint32_t value)
 {
-#define PUT(field, bits, most)                                                                               \
+#define PUT(field, bits, least, most)                                                                               \
     if (strcmp(name, #field) == 0)                                                                           \
         profile->field = (uint##bits##_t)value;
     LIMITS(PUT)
@@ -115,12 +115,13 @@ int tpm_limit_set(struct tpm_profile *profile, const char *name, int64_t value, 
     if (!limit)
         return vt_fail(why, VT_EUSAGE, "profile: no limit is called %.40s: %s has all of them", name, DOCS);
     if (is_truth && !limit->is_truth)
-        return vt_fail(why, VT_EUSAGE, "profile: %s is %s: it must be a number from 1 to %u", name,
-                       value ? "true" : "false", limit->most);
+        return vt_fail(why, VT_EUSAGE, "profile: %s is %s: it must be a number from %u to %u", name,
+                       value ? "true" : "false", limit->least, limit->most);
     if (limit->is_truth && !is_truth)
         return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be true or false", name, value);
-    if (value < (limit->is_truth ? 0 : 1) || value > limit->most)
-        return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be from 1 to %u", name, value, limit->most);
+    if (value < limit->least || value > limit->most)
+        return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be from %u to %u", name, value, limit->least,
+                       limit->most);
     put(profile, name, (uint32_t)value);
     return VT_OK;
 }
@@ -132,14 +133,14 @@ int tpm_profile_check(const struct tpm_profile *profile, struct vt_why *why)
     for (size_t i = 0; i < VT_COUNT(limits); i++) {
         uint32_t value = tpm_limit_get(profile, i);
 
-        if (!limits[i].is_truth && (!value || value > limits[i].most))
-            return vt_fail(why, VT_EUSAGE, "profile: %s is %u: it must be from 1 to %u", limits[i].name, value,
-                           limits[i].most);
+        if (value < limits[i].least || value > limits[i].most)
+            return vt_fail(why, VT_EUSAGE, "profile: %s is %u: it must be from %u to %u", limits[i].name, value,
+                           limits[i].least, limits[i].most);
     }
-    if (profile->owner_evict_slots >= profile->key_slots)
+    if (profile->owner_evict_slots + KEY_SLOTS_LEFT > profile->key_slots)
         return vt_fail(why, VT_EUSAGE,
                        "profile: owner_evict_slots is %u and key_slots is %u: the owner may keep at most %u of them",
-                       profile->owner_evict_slots, profile->key_slots, profile->key_slots - 1u);
+                       profile->owner_evict_slots, profile->key_slots, profile->key_slots - (unsigned)KEY_SLOTS_LEFT);
     return VT_OK;
 }
 
@@ -151,7 +152,7 @@ bool tpm_profile_valid(const struct tpm_profile *profile)
 void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted)
 {
     tpm_profile_pc_client(profile);
-#define TAKE(field, bits, most)                                                                              \
+#define TAKE(field, bits, least, most)                                                                              \
     if (wanted->field)                                                                                       \
         profile->field = wanted->field;
     LIMITS(TAKE)
@@ -163,7 +164,7 @@ void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile 
 
 void tpm_profile_write(struct wr *w, const struct tpm_profile *profile)
 {
-#define WRITE(field, bits, most) wr_put##bits(w, profile->field);
+#define WRITE(field, bits, least, most) wr_put##bits(w, profile->field);
     LIMITS(WRITE)
 #undef WRITE
     wr_put8(w, profile->maintenance);
@@ -173,7 +174,7 @@ void tpm_profile_read(struct rd *r, struct tpm_profile *profile)
 {
     uint8_t maintenance;
 
-#define READ(field, bits, most) profile->field = rd_get##bits(r);
+#define READ(field, bits, least, most) profile->field = rd_get##bits(r);
     LIMITS(READ)
 #undef READ
     maintenance = rd_get8(r);

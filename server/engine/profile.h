@@ -16,10 +16,10 @@ const char *tpm_profile_name(size_t which);
 /* false: none is called so. */
 bool tpm_profile_named(const char *name, struct tpm_profile *out) VT_USE_RESULT;
 
-/* One field of struct tpm_profile: from 1 to `most`; is_truth: false or true. */
+/* One field of struct tpm_profile: from `least` to `most`; is_truth: false or true. */
 struct tpm_limit {
     const char *name;
-    uint32_t most;
+    uint32_t least, most;
     bool is_truth;
 };
 /* In the order of struct tpm_profile; NULL behind the last. */

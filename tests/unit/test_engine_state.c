@@ -431,7 +431,7 @@ static void test_freeze__largest_state__fits(void **state)
 {
     struct tpm_profile profile = {
         .key_slots = KEY_SLOTS_MAX,
-        .owner_evict_slots = KEY_SLOTS_MAX - 1,
+        .owner_evict_slots = KEY_SLOTS_MAX - KEY_SLOTS_LEFT,
         .auth_sessions = SESSIONS_MAX,
         .transport_sessions = TRANSPORTS_MAX,
         .daa_sessions = DAA_SESSIONS_MAX,
@@ -456,7 +456,7 @@ static void test_freeze__largest_state__fits(void **state)
     tc->tpm->perm.nv.count = NV_AREAS_MAX;
     tc->tpm->perm.nv.used = NV_BYTES_MAX;
     assert_int_equal(TC(tc, TPM_ORD_SaveState, NULL, NULL), TPM_SUCCESS);
-    for (unsigned i = 0; i < KEY_SLOTS_MAX - 1; i++)
+    for (unsigned i = 0; i < KEY_SLOTS_MAX - KEY_SLOTS_LEFT; i++)
         tc->tpm->keys[i].owner_evict = true;
     tc_check_frozen(tc);
 }

@@ -68,7 +68,7 @@ static void test_limits__each__first_and_last_value_and_not_beyond(void **state)
     (void)state;
     for (size_t i = 0; (one = tpm_limit(i)); i++) {
         struct vt_why why = {{0}};
-        int64_t least = one->is_truth ? 0 : 1;
+        int64_t least = one->least;
 
         tpm_profile_pc_client(&profile);
         assert_int_equal(tpm_limit_set(&profile, one->name, least, one->is_truth, &why), VT_OK);
@@ -104,7 +104,7 @@ static void test_request__limits__texts_name_key_value_and_range(void **state)
         {"mine", "counters", 1, true, {"counters", "true", "1 to 16"}},
         {"mine", "maintenance", 1, false, {"maintenance", "1", "true or false"}},
         {"mine", "counter", 1, false, {"counter", "limit", ""}},
-        {"mine", "owner_evict_slots", 20, false, {"owner_evict_slots is 20", "key_slots is 20", "at most 19"}},
+        {"mine", "owner_evict_slots", 20, false, {"owner_evict_slots is 20", "key_slots is 20", "at most 18"}},
         {"large", "counters", 2, false, {"large", "built in", ""}},
         {"pc-client", "counters", 2, false, {"pc-client", "built in", ""}},
         {"", "counters", 2, false, {"pc-client", "built in", ""}},
