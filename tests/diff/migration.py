@@ -387,7 +387,7 @@ def cmk_travels(x):
                       ("an empty list", dict(msa=msa_of())), ("a short list", dict(msa=msa[:-1])), ("another ticket", dict(sig=DATA)),
                       ("a short ticket", dict(sig=sig[1:])), ("another restriction", dict(restrict=sha1(signer) + DATA + source)),
                       ("a short restriction", dict(restrict=restrict[1:])), ("zeros", dict(enc=bytes(256))),
-                      ("a plain key", dict(enc=x.leaving["sign"][-256:])), ("another authorisation", dict(auth=auth[:-1] + b"\0")),
+                      ("a plain key", dict(enc=x.leaving["sign"][-256:])), ("another authorisation", dict(auth=auth[:-1] + bytes([auth[-1] ^ 1]))),
                       ("a signing parent", dict(parent=x.keys["sign"], secret=KEY)), ("a migratable parent", dict(parent=x.handles["store"], secret=KEY)),
                       ("wrong secret", dict(secret=DATA))):
         args = dict(scheme=RESTRICT_APPROVE, auth=auth, source=source, msa=msa, restrict=restrict, sig=sig, enc=enc)

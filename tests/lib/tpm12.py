@@ -290,22 +290,29 @@ def mgf1(seed, length):
     return out[:length]
 
 
-def oaep(modulus, message, random=os.urandom, label=b"TCPA"):
-    """RSAES-OAEP with SHA-1 under exponent 65537."""
-    k = len(modulus)
+def encrypt(modulus, padded):
+    """The bare RSA operation under exponent 65537."""
+    return pow(int.from_bytes(padded, "big"), 65537, int.from_bytes(modulus, "big")).to_bytes(len(modulus), "big")
+
+
+def oaep_block(k, message, random=os.urandom, label=b"TCPA"):
+    """EME-OAEP with SHA-1: k bytes."""
     block = sha1(label) + bytes(k - len(message) - 42) + b"\x01" + message
     seed = random(20)
     masked = xor(block, mgf1(seed, k - 21))
-    padded = b"\x00" + xor(seed, mgf1(masked, 20)) + masked
-    return pow(int.from_bytes(padded, "big"), 65537, int.from_bytes(modulus, "big")).to_bytes(k, "big")
+    return b"\x00" + xor(seed, mgf1(masked, 20)) + masked
+
+
+def oaep(modulus, message, random=os.urandom, label=b"TCPA"):
+    """RSAES-OAEP with SHA-1 under exponent 65537."""
+    return encrypt(modulus, oaep_block(len(modulus), message, random, label))
 
 
 def pkcs1(modulus, message, random=os.urandom):
     """RSAES-PKCS1-v1_5 under exponent 65537."""
     k = len(modulus)
     pad = bytes(b or 1 for b in random(k - 3 - len(message)))
-    padded = b"\x00\x02" + pad + b"\x00" + message
-    return pow(int.from_bytes(padded, "big"), 65537, int.from_bytes(modulus, "big")).to_bytes(k, "big")
+    return encrypt(modulus, b"\x00\x02" + pad + b"\x00" + message)
 
 
 def verify_sha1(modulus, digest, signature):
