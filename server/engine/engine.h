@@ -164,7 +164,9 @@ void tpm_revoke_ek(struct tpm *tpm);
 bool tpm_profile_valid(const struct tpm_profile *profile);
 /* What was saved is no longer good. */
 void tpm_drop_saved(struct tpm *tpm);
-/* And back; false if there is nothing, or it does not parse: failure mode. */
+/* What TPM_SaveState could keep is as after TPM_Init: the keys but the owner's, TPM_STCLEAR_DATA. */
+void tpm_clear_stclear(struct tpm *tpm);
+/* And back; false if there is nothing, or it does not parse: failure mode, and nothing of it is there. */
 bool tpm_restore_stclear(struct tpm *tpm) VT_USE_RESULT;
 
 #endif
