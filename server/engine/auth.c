@@ -299,7 +299,7 @@ void auth_failed(struct cmd *c)
             session_end(c->tpm, session);
     }
     if (c->wrong_guess)
-        da_failure(c->tpm);
+        da_failure(c->tpm, c->ordinal == TPM_ORD_ResetLockValue);
 }
 
 /* ---- Response ---- */

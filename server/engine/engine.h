@@ -90,7 +90,6 @@ struct stclear {
     uint8_t context_nonce_key[TPM_NONCE_LEN];
     uint32_t counter_id;      /* 1 + countID of the counter that may be incremented, COUNTER_* */
     uint32_t owner_reference; /* TPM_SetOwnerPointer: TPM_KH_OWNER or a delegated handle */
-    bool disable_reset_lock;
     uint32_t deferred_presence; /* TPM_SetCapability */
     uint8_t audit_digest[CR_SHA1_LEN];
 };

@@ -161,7 +161,6 @@ static void forget_volatile(struct tpm *tpm)
     memset(tpm->stclear.context_nonce_key, 0, sizeof tpm->stclear.context_nonce_key);
     tpm->stclear.counter_id = COUNTER_NONE;
     tpm->stclear.owner_reference = TPM_KH_OWNER;
-    tpm->stclear.disable_reset_lock = false;
     tpm->stclear.deferred_presence = 0;
     memset(tpm->stclear.audit_digest, 0, sizeof tpm->stclear.audit_digest);
 }
