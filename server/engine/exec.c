@@ -80,7 +80,7 @@ static tpm_rc look_up(struct cmd *c)
     if (c->locality > LOCALITY_MAX)
         return TPM_BAD_LOCALITY;
     c->row = cmd_row_find(c->ordinal);
-    if (!c->row || !c->row->run)
+    if (!c->row || !cmd_is_offered(c->tpm, c->row))
         return TPM_BAD_ORDINAL;
     /* Nor is any but the outermost one to run others: the handler has said so before. */
     return c->transport && (c->row->flags & CMD_NOT_WRAPPABLE) ? TPM_NO_WRAP_TRANSPORT : TPM_SUCCESS;

@@ -170,12 +170,24 @@ static void walk_saved(struct fz *f, struct tpm *tpm)
     fz_bytes(f, tpm->perm.saved, tpm->perm.saved_len);
 }
 
+/* What the manufacturer may do is in the profile; without it there is no key. */
+static void walk_maintenance(struct fz *f, struct tpm *tpm)
+{
+    struct permanent *perm = &tpm->perm;
+    struct tpm_pubkey key;
+
+    fz_count(f, &perm->maint_pub_len, MAINT_PUB_MAX);
+    fz_bytes(f, perm->maint_pub, perm->maint_pub_len);
+    if (perm->maint_pub_len)
+        fz_need(f, perm->profile.maintenance && tpm_maint_pub(tpm, &key));
+}
+
 static const char magic[5] = "VTPM";
 static const struct fz_section sections[] = {
     {"PROF", 1, walk_profile},     {"FLAG", 1, walk_flags},    {"SECR", 1, walk_secrets},
     {"ROOT", 1, walk_roots},       {"KEYS", 1, fz_owner_keys}, {"CNTR", 1, walk_counters},
     {"DELE", 1, walk_delegations}, {"NVST", 1, walk_nv},       {"SAVE", 1, walk_saved},
-    {"DAAP", 3, fz_daa_seed},
+    {"DAAP", 3, fz_daa_seed},      {"MAIN", 4, walk_maintenance},
 };
 
 int tpm_freeze_permanent(const struct tpm *tpm, uint8_t *out, size_t *len)
