@@ -160,7 +160,7 @@ static tpm_rc set_restrict_delegate(struct cmd *c, const struct tpm_blob *in)
     return TPM_SUCCESS;
 }
 
-/* Has no value: the TPM chooses new ones, and what the DAA made is void. */
+/* Has no value: the TPM chooses new ones, tpmDAASeed too (Part 2, 7.4), and what the DAA made is void. */
 static tpm_rc set_daa_proof(struct cmd *c)
 {
     tpm_rc rc = check_who(c, BY_OWNER);
@@ -169,6 +169,7 @@ static tpm_rc set_daa_proof(struct cmd *c)
         return rc;
     tpm_random(c->tpm, c->tpm->perm.daa_proof.bytes, sizeof c->tpm->perm.daa_proof.bytes);
     tpm_random(c->tpm, c->tpm->perm.daa_blob_key.bytes, sizeof c->tpm->perm.daa_blob_key.bytes);
+    tpm_random(c->tpm, c->tpm->perm.daa_seed.bytes, sizeof c->tpm->perm.daa_seed.bytes);
     return TPM_SUCCESS;
 }
 
