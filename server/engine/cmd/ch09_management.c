@@ -8,7 +8,6 @@ tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
                             struct reset_lock_value_out *out)
 {
     struct tpm *tpm = c->tpm;
-    struct auth_entity owner = auth_entity_owner(tpm);
     tpm_rc rc;
 
     (void)in;
@@ -17,7 +16,9 @@ tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
     if (tpm->stclear.disable_reset_lock || (tpm->perm.da.reset_failures && da_locked(tpm)))
         return TPM_AUTHFAIL;
     /* 2. */
-    rc = cmd_check_auth(c, 0, &owner);
+    rc = cmd_check_owner(c, 0);
+    if (rc == TPM_INVALID_AUTHHANDLE)
+        return rc;
     if (rc) {
         tpm->perm.da.reset_failures = 1;
         tpm->dirty |= TPM_DIRTY_PERMANENT;

@@ -149,11 +149,10 @@ static tpm_rc run_stage(struct daa *d, const struct daa_course *course, uint8_t 
 static tpm_rc run(struct daa *d, const struct daa_course *course, uint8_t stage)
 {
     struct tpm *tpm = d->c->tpm;
-    struct auth_entity owner = auth_entity_owner(tpm);
     tpm_rc rc;
 
     d->s = stage ? daa_find(tpm, d->c->handles[0]) : NULL;
-    rc = cmd_check_auth(d->c, 0, &owner);
+    rc = cmd_check_owner(d->c, 0);
     if (!rc)
         rc = run_stage(d, course, stage);
     if (d->s && (rc || stage + 1u == course->count))
