@@ -133,6 +133,7 @@ static struct tpm *manufacture(bool with_ek)
     struct tpm_profile profile;
     struct tpm *tpm;
 
+    fuzz_tpm_forget();
     tpm_profile_pc_client(&profile);
     profile.maintenance = true;
     FUZZ_CHECK(tpm_manufacture(&tpm, &profile, seed, with_ek, fuzz_tpm_ops()) == VT_OK);
@@ -180,6 +181,7 @@ struct tpm *fuzz_tpm_new(enum fuzz_start start)
     struct tpm *tpm;
 
     keys_taken = 0;
+    fuzz_tpm_forget();
     FUZZ_CHECK(tpm_thaw(&tpm, from->permanent, from->permanent_len, from->state, from->state_len,
                         fuzz_tpm_ops(), NULL) == VT_OK);
     return tpm;
@@ -216,6 +218,7 @@ void fuzz_tpm_thaw_again(struct tpm **tpm)
     struct vt_why why = {{0}};
     struct tpm *thawed;
 
+    fuzz_tpm_forget();
     fuzz_tpm_freeze(*tpm, &before);
     if (tpm_thaw(&thawed, before.permanent, before.permanent_len, before.state, before.state_len,
                  fuzz_tpm_ops(), &why)) {
@@ -243,14 +246,30 @@ static void check_response(const uint8_t *cmd, size_t len, struct response *rsp)
         FUZZ_CHECK(len >= TPM_HEADER_LEN && tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
 }
 
+/* What this one was after its last command, if nothing else has happened to it: then it need not be frozen again. */
+static const struct tpm *last_tpm;
+static struct frozen buffers[2], *last = &buffers[0], *fresh = &buffers[1];
+
+void fuzz_tpm_forget(void)
+{
+    last_tpm = NULL;
+}
+
+static void freeze_before(struct tpm *tpm, uint64_t now_us)
+{
+    if (tpm == last_tpm && now_us <= tpm->stany.now_us)
+        return;
+    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
+    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
+    fuzz_tpm_freeze(tpm, last);
+}
+
 void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
                       struct response *rsp)
 {
-    static struct frozen before, after;
+    struct frozen *swap = last;
 
-    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
-    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
-    fuzz_tpm_freeze(tpm, &before);
+    freeze_before(tpm, now_us);
     memset(rsp->bytes, 0xEE, sizeof rsp->bytes);
     rsp->len = 0;
     rsp->dirty = 0;
@@ -258,12 +277,15 @@ void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const 
     check_response(cmd, len, rsp);
     if (len >= TPM_HEADER_LEN)
         fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9], rsp->rc);
-    fuzz_tpm_freeze(tpm, &after);
+    fuzz_tpm_freeze(tpm, fresh);
     /* What is not said to have changed is not written down: it would be lost with the process. */
     if (!(rsp->dirty & TPM_DIRTY_PERMANENT))
-        FUZZ_CHECK(same_permanent(&before, &after));
+        FUZZ_CHECK(same_permanent(last, fresh));
     if (!(rsp->dirty & TPM_DIRTY_VOLATILE))
-        FUZZ_CHECK(same_state(&before, &after));
+        FUZZ_CHECK(same_state(last, fresh));
+    last = fresh;
+    fresh = swap;
+    last_tpm = tpm;
 }
 
 /* ---- How far the inputs came ---- */
