@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fuzz/fuzz_tpm.h"
 
+#include "server/engine/cmd.h"
 #include "tests/lib/fixture_keys.h"
 
 const struct vt_auth fuzz_tpm_secret = {{'f', 'u', 'z', 'z'}};
@@ -34,13 +35,13 @@ const struct tpm_ops *fuzz_tpm_ops(void)
 
 static struct tpm_key_obj make_key(unsigned bits, unsigned index, uint16_t usage)
 {
-    bool stores = usage == TPM_KEY_STORAGE;
+    bool signs = usage == TPM_KEY_SIGNING || usage == TPM_KEY_IDENTITY;
     struct tpm_key_obj key = {
         .auth_data_usage = TPM_AUTH_ALWAYS,
         .payload = TPM_PT_ASYM,
         .usage = usage,
-        .enc_scheme = stores ? TPM_ES_RSAESOAEP_SHA1_MGF1 : TPM_ES_NONE,
-        .sig_scheme = stores ? TPM_SS_NONE : TPM_SS_RSASSAPKCS1v15_SHA1,
+        .enc_scheme = signs ? TPM_ES_NONE : TPM_ES_RSAESOAEP_SHA1_MGF1,
+        .sig_scheme = signs || usage == TPM_KEY_LEGACY ? TPM_SS_RSASSAPKCS1v15_SHA1 : TPM_SS_NONE,
         .usage_auth = fuzz_tpm_secret,
         .migration_auth = fuzz_tpm_secret,
         .rsa = *fixture_rsa_key(bits, index),
@@ -48,6 +49,28 @@ static struct tpm_key_obj make_key(unsigned bits, unsigned index, uint16_t usage
 
     key_pub_digest(&key, key.pub_digest);
     return key;
+}
+
+/* What is done with them decides how large they must be. */
+static void add_keys(struct tpm *tpm)
+{
+    static const struct {
+        uint16_t usage;
+        unsigned bits, fixture;
+    } rows[FUZZ_KEYS] = {
+        [KEY_SIGNING] = {TPM_KEY_SIGNING, 512, 0},
+        [KEY_STORAGE] = {TPM_KEY_STORAGE, 2048, FUZZ_STORAGE_FIXTURE},
+        [KEY_BIND] = {TPM_KEY_BIND, 1024, 1},
+        [KEY_IDENTITY] = {TPM_KEY_IDENTITY, 1024, 2},
+        [KEY_MIGRATE] = {TPM_KEY_MIGRATE, 2048, FUZZ_AUTHORITY_FIXTURE},
+        [KEY_LEGACY] = {TPM_KEY_LEGACY, 512, 1},
+    };
+
+    for (size_t i = 0; i < FUZZ_KEYS; i++) {
+        struct tpm_key_obj key = make_key(rows[i].bits, rows[i].fixture, rows[i].usage);
+
+        FUZZ_CHECK(key_insert(tpm, &key, false));
+    }
 }
 
 struct tpm_blob fuzz_tpm_secret_for_ek(void)
@@ -82,15 +105,13 @@ static void add_area(struct tpm *tpm, uint32_t index, uint32_t permission)
 
 static void add_owner(struct tpm *tpm)
 {
-    struct tpm_key_obj signing = make_key(1024, 0, TPM_KEY_SIGNING), storage = make_key(2048, 7, TPM_KEY_STORAGE);
-
     tpm->perm.owned = true;
     tpm->perm.owner_auth = fuzz_tpm_secret;
     tpm->perm.flags.nv_locked = true;
     tpm->perm.srk.handle = TPM_KH_SRK;
     tpm->perm.srk.key = make_key(2048, 6, TPM_KEY_STORAGE);
     tpm->stclear.flags.physical_presence = true;
-    FUZZ_CHECK(key_insert(tpm, &signing, false) && key_insert(tpm, &storage, false));
+    add_keys(tpm);
     add_area(tpm, FUZZ_NV_OPEN, 0);
     add_area(tpm, FUZZ_NV_AUTH, TPM_NV_PER_AUTHREAD | TPM_NV_PER_AUTHWRITE);
     add_area(tpm, FUZZ_NV_OWNER, TPM_NV_PER_OWNERREAD | TPM_NV_PER_OWNERWRITE);
@@ -106,27 +127,47 @@ static void wrap_secret(const struct tpm *tpm)
                                    sizeof fuzz_tpm_secret.bytes, &drbg, wrapped_secret) == VT_OK);
 }
 
-void fuzz_tpm_start(void)
+static struct tpm *manufacture(bool with_ek)
 {
-    static const uint8_t save[] = {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x98};
     static const uint8_t seed[CR_DRBG_SEED] = {1};
     struct tpm_profile profile;
-    struct response rsp;
     struct tpm *tpm;
 
-    FUZZ_CHECK(cr_init() == VT_OK);
+    fuzz_tpm_forget();
     tpm_profile_pc_client(&profile);
-    FUZZ_CHECK(tpm_manufacture(&tpm, &profile, seed, true, fuzz_tpm_ops()) == VT_OK);
-    wrap_secret(tpm);
-    fuzz_tpm_freeze(tpm, &states[START_OFF]);
-    startup(tpm);
-    fuzz_tpm_freeze(tpm, &states[START_ON]);
-    add_owner(tpm);
+    profile.maintenance = true;
+    FUZZ_CHECK(tpm_manufacture(&tpm, &profile, seed, with_ek, fuzz_tpm_ops()) == VT_OK);
+    return tpm;
+}
+
+void fuzz_tpm_adopt(struct tpm *tpm)
+{
+    static const uint8_t save[] = {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x98};
+    struct response rsp;
+
     fuzz_tpm_freeze(tpm, &states[START_OWNED]);
     fuzz_tpm_execute(tpm, 0, FUZZ_NOW, save, sizeof save, &rsp);
     FUZZ_CHECK(rsp.rc == TPM_SUCCESS && tpm_init(tpm) == VT_OK);
     fuzz_tpm_freeze(tpm, &states[START_SAVED]);
     tpm_free(tpm);
+}
+
+void fuzz_tpm_start(void)
+{
+    struct tpm *tpm;
+
+    FUZZ_CHECK(cr_init() == VT_OK);
+    tpm = manufacture(false);
+    startup(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_BARE]);
+    tpm_free(tpm);
+    tpm = manufacture(true);
+    wrap_secret(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_OFF]);
+    startup(tpm);
+    fuzz_tpm_freeze(tpm, &states[START_ON]);
+    add_owner(tpm);
+    fuzz_tpm_adopt(tpm);
 }
 
 const struct frozen *fuzz_tpm_state(enum fuzz_start start)
@@ -140,6 +181,7 @@ struct tpm *fuzz_tpm_new(enum fuzz_start start)
     struct tpm *tpm;
 
     keys_taken = 0;
+    fuzz_tpm_forget();
     FUZZ_CHECK(tpm_thaw(&tpm, from->permanent, from->permanent_len, from->state, from->state_len,
                         fuzz_tpm_ops(), NULL) == VT_OK);
     return tpm;
@@ -176,6 +218,7 @@ void fuzz_tpm_thaw_again(struct tpm **tpm)
     struct vt_why why = {{0}};
     struct tpm *thawed;
 
+    fuzz_tpm_forget();
     fuzz_tpm_freeze(*tpm, &before);
     if (tpm_thaw(&thawed, before.permanent, before.permanent_len, before.state, before.state_len,
                  fuzz_tpm_ops(), &why)) {
@@ -203,23 +246,88 @@ static void check_response(const uint8_t *cmd, size_t len, struct response *rsp)
         FUZZ_CHECK(len >= TPM_HEADER_LEN && tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
 }
 
+/* What this one was after its last command, if nothing else has happened to it: then it need not be frozen again. */
+static const struct tpm *last_tpm;
+static struct frozen buffers[2], *last = &buffers[0], *fresh = &buffers[1];
+
+void fuzz_tpm_forget(void)
+{
+    last_tpm = NULL;
+}
+
+static void freeze_before(struct tpm *tpm, uint64_t now_us)
+{
+    if (tpm == last_tpm && now_us <= tpm->stany.now_us)
+        return;
+    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
+    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
+    fuzz_tpm_freeze(tpm, last);
+}
+
 void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
                       struct response *rsp)
 {
-    static struct frozen before, after;
+    struct frozen *swap = last;
 
-    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
-    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
-    fuzz_tpm_freeze(tpm, &before);
+    freeze_before(tpm, now_us);
     memset(rsp->bytes, 0xEE, sizeof rsp->bytes);
     rsp->len = 0;
     rsp->dirty = 0;
     tpm_execute(tpm, locality, now_us, cmd, len, rsp->bytes, &rsp->len, &rsp->dirty);
     check_response(cmd, len, rsp);
-    fuzz_tpm_freeze(tpm, &after);
+    if (len >= TPM_HEADER_LEN)
+        fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9], rsp->rc);
+    fuzz_tpm_freeze(tpm, fresh);
     /* What is not said to have changed is not written down: it would be lost with the process. */
     if (!(rsp->dirty & TPM_DIRTY_PERMANENT))
-        FUZZ_CHECK(same_permanent(&before, &after));
+        FUZZ_CHECK(same_permanent(last, fresh));
     if (!(rsp->dirty & TPM_DIRTY_VOLATILE))
-        FUZZ_CHECK(same_state(&before, &after));
+        FUZZ_CHECK(same_state(last, fresh));
+    last = fresh;
+    fresh = swap;
+    last_tpm = tpm;
+}
+
+/* ---- How far the inputs came ---- */
+
+static unsigned came[256], succeeded[256]; /* by row of commands.def */
+
+void fuzz_tpm_count(uint32_t ordinal, tpm_rc rc)
+{
+    const struct cmd_row *row = cmd_row_find(ordinal);
+    size_t count, at;
+
+    if (!row)
+        return;
+    at = (size_t)(row - cmd_rows(&count));
+    FUZZ_CHECK(count <= VT_COUNT(came));
+    came[at]++;
+    succeeded[at] += !rc;
+}
+
+static void tell_reach(void)
+{
+    bool table = getenv("VTPM_FUZZ_TABLE");
+    unsigned there = 0, reached = 0;
+    size_t count;
+    const struct cmd_row *rows = cmd_rows(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        there += rows[i].run != NULL;
+        reached += rows[i].run && succeeded[i];
+        if (table && rows[i].run)
+            fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i], succeeded[i]);
+    }
+    fprintf(stderr, "succeeded: %u of %u ordinals%s", reached, there, reached < there ? "; not" : "");
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].run && !succeeded[i])
+            fprintf(stderr, " %#x", rows[i].ordinal);
+    fprintf(stderr, "\n");
+}
+
+void fuzz_tpm_tell_reach(void)
+{
+    memset(came, 0, sizeof came);
+    memset(succeeded, 0, sizeof succeeded);
+    FUZZ_CHECK(!atexit(tell_reach));
 }
