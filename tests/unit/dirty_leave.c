@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acts of test_engine_dirty's guest: keys that leave, secrets that change the old way, DAA. */
+/* Acts of dirty_guest.h's guest: keys that leave, secrets that change the old way, DAA. */
 #include "tests/spec/spec_migration.h"
 #include "tests/unit/dirty_guest.h"
 
