@@ -3,6 +3,7 @@
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
 #include "server/engine/freeze.h"
+#include "server/engine/profile.h"
 #include "server/engine/transport.h"
 #include "tests/spec/spec.h"
 
@@ -518,12 +519,27 @@ static void fill_permanent(struct tpm *tpm)
     perm->nv.used = NV_BYTES_MAX;
 }
 
+/* What `instance show` reads of it. */
+static void test_profile_of__frozen_state__the_tpms(void **state)
+{
+    struct tc *tc = *state;
+    struct tpm_profile profile;
+    struct bytes *b;
+
+    tc->tpm->perm.profile.counters = 3;
+    b = freeze(tc->tpm);
+    assert_true(tpm_profile_of(b->permanent, b->permanent_len, &profile));
+    assert_int_equal(profile.counters, 3);
+    assert_int_equal(profile.nv_bytes, 28 * 1024);
+    vt_free(b);
+}
+
 /* The largest state there can be fits into the sizes that callers reserve. */
 static void test_freeze__largest_state__fits(void **state)
 {
     struct tpm_profile profile = {
         .key_slots = KEY_SLOTS_MAX,
-        .owner_evict_slots = KEY_SLOTS_MAX - 1,
+        .owner_evict_slots = KEY_SLOTS_MAX - KEY_SLOTS_LEFT,
         .auth_sessions = SESSIONS_MAX,
         .transport_sessions = TRANSPORTS_MAX,
         .daa_sessions = DAA_SESSIONS_MAX,
@@ -548,7 +564,7 @@ static void test_freeze__largest_state__fits(void **state)
     tpm->stany.hash_tail_len = sizeof tpm->stany.hash_tail - 1;
     tc_check_frozen(tc);
     assert_int_equal(TC(tc, TPM_ORD_SaveState, NULL, NULL), TPM_SUCCESS);
-    for (unsigned i = 0; i < KEY_SLOTS_MAX - 1; i++)
+    for (unsigned i = 0; i < KEY_SLOTS_MAX - KEY_SLOTS_LEFT; i++)
         tpm->keys[i].owner_evict = true;
     tc_check_frozen(tc);
 }
@@ -575,6 +591,7 @@ int main(void)
         T(test_thaw__out_of_memory__said),
         OWNED(test_startup__saved_state_damaged__nothing_of_it),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_profile_of__frozen_state__the_tpms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,7 +85,8 @@ static bool has_room(const struct tpm *tpm, const struct define *d)
 
     if (!d->old)
         return nv_has_room(tpm, size);
-    return size <= old || size - old <= nv_free_bytes(tpm);
+    /* What lies beside the others leaves them no room when it goes. */
+    return size <= nv_free_bytes(tpm) + (d->old->pub.nv_index == NV_EK_CERT ? 0 : old);
 }
 
 /* Actions 3-11. */
