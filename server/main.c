@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "hwtpm/hwtpm.h"
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
@@ -479,6 +480,7 @@ static int run(const struct config *config, struct vt_why *why)
         config_help(stdout);
         return VT_OK;
     }
+    hwtpm_init();
     if (cr_init())
         return vt_fail(why, VT_ECRYPTO, "the cryptographic library does not start");
     if (config->version) {

@@ -42,6 +42,7 @@ struct broker {
     char *data_dir, *runtime_path;
     char opened_by[32];             /* "0 keyfile": the slot that opened the store */
     int64_t opened_slot;
+    char passed_over[480];          /* why a TPM's slot did not open it before; "": it did, or there is none */
     char *const *listeners;
     size_t listener_count;
 

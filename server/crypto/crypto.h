@@ -107,6 +107,9 @@ void cr_rsa_key_wipe(struct cr_rsa_key *key);
 /* A private key ready for use: CRT parameters and blinding computed once. Opaque; one thread at a time. */
 struct cr_rsa;
 
+/* A public key in PEM ("BEGIN PUBLIC KEY" or "BEGIN RSA PUBLIC KEY"); VT_ECRYPTO: it is none, or has another size. */
+int cr_rsa_pub_from_pem(struct cr_rsa_pub *pub, const char *pem) VT_USE_RESULT;
+
 /* Primes from the generator given: same generator state, same key (mbedTLS; checked by FIPS 186-4's criteria on
  * |p - q| and on d). Takes tens to hundreds of milliseconds. */
 int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg) VT_USE_RESULT;
