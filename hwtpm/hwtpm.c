@@ -11,7 +11,7 @@
 
 #include "server/base/alloc.h"
 
-static const struct hwtpm_ops *const implementations[] = {&hwtpm_none, &hwtpm_tpm2};
+static const struct hwtpm_ops *const implementations[] = {&hwtpm_none, &hwtpm_tpm2, &hwtpm_tpm12};
 
 void hwtpm_init(void)
 {

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-from hosttpm import Tpm2, Tpm12
+from hosttpm import OWNER, Tpm2, Tpm12
+from tpm12 import Auth, sha1
 from rig import Process, Rig, check, need, program, run
 
 PCR = {Tpm2: 7, Tpm12: 4}
@@ -200,10 +201,8 @@ def lost(kind):
         tpm.clear()
         if kind is Tpm12:
             store.refuses("a cleared TPM", "tpm_takeownership")
-            tpm.reboot()
-            begin(rig, tpm)
-            enable_again(tpm)
             tpm.own()
+            begin(rig, tpm)
         store.refuses("a cleared TPM", "cleared")
         store.by_recovery()
         rig.ctl("keyslot", "reseal", "0")
@@ -223,11 +222,12 @@ def lockout2():
                  "-r", "a.priv")
         tpm.tool("tpm2_flushcontext", "-t")
         tpm.tool("tpm2_load", "-C", "p.ctx", "-u", "a.pub", "-r", "a.priv", "-c", "a.ctx")
-        tpm.tool("tpm2_flushcontext", "-t")
         for _ in range(3):
+            tpm.tool("tpm2_flushcontext", "-t")
             tpm.tool("tpm2_unseal", "-c", "a.ctx", "-p", "wrong", ok=False)
+        tpm.tool("tpm2_flushcontext", "-t")
         r = tpm.tool("tpm2_unseal", "-c", "a.ctx", "-p", "right", ok=False)
-        check(r.returncode and "lockout" in r.stderr, "the TPM is in lockout")
+        check(r.returncode and "lockout" in r.stderr, "the TPM is in lockout: " + r.stderr)
         tpm.tool("tpm2_flushcontext", "-t", ok=False)
         store.opens("in lockout all the same: nothing that can be guessed protects the slot")
 
@@ -303,10 +303,46 @@ def signed2():
         check(r.returncode == 0, "a server opens the store with what the operator signed: " + r.stderr[-200:])
 
 
+def special12():
+    """No owner; an SRK with a secret; lockout."""
+    with Rig() as rig:
+        tpm = Tpm12(rig, "host", owned=False)
+        tpm.enable()
+        begin(rig, tpm)
+        r = run([program("vtpm-server"), "init", "--data-dir", rig.data, "--keyslot", "tpm12:pcrs=4:" + tpm.spec,
+                 "--allow-root"], ok=3)
+        check("tpm_takeownership" in r.stderr, "without an owner: says what to do")
+        tpm.own(srk=sha1(b"srk secret"))
+        begin(rig, tpm)
+        r = run([program("vtpm-server"), "init", "--data-dir", rig.data, "--keyslot", "tpm12:pcrs=4:" + tpm.spec,
+                 "--allow-root"], ok=7)
+        check("srk-auth-file" in r.stderr, "an SRK with a secret: says what to do")
+        path = write(rig, "srk", "srk secret\n")
+        os.chmod(path, 0o600)
+        store = Store(rig, tpm, ":srk-auth-file=" + path)
+        store.opens("with the SRK's secret in a file")
+        with open(path, "w") as f:
+            f.write("wrong\n")
+        store.refuses("the wrong SRK secret", "srk-auth-file")
+        for _ in range(8):
+            if "lockout" in run([program("vtpm-server"), "--data-dir", rig.data, "--keyslot", "auto", "--allow-root"],
+                                ok=8).stderr:
+                break
+        with open(path, "w") as f:
+            f.write("srk secret\n")
+        store.refuses("in lockout", "lockout")
+        t = tpm.tpm()
+        rc, _, _ = t.raw("ResetLockValue", auths=[Auth(t.oiap(), OWNER)])
+        t.send.close()
+        check(rc == 0, "the owner ends the lockout")
+        store.opens("after the lockout")
+
+
 if __name__ == "__main__":
     need("swtpm", "tpm2_pcrextend", "openssl")
     scenes = {"life2": lambda: life(Tpm2), "lost2": lambda: lost(Tpm2), "lockout2": lockout2, "owner2": owner_password2,
-              "signed2": signed2}
+              "signed2": signed2, "life12": lambda: life(Tpm12), "lost12": lambda: lost(Tpm12),
+              "special12": special12}
     for name in sys.argv[1:] or scenes:
         print("---- " + name)
         scenes[name]()

@@ -105,6 +105,7 @@ class Tpm12(HostTpm):
         return Tpm(Socket(("127.0.0.1", self.port)))
 
     def own(self, srk=WELL_KNOWN):
+        self.enable()
         t = self.tpm()
         t.raw("CreateEndorsementKeyPair", params=bytes(20) + struct.pack(">IHHI", 1, 3, 1, 12) +
               struct.pack(">III", 2048, 2, 0))
@@ -112,6 +113,16 @@ class Tpm12(HostTpm):
         t.send.close()
         if rc:
             raise AssertionError("no ownership of swtpm: 0x%x" % rc)
+
+    def enable(self):
+        """With physical presence: enabled and activated, after a reboot."""
+        t = self.tpm()
+        for bits in (0x20, 0x08):
+            t.raw("PhysicalPresence", params=struct.pack(">H", bits))
+        t.raw("PhysicalEnable")
+        t.raw("PhysicalSetDeactivated", params=b"\0")
+        t.send.close()
+        self.reboot()
 
     @staticmethod
     def digest(data):
