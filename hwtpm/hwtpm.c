@@ -93,6 +93,35 @@ struct job {
     uint8_t arg[] __attribute__((aligned(16)));
 };
 
+/*
+ * A TPM that holds a thread up. While it does, nobody else waits for it: several slots cost their time once, and threads
+ * do not pile up. One place is remembered, the last.
+ */
+static struct {
+    pthread_mutex_t lock;
+    char where[HWTPM_WHERE];
+    size_t threads;
+} stuck = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool is_stuck(const char *where)
+{
+    bool is;
+
+    pthread_mutex_lock(&stuck.lock);
+    is = stuck.threads && strcmp(stuck.where, where) == 0;
+    pthread_mutex_unlock(&stuck.lock);
+    return is;
+}
+
+static void note_stuck(const char *where, bool begins)
+{
+    pthread_mutex_lock(&stuck.lock);
+    if (begins)
+        snprintf(stuck.where, sizeof stuck.where, "%s", where);
+    stuck.threads += begins ? 1 : (size_t)-1;
+    pthread_mutex_unlock(&stuck.lock);
+}
+
 static void job_free(struct job *job)
 {
     pthread_cond_destroy(&job->over);
@@ -122,8 +151,10 @@ static void *job_thread(void *arg)
     is_left = job->is_left;
     pthread_cond_signal(&job->over);
     pthread_mutex_unlock(&job->lock);
-    if (is_left)
+    if (is_left) {
+        note_stuck(job->config.where, false);
         job_free(job);
+    }
     return NULL;
 }
 
@@ -167,16 +198,26 @@ static bool job_wait(struct job *job)
         rc = pthread_cond_timedwait(&job->over, &job->lock, &until);
     is_over = job->is_over;
     job->is_left = !is_over;
+    if (!is_over)
+        note_stuck(job->config.where, true);
     pthread_mutex_unlock(&job->lock);
     return is_over;
 }
 
+static const char *place_name(const struct hwtpm_config *config)
+{
+    return config->where[0] ? config->where : "its default device";
+}
+
 int hwtpm_run(const struct hwtpm_config *config, hwtpm_work work, void *arg, size_t size, struct vt_why *why)
 {
-    struct job *job = job_new(config, work, arg, size);
+    struct job *job;
     pthread_t thread;
     int err;
 
+    if (is_stuck(config->where))
+        return vt_fail(why, VT_ETIMEOUT, "the host TPM (%s) still does not answer", place_name(config));
+    job = job_new(config, work, arg, size);
     if (!job)
         return vt_fail(why, VT_ENOMEM, "out of memory");
     if (pthread_create(&thread, NULL, job_thread, job)) {
@@ -186,7 +227,7 @@ int hwtpm_run(const struct hwtpm_config *config, hwtpm_work work, void *arg, siz
     if (!job_wait(job)) {
         pthread_detach(thread);
         return vt_fail(why, VT_ETIMEOUT, "the host TPM (%s) does not answer within %u ms: restart it, or the host; the "
-                       "recovery key opens the store meanwhile", config->where[0] ? config->where : "its default device",
+                       "recovery key opens the store meanwhile", place_name(config),
                        config->limit_ms ? config->limit_ms : HWTPM_LIMIT_MS);
     }
     pthread_join(thread, NULL);

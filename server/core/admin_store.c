@@ -181,7 +181,7 @@ void admin_status(struct admin_call *call)
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Status status = VTPM__STATUS__INIT;
     struct census census = {0};
-    char uuid[VT_UUID_TEXT], version[] = VTPM_VERSION, crypto[96];
+    char uuid[VT_UUID_TEXT], version[] = VTPM_VERSION, crypto[96], host_tpm[400];
     union {
         char *const *in;
         char **out;
@@ -197,6 +197,8 @@ void admin_status(struct admin_call *call)
     status.keyslot = broker->opened_by;
     status.keyslot_warning = broker->passed_over;
     status.uptime_s = (loop_now_us() - broker->started_us) / 1000000;
+    snprintf(host_tpm, sizeof host_tpm, "%s", hosttpm_text(broker->hosttpm));
+    status.host_tpm = host_tpm;
     reply.err = db_instance_count(broker->db, &status.instances);
     status.engines = census.engines;
     status.channels = broker->session_count;

@@ -356,6 +356,8 @@ static int start_parts(struct broker *broker, const struct broker_config *config
         err = open_runtime(broker, config, why);
     if (!err)
         err = start_zygote(broker, config, why);
+    if (!err)
+        err = hosttpm_start(&broker->hosttpm, broker, config->hwtpm);
     return vt_fail(err ? why : NULL, err, "%s", vt_err_text(err));
 }
 
@@ -451,6 +453,7 @@ void broker_free(struct broker *broker)
     vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
+    hosttpm_free(broker->hosttpm);
     if (broker->db_wake)
         loop_wake_free(broker->db_wake);
     vt_free(broker->data_dir);

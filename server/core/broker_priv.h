@@ -7,6 +7,7 @@
 #include "server/base/vault.h"
 #include "server/core/acts.h"
 #include "server/core/broker.h"
+#include "server/core/hosttpm.h"
 #include "server/core/keys.h"
 #include "server/core/registry.h"
 #include "server/core/runtime.h"
@@ -20,6 +21,7 @@ struct broker {
     struct keys *keys;
     struct vt_vault *vault;         /* instance keys; loop thread */
     struct zygote *zygote;
+    struct hosttpm *hosttpm;        /* NULL: none is used */
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
     unsigned zygote_tries;          /* zygotes that ended before they told */
     int zygote_err;

@@ -110,7 +110,7 @@ static int fresh_read(const char *path, bool create, uint8_t *out, size_t *len, 
     (void)path;
     (void)create;
     *len = KEYFILE_LEN;
-    return cr_os_random(out, KEYFILE_LEN) ? vt_fail(why, VT_EIO, "no random numbers from the operating system") : VT_OK;
+    return cr_key_random(out, KEYFILE_LEN) ? vt_fail(why, VT_EIO, "no random numbers from the operating system") : VT_OK;
 }
 
 /* ---- The table: in the order in which `auto` tries them, the strongest first ---- */

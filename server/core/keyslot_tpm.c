@@ -503,7 +503,7 @@ int keyslot_reseal(const struct db_keyslot *old, const char *prediction, const s
     if (!keyslot_is_tpm(old->kind))
         return vt_fail(why, VT_ECONFLICT, "a %s slot is bound to no PCRs: there is nothing to reseal", old->kind);
     memcpy(spec.kind, old->kind, sizeof spec.kind);
-    if (cr_os_random(secret.bytes, sizeof secret.bytes))
+    if (cr_key_random(secret.bytes, sizeof secret.bytes))
         return vt_fail(why, VT_EIO, "no random numbers from the operating system");
     *out = (struct db_keyslot){.id = old->id};
     return keyslot_make_row(out, &making, store, master, why);

@@ -76,11 +76,12 @@ static json_t *json_status(const Vtpm__Status *s)
 
     for (size_t k = 0; k < s->n_listeners; k++)
         json_array_append_new(listeners, json_string(s->listeners[k]));
-    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:o}", "version", s->version, "store_uuid",
+    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:s s:o}", "version", s->version, "store_uuid",
                      s->store_uuid, "data_dir", s->data_dir, "runtime_dir", s->runtime_dir, "keyslot", s->keyslot,
                      "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
                      (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
-                     "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "listeners",
+                     "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "host_tpm",
+                     s->host_tpm, "listeners",
                      listeners);
 }
 
@@ -224,7 +225,7 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         printf("listens    %s\n", s->listeners[k]);
     printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
            (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
-    printf("protection %s\n", s->protection);
+    printf("host TPM   %s\nprotection %s\n", s->host_tpm, s->protection);
 }
 
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 from hosttpm import OWNER, Tpm2, Tpm12
@@ -338,11 +341,85 @@ def special12():
         store.opens("after the lockout")
 
 
+class StuckGenerator(threading.Thread):
+    """A TPM 1.2 whose random numbers are all the same; everything else it refuses."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.s = socket.create_server(("127.0.0.1", 0))
+        self.port = self.s.getsockname()[1]
+        self.asked = 0
+
+    def run(self):
+        while True:
+            c, _ = self.s.accept()
+            with c:
+                while (head := c.recv(4096)):
+                    n = struct.unpack(">I", head[10:14])[0]
+                    self.asked += 1
+                    c.sendall(struct.pack(">HII", 0xC4, 14 + n, 0) + struct.pack(">I", n) + b"\x55" * n)
+
+
+def entropy():
+    """The TPM's random numbers are one source more, and never a reason not to run."""
+    with Rig() as rig:
+        rig.init()
+
+        def host_tpm(spec):
+            rig.start_server("--hwtpm", spec)
+            end = time.monotonic() + 30
+            while True:
+                text = rig.ctl_json("status")["status"]["host_tpm"]
+                if text != "being asked" or time.monotonic() > end:
+                    break
+                time.sleep(0.05)
+            rig.create("g%d" % time.monotonic_ns())
+            check(rig.server.stop() == 0, "the server stops")
+            return text
+
+        for kind in (Tpm2, Tpm12):
+            tpm = kind(rig, kind.kind)
+            check("mixed into" in host_tpm(tpm.kind + ":" + tpm.spec), "%s: its random numbers are mixed in" % kind.kind)
+            tpm.stop()
+            check("not used" in host_tpm(tpm.kind + ":" + tpm.spec), "%s: gone, and the server runs" % kind.kind)
+        stuck = StuckGenerator()
+        stuck.start()
+        text = host_tpm("tpm12:device=tcp:127.0.0.1:%d" % stuck.port)
+        check(stuck.asked and "health test" in text, "a generator that is stuck is noticed and not used: " + text)
+        check(host_tpm("none") == "none", "none is none")
+        r = run([program("vtpm-server"), "--data-dir", rig.data, "--hwtpm", "tpm3"], ok=2)
+        check("must be auto, none" in r.stderr, "a wrong --hwtpm is a usage error")
+
+
+def credential():
+    """A systemd credential: a key file that the service manager brings."""
+    with Rig() as rig:
+        rig.init()
+        folder = rig.path("credentials")
+        os.mkdir(folder, 0o700)
+        with open(folder + "/store", "wb") as f:
+            f.write(os.urandom(32))
+        os.chmod(folder + "/store", 0o440)
+        rig.start_server(env={"CREDENTIALS_DIRECTORY": folder})
+        slot = rig.ctl_json("keyslot", "add", "credential:store")["keyslots"][0]["id"]
+        rig.ctl("keyslot", "test", str(slot))
+        rig.server.stop()
+        argv = [program("vtpm-server"), "check", "--data-dir", rig.data, "--allow-root", "--keyslot"]
+        run(argv + ["credential:store"], env=dict(os.environ, CREDENTIALS_DIRECTORY=folder))
+        run(argv + ["auto"], env=dict(os.environ, CREDENTIALS_DIRECTORY=folder))
+        r = run(argv + ["credential:store"], ok=8)
+        check("LoadCredential" in r.stderr, "without the directory: says which line the unit needs")
+        os.chmod(folder + "/store", 0o444)
+        r = run(argv + ["credential:store"], ok=8, env=dict(os.environ, CREDENTIALS_DIRECTORY=folder))
+        check("chmod 600" in r.stderr, "open to others: refused")
+
+
 if __name__ == "__main__":
     need("swtpm", "tpm2_pcrextend", "openssl")
     scenes = {"life2": lambda: life(Tpm2), "lost2": lambda: lost(Tpm2), "lockout2": lockout2, "owner2": owner_password2,
               "signed2": signed2, "life12": lambda: life(Tpm12), "lost12": lambda: lost(Tpm12),
-              "special12": special12}
+              "special12": special12,
+              "entropy": entropy, "credential": credential}
     for name in sys.argv[1:] or scenes:
         print("---- " + name)
         scenes[name]()
