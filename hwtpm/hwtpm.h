@@ -30,6 +30,9 @@ struct hwtpm_config {
     struct vt_auth srk_auth;
 };
 
+/* VT_EUSAGE unless `where` is a place on this host and names one of the TCTIs that are known to be harmless. Pure. */
+int hwtpm_where_check(enum hwtpm_kind kind, const char *where, struct vt_why *why) VT_USE_RESULT;
+
 struct hwtpm; /* an open one */
 
 /* ---- PCRs (pcr.c; no TPM, any thread) ---- */

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -72,11 +73,16 @@ static int open_tcp(const char *where, const char *text, int *fd, struct vt_why 
 
 int tpm12_connect(const char *where, int *fd, struct vt_why *why)
 {
+    struct stat st;
+
     *fd = -1;
     if (strncmp(where, "unix:", 5) == 0)
         return open_unix(where, where + 5, fd, why);
     if (strncmp(where, "tcp:", 4) == 0)
         return open_tcp(where, where + 4, fd, why);
+    /* Nothing else is opened for writing. */
+    if (stat(where, &st) == 0 && !S_ISCHR(st.st_mode))
+        return vt_fail(why, VT_EUSAGE, "%s: not a device; a socket is unix:PATH", where);
     *fd = open(where, O_RDWR | O_CLOEXEC);
     return *fd < 0 ? hwtpm_no_device(where, errno, why) : VT_OK;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/alloc.h"
@@ -67,10 +68,14 @@ int tpm2_fail(TSS2_RC rc, const char *doing, struct vt_why *why)
 static int check_device(const char *tcti, struct vt_why *why)
 {
     const char *path = tcti + strlen("device:");
+    struct stat st;
     int fd;
 
     if (strncmp(tcti, "device:", strlen("device:")) != 0)
         return VT_OK;
+    /* Nothing else is opened for writing. */
+    if (stat(path, &st) == 0 && !S_ISCHR(st.st_mode))
+        return vt_fail(why, VT_EUSAGE, "%s: not a device", path);
     fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hwtpm_no_device(path, errno, why);

@@ -77,7 +77,7 @@ int keyslot_tpm_args(const char *kind, const char *arg, struct keyslot_tpm_args 
             return err;
         arg += len + (arg[len] == ':');
     }
-    return VT_OK;
+    return hwtpm_where_check(kind_bit(kind) == TPM12 ? HWTPM_TPM12 : HWTPM_TPM2, out->where, why);
 }
 
 static int check(const char *kind, const char *arg, struct vt_why *why)

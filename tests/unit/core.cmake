@@ -6,7 +6,7 @@ add_library(test_core STATIC
   ${core}/instance.c ${core}/instance_load.c ${core}/instance_engine.c ${core}/instance_record.c
   ${core}/instance_measure.c ${core}/measure.c
   ${core}/admin.c ${core}/admin_binding.c ${core}/admin_measure.c ${core}/admin_instance.c ${core}/admin_credential.c ${core}/admin_store.c ${core}/admin_keyslot.c ${core}/hosttpm.c
-  ${core}/binding.c ${core}/keys.c ${core}/keyslot.c ${core}/keyslot_file.c ${core}/keyslot_spec.c
+  ${core}/binding.c ${core}/keys.c ${core}/keyslot.c ${core}/keyslot_file.c ${core}/keyslot_spec.c ${core}/keyslot_place.c
   ${core}/keyslot_tpm.c ${core}/keyslot_tpm_args.c ${core}/keyslot_unlock.c ${core}/params.c ${core}/recovery.c ${core}/store_init.c
   ${core}/seal.c ${core}/record.c ${core}/runtime.c ${core}/loop_uv.c ${core}/acts.c ${core}/store_check.c
   fake_zygote.c core_rig.c core_one.c)

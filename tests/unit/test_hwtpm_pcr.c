@@ -158,6 +158,35 @@ static void test_pcr_policy__depends_on_set_and_values(void **state)
     assert_memory_not_equal(a, b, 32);
 }
 
+/* What a hostile row could name. */
+static void test_where__elsewhere_or_executable__is_refused(void **state)
+{
+    static const char *const good2[] = {"", "device:/dev/tpmrm0", "swtpm:port=2321", "swtpm:path=/run/t", "tabrmd",
+                                        "swtpm:host=127.0.0.1,port=1", "mssim:host=localhost,port=1", "tabrmd:bus_type=session",
+                                        "swtpm:port=1,host=::1"},
+                      *const wrong2[] = {"cmd:sh -c id", "/tmp/evil.so", "/tmp/evil.so:x", "libevil.so.0", "pcap:device",
+                                         "device", "device:x", "swtpm:host=evil,port=1", "swtpm", "libtss2-tcti-cmd.so.0:x",
+                                         "swtpm:host=localhost.evil", "mssim:port=1,host=127.0.0.1.evil", "none", "devicex:/"},
+                      *const good12[] = {"", "/dev/tpm0", "unix:/run/tpm", "tcp:127.0.0.1:2321", "tcp:localhost:1",
+                                         "tcp:[::1]:1"},
+                      *const wrong12[] = {"tpm0", "unix:tpm", "tcp:evil:1", "tcp:127.0.0.1.evil:1", "tcp:", "tcp::1",
+                                          "tcp:localhostx:1"};
+
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(good2); i++)
+        if (hwtpm_where_check(HWTPM_TPM2, good2[i], NULL))
+            fail_msg("tcti=%s is refused", good2[i]);
+    for (size_t i = 0; i < VT_COUNT(wrong2); i++)
+        if (hwtpm_where_check(HWTPM_TPM2, wrong2[i], NULL) != VT_EUSAGE)
+            fail_msg("tcti=%s is allowed", wrong2[i]);
+    for (size_t i = 0; i < VT_COUNT(good12); i++)
+        if (hwtpm_where_check(HWTPM_TPM12, good12[i], NULL))
+            fail_msg("device=%s is refused", good12[i]);
+    for (size_t i = 0; i < VT_COUNT(wrong12); i++)
+        if (hwtpm_where_check(HWTPM_TPM12, wrong12[i], NULL) != VT_EUSAGE)
+            fail_msg("device=%s is allowed", wrong12[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_pcrs_predict__values_and_measurements),
         cmocka_unit_test(test_pcrs_predict__wrong__names_the_line),
         cmocka_unit_test(test_prints__differ__by_pcr),
+        cmocka_unit_test(test_where__elsewhere_or_executable__is_refused),
         cmocka_unit_test(test_pcr_policy__depends_on_set_and_values),
     };
 
