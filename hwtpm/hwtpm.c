@@ -291,9 +291,11 @@ int hwtpm_unseal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const str
     return err;
 }
 
-int hwtpm_key_make(struct hwtpm *tpm, struct hwtpm_key *key, struct cr_rsa_pub *pub, struct vt_why *why)
+int hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
+                   struct vt_why *why)
 {
-    return tpm->ops->key_make ? tpm->ops->key_make(tpm, key, pub, why) : cannot(tpm, "make attestation keys", why);
+    return tpm->ops->key_make ? tpm->ops->key_make(tpm, owner, key, pub, why)
+                              : cannot(tpm, "make attestation keys", why);
 }
 
 int hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t nonce[32],
@@ -302,14 +304,17 @@ int hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
     return tpm->ops->quote ? tpm->ops->quote(tpm, key, mask, nonce, out, why) : cannot(tpm, "quote", why);
 }
 
-int hwtpm_anchor_read(struct hwtpm *tpm, uint32_t index, struct hwtpm_anchor *out, struct vt_why *why)
+int hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why)
 {
-    return tpm->ops->anchor_read ? tpm->ops->anchor_read(tpm, index, out, why) : cannot(tpm, "keep an anchor", why);
+    return tpm->ops->anchor_make ? tpm->ops->anchor_make(tpm, anchor, owner, why) : cannot(tpm, "keep an anchor", why);
 }
 
-int hwtpm_anchor_advance(struct hwtpm *tpm, uint32_t index, const uint8_t data[HWTPM_ANCHOR], struct hwtpm_anchor *out,
-                         struct vt_why *why)
+int hwtpm_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why)
 {
-    return tpm->ops->anchor_advance ? tpm->ops->anchor_advance(tpm, index, data, out, why)
-                                    : cannot(tpm, "keep an anchor", why);
+    return tpm->ops->anchor_read ? tpm->ops->anchor_read(tpm, anchor, why) : cannot(tpm, "keep an anchor", why);
+}
+
+int hwtpm_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why)
+{
+    return tpm->ops->anchor_advance ? tpm->ops->anchor_advance(tpm, anchor, why) : cannot(tpm, "keep an anchor", why);
 }

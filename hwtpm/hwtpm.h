@@ -129,8 +129,9 @@ int hwtpm_unseal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const str
 
 /*
  * A statement of the TPM about its PCRs over 32 bytes of the caller's, signed by an attestation key that this TPM made.
- * key: as hwtpm_key_make returned it. message: TPMS_ATTEST (2.0) or TPM_QUOTE_INFO (1.2), what is signed; the caller
- * of a 1.2 binds more than 20 bytes by hashing them: nonce[0..20) is used.
+ * key: as hwtpm_key_make returned it. message: TPMS_ATTEST (2.0) or TPM_QUOTE_INFO (1.2), what is signed: RSASSA with
+ * SHA-256 (2.0) or SHA-1. A 1.2 binds nonce[0..20). pcrs are the values that the message has the digest of: VT_EAGAIN if
+ * one changed meanwhile.
  */
 #define HWTPM_MESSAGE 512
 struct hwtpm_key {
@@ -143,24 +144,34 @@ struct hwtpm_quote {
     uint8_t message[HWTPM_MESSAGE], signature[CR_RSA_MAX];
 };
 /* A restricted signing key (2.0), an identity key (1.2: needs the owner's secret). */
-int hwtpm_key_make(struct hwtpm *tpm, struct hwtpm_key *key, struct cr_rsa_pub *pub, struct vt_why *why) VT_USE_RESULT;
+int hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
+                   struct vt_why *why) VT_USE_RESULT;
 int hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t nonce[32],
                 struct hwtpm_quote *out, struct vt_why *why) VT_USE_RESULT;
 
 /*
- * An anchor against roll-back: 64 bytes that only grow older, never younger. 2.0: an NV index; 1.2: NV and a counter.
- * index: the caller's choice within the owner's range. `counter` grows by one with each advance; nobody can set it
- * back, and a deleted and re-made anchor does not begin at a value that was seen before (2.0).
+ * An anchor against roll-back: a counter that nobody can set back, and 64 bytes that were written with its present value.
+ * 2.0: two NV indices, `index` and the next (owner's range, 0x01800000 on); 1.2: an NV area and a counter. Only who has
+ * `auth` (from the store's master key) can write them. Deleted and made anew by the owner, the counter goes on above
+ * every value that it had; then auth is not the same either, and VT_EAUTH tells.
+ * Each advance writes the TPM's non-volatile memory twice: its wear is the caller's to bound.
  */
 #define HWTPM_ANCHOR 64
 struct hwtpm_anchor {
+    uint32_t index;
+    struct vt_key auth;
     uint64_t counter;
     uint8_t data[HWTPM_ANCHOR];
 };
-/* VT_ENOTFOUND: there is none at this index. */
-int hwtpm_anchor_read(struct hwtpm *tpm, uint32_t index, struct hwtpm_anchor *out, struct vt_why *why) VT_USE_RESULT;
-/* Makes it if it is missing; out->counter is the new one. */
-int hwtpm_anchor_advance(struct hwtpm *tpm, uint32_t index, const uint8_t data[HWTPM_ANCHOR], struct hwtpm_anchor *out,
-                         struct vt_why *why) VT_USE_RESULT;
+/* A new one, with zeros; counter is set. VT_EEXISTS: there is something at this index. 1.2 needs the owner's secret. */
+int hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
+                      struct vt_why *why) VT_USE_RESULT;
+/*
+ * Sets counter and data. VT_ENOTFOUND: there is none at this index; VT_EDAMAGED: the data were not written with this
+ * counter. An advance that a power cut ended between its two steps counts as done.
+ */
+int hwtpm_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;
+/* Writes data; counter is set to the new value, one more. */
+int hwtpm_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;
 
 #endif

@@ -19,12 +19,13 @@ struct hwtpm_ops {
                 struct vt_why *why);
     int (*unseal)(struct hwtpm *tpm, const struct hwtpm_policy *policy, const struct hwtpm_sealed *sealed,
                   uint8_t *secret, struct vt_why *why);
-    int (*key_make)(struct hwtpm *tpm, struct hwtpm_key *key, struct cr_rsa_pub *pub, struct vt_why *why);
+    int (*key_make)(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
+                    struct vt_why *why);
     int (*quote)(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                  struct hwtpm_quote *out, struct vt_why *why);
-    int (*anchor_read)(struct hwtpm *tpm, uint32_t index, struct hwtpm_anchor *out, struct vt_why *why);
-    int (*anchor_advance)(struct hwtpm *tpm, uint32_t index, const uint8_t *data, struct hwtpm_anchor *out,
-                          struct vt_why *why);
+    int (*anchor_make)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why);
+    int (*anchor_read)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
+    int (*anchor_advance)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
 };
 
 struct hwtpm {

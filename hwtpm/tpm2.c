@@ -244,4 +244,9 @@ const struct hwtpm_ops hwtpm_tpm2 = {
     .random = tpm2_random,
     .seal = tpm2_seal,
     .unseal = tpm2_unseal,
+    .key_make = tpm2_key_make,
+    .quote = tpm2_quote,
+    .anchor_make = tpm2_anchor_make,
+    .anchor_read = tpm2_anchor_read,
+    .anchor_advance = tpm2_anchor_advance,
 };

@@ -282,6 +282,181 @@ static void test_tcti__wrong__says_what_there_is(void **state)
     }
 }
 
+/* ---- Anchor ---- */
+
+#define INDEX 0x01800100u
+
+static int do_make(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    return hwtpm_anchor_make(tpm, arg, NULL, why);
+}
+
+static int do_read(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    return hwtpm_anchor_read(tpm, arg, why);
+}
+
+static int do_advance(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    return hwtpm_anchor_advance(tpm, arg, why);
+}
+
+static int with_anchor(hwtpm_work what, struct hwtpm_anchor *anchor, struct vt_why *why)
+{
+    memset(why, 0, sizeof *why);
+    return hwtpm_run(&config, what, anchor, sizeof *anchor, why);
+}
+
+/* A tool of the operator's. */
+static void VT_PRINTF(1, 2) tool(const char *format, ...)
+{
+    char command[1024];
+    va_list args;
+    int len = snprintf(command, sizeof command, "TPM2TOOLS_TCTI=%s ", config.where);
+
+    va_start(args, format);
+    vsnprintf(command + len, sizeof command - (size_t)len, format, args);
+    va_end(args);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_tpm2_anchor__only_goes_on(void **state)
+{
+    struct hwtpm_anchor anchor = {.index = INDEX, .auth = {{1, 2, 3}}, .data = {9}}, other;
+    uint64_t first;
+    struct vt_why why;
+
+    (void)state;
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_ENOTFOUND);
+    assert_int_equal(with_anchor(do_advance, &anchor, &why), VT_ENOTFOUND);
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_OK);
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_EEXISTS);
+    assert_int_equal(anchor.data[0], 0);
+    first = anchor.counter;
+    for (uint8_t i = 1; i < 4; i++) {
+        memset(anchor.data, i, sizeof anchor.data);
+        assert_int_equal(with_anchor(do_advance, &anchor, &why), VT_OK);
+        other = (struct hwtpm_anchor){.index = INDEX, .auth = anchor.auth};
+        assert_int_equal(with_anchor(do_read, &other, &why), VT_OK);
+        assert_int_equal(other.counter, first + i);
+        assert_memory_equal(other.data, anchor.data, sizeof other.data);
+    }
+    /* Who does not have the store's key can neither read nor write it. */
+    other.auth.bytes[31] ^= 1;
+    assert_int_equal(with_anchor(do_read, &other, &why), VT_EAUTH);
+    assert_int_equal(with_anchor(do_advance, &other, &why), VT_EAUTH);
+    other.auth = anchor.auth;
+    assert_int_equal(with_anchor(do_read, &other, &why), VT_OK);
+    assert_int_equal(other.counter, first + 3);
+    /* The owner can remove it; a new one begins above all that was, and has another secret. */
+    tool("tpm2_nvundefine -C o 0x%x >/dev/null 2>&1", INDEX);
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_ENOTFOUND);
+    tool("tpm2_nvundefine -C o 0x%x >/dev/null 2>&1", INDEX + 1);
+    other.auth.bytes[0] ^= 1;
+    assert_int_equal(with_anchor(do_make, &other, &why), VT_OK);
+    assert_true(other.counter > first + 3);
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_EAUTH);
+}
+
+static void put_data(const struct hwtpm_anchor *anchor, uint64_t counter, uint8_t fill)
+{
+    char path[128], auth[65];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/nv", dir);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    for (int shift = 56; shift >= 0; shift -= 8)
+        fputc((int)(counter >> shift & 0xff), file);
+    for (size_t i = 0; i < HWTPM_ANCHOR; i++)
+        fputc(fill, file);
+    fclose(file);
+    for (size_t i = 0; i < 32; i++)
+        snprintf(auth + 2 * i, 3, "%02x", anchor->auth.bytes[i]);
+    tool("tpm2_nvwrite -C 0x%x -P hex:%s -i %s 0x%x >/dev/null 2>&1", INDEX, auth, path, INDEX);
+}
+
+static void test_tpm2_anchor__power_cut_between_its_steps__is_completed(void **state)
+{
+    struct hwtpm_anchor anchor = {.index = INDEX, .auth = {{7}}};
+    struct vt_why why;
+    uint64_t first;
+
+    (void)state;
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_OK);
+    first = anchor.counter;
+    put_data(&anchor, first + 1, 0x55);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(with_anchor(do_read, &anchor, &why), VT_OK);
+        assert_int_equal(anchor.counter, first + 1);
+        assert_int_equal(anchor.data[63], 0x55);
+    }
+    put_data(&anchor, first + 2, 0x66);
+    assert_int_equal(with_anchor(do_advance, &anchor, &why), VT_OK);
+    assert_int_equal(anchor.counter, first + 3);
+    /* What no advance writes: an older value, or one from nowhere. */
+    put_data(&anchor, first + 2, 0x66);
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_EDAMAGED);
+    put_data(&anchor, first + 9, 0x66);
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_EDAMAGED);
+}
+
+/* ---- Quote ---- */
+
+struct quoting {
+    uint32_t mask;
+    uint8_t nonce[32];
+    struct hwtpm_key key;
+    struct cr_rsa_pub pub;
+    struct hwtpm_quote quote;
+};
+
+static int do_key(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    struct quoting *q = arg;
+
+    return hwtpm_key_make(tpm, NULL, &q->key, &q->pub, why);
+}
+
+static int do_quote(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    struct quoting *q = arg;
+
+    return hwtpm_quote(tpm, &q->key, q->mask, q->nonce, &q->quote, why);
+}
+
+static bool has(const uint8_t *in, size_t len, const void *what, size_t what_len)
+{
+    return memmem(in, len, what, what_len) != NULL;
+}
+
+static void test_tpm2_quote__signs_nonce_and_pcrs(void **state)
+{
+    struct quoting q = {.mask = 0x800091, .nonce = {4, 5, 6, 200, 201}};
+    uint8_t em[CR_RSA_MAX], digest[32], values[4 * 32];
+    struct vt_why why = {0};
+    size_t count = 0;
+
+    (void)state;
+    assert_int_equal(hwtpm_run(&config, do_key, &q, sizeof q, &why), VT_OK);
+    assert_int_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_OK);
+    /* RSASSA-PKCS1-v1_5 ends with the digest. */
+    assert_int_equal(cr_rsa_public_op(&q.pub, q.quote.signature, em), VT_OK);
+    cr_sha256(digest, q.quote.message, q.quote.message_len);
+    assert_memory_equal(em + CR_RSA_MAX - 32, digest, 32);
+    assert_true(has(q.quote.message, q.quote.message_len, q.nonce, 32));
+    for (unsigned n = 0; n < HWTPM_PCRS; n++)
+        if (q.mask >> n & 1)
+            memcpy(values + 32 * count++, q.quote.pcrs.value[n], 32);
+    cr_sha256(digest, values, 32 * count);
+    assert_true(has(q.quote.message, q.quote.message_len, digest, 32));
+    /* Another TPM's, or an altered one. */
+    q.key.bytes[q.key.len - 1] ^= 1;
+    assert_int_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_EKEY);
+    q.key.len--;
+    assert_int_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_EDAMAGED);
+}
+
 int main(void)
 {
 #define WITH(test, how) cmocka_unit_test_setup_teardown(test, how, stop)
@@ -290,6 +465,9 @@ int main(void)
         WITH(test_tpm2__sealed__comes_out_in_the_same_state_only, start_2),
         WITH(test_tpm2__sealed_to_a_state_to_come__does_not_come_out_now, start_2),
         WITH(test_tpm2__altered__does_not_come_out, start_2),
+        WITH(test_tpm2_anchor__only_goes_on, start_2),
+        WITH(test_tpm2_anchor__power_cut_between_its_steps__is_completed, start_2),
+        WITH(test_tpm2_quote__signs_nonce_and_pcrs, start_2),
         WITH(test_tpm12__random_and_pcrs, start_12),
         WITH(test_tpm12__without_owner__says_how_to_make_one, start_12),
         WITH(test_tpm2_spoken_to_as_tpm12__says_so, start_2),

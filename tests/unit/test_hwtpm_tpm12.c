@@ -118,10 +118,10 @@ static int ask_unseal(struct hwtpm *tpm, void *arg, struct vt_why *why)
 
 static int ask_more(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
-    struct hwtpm_anchor anchor;
+    struct hwtpm_anchor anchor = {.index = 1};
 
     (void)arg;
-    return hwtpm_anchor_read(tpm, 1, &anchor, why);
+    return hwtpm_anchor_read(tpm, &anchor, why);
 }
 
 static int ask(hwtpm_work what, struct vt_why *why)
