@@ -7,9 +7,8 @@ import glob
 import os
 import re
 import shutil
-import time
 
-from rig import Process, Rig, check, enter_namespace, need, run
+from rig import Process, Rig, check, enter_namespace, need, run, wait_until
 from tcsd import PATH, Device, all_worked, need_trousers
 
 CONF = "/etc/opencryptoki/opencryptoki.conf"
@@ -42,11 +41,7 @@ def start_opencryptoki(rig):
         shutil.chown(place, "root", "pkcs11")
         os.chmod(place, 0o770)
     rig.others.append(Process([shutil.which("pkcsslotd", path=PATH), "-f"], rig.path("pkcsslotd.log")))
-    end = time.monotonic() + 60
-    while not glob.glob("/run/**/pkcsslotd.socket", recursive=True):
-        if time.monotonic() > end:
-            raise AssertionError("pkcsslotd makes no socket")
-        time.sleep(0.05)
+    wait_until(lambda: glob.glob("/run/**/pkcsslotd.socket", recursive=True), "pkcsslotd makes its socket")
 
 
 class Token:
