@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import authority
 import bindings
+import coverage
 import crypto
 import daa
 import exchange
@@ -128,4 +129,5 @@ with ThreadPoolExecutor(12) as pool:
     pairs.append((pool.submit(travels, True), pool.submit(travels, False)))
 for mine, peers in pairs:
     comparison.compare(mine.result(), peers.result())
-sys.exit(comparison.result())
+missing = coverage.Coverage(step[0] for mine, _ in pairs for step in mine.result()).check()
+sys.exit(comparison.result() or bool(missing))
