@@ -66,7 +66,7 @@ void fuzz_tpm_forget(void);
 void fuzz_tpm_count(uint32_t ordinal, tpm_rc rc);
 /*
  * Begins to count anew. At the end of the process, on stderr: how many of the ordinals that there are succeeded, and
- * which did not; with VTPM_FUZZ_TABLE in the environment, how often each.
+ * which did not; with VTPM_FUZZ_TABLE in the environment, how often each. Fewer than VTPM_FUZZ_LEAST: exit status 1.
  */
 void fuzz_tpm_tell_reach(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where two chapters meet: sessions that are outside while what they stand for changes; what little else never occurs. */
+/* Where two chapters meet: sessions that are outside while what they stand for changes; what little else
+ * never occurs. */
 #include "server/engine/auth.h"
 #include "server/engine/transport.h"
 #include "tests/spec/spec_migration.h"
@@ -72,7 +73,8 @@ static void test_context__owner_session_while_a_row_changes__missing(void **stat
     struct tc *tc = *state;
     struct tc_session a, b;
 
-    tc->tpm->perm.delegates[1] = (struct delegate_row){.used = true, .pub = {.pcr_info = {.pcr_selection = {.size_of_select = TPM_PCR_BYTES}}}};
+    tc->tpm->perm.delegates[1] = (struct delegate_row){
+        .used = true, .pub = {.pcr_info = {.pcr_selection = {.size_of_select = TPM_PCR_BYTES}}}};
     assert_int_equal(tc_osap(tc, &a, TPM_ET_OWNER, TPM_KH_OWNER, &owner), TPM_SUCCESS);
     assert_int_equal(tc_osap(tc, &b, TPM_ET_OWNER, TPM_KH_OWNER, &owner), TPM_SUCCESS);
     save(tc, TPM_RT_AUTH, a.handle, &same);
@@ -181,7 +183,8 @@ int main(void)
         OWNED(test_transport_log__evict_key__names_the_key),
         OWNED(test_capability__full_da_info_disabled__limited_only),
         OWNED(test_load_key__auth_change_key__invalid_usage),
-        cmocka_unit_test_setup_teardown(test_ek_sha256__with_and_without__digest_of_the_modulus, spec_setup, spec_teardown),
+        cmocka_unit_test_setup_teardown(test_ek_sha256__with_and_without__digest_of_the_modulus, spec_setup,
+                                        spec_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
