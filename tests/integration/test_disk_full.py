@@ -7,28 +7,14 @@ the running server; all in a mount namespace of the test's own.
 import os
 import signal
 import subprocess
-import sys
 import time
 
-from rig import Rig, check, need, program, run, skip
+from rig import Rig, check, enter_namespace, program, run, skip
 from tpm12 import Auth, Socket, Tpm
 
 RETRY = 0x800
 OWNER, SRK = b"o" * 20, b"s" * 20
 INDEX = 0x1234
-INSIDE = "VTPM_TEST_MOUNT_NAMESPACE"
-
-
-def enter_namespace():
-    if os.environ.get(INSIDE):
-        return
-    if os.geteuid():
-        skip("mounting a small file system needs root")
-    need("unshare", "mount")
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        skip("no mount namespace can be made here")
-    os.environ[INSIDE] = "1"
-    os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable] + sys.argv)
 
 
 def mount_tmpfs(path, size):

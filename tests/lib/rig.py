@@ -26,6 +26,25 @@ def need(*programs):
             skip("%s is not installed" % name)
 
 
+INSIDE = "VTPM_TEST_NAMESPACE"
+
+
+def enter_namespace(*more):
+    """The test again, as root of a mount namespace of its own (and of `more`, options of unshare); skips where there
+    is none to be had."""
+    if os.environ.get(INSIDE):
+        return
+    if os.geteuid():
+        skip("a mount namespace needs root")
+    need("unshare", "mount")
+    argv = ["unshare", "--mount", "--propagation", "private", *more]
+    r = subprocess.run([*argv, "true"], capture_output=True, text=True)
+    if r.returncode:
+        skip("no mount namespace can be made here: %s" % r.stderr.strip())
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", [*argv, sys.executable, *sys.argv])
+
+
 def program(name):
     return os.path.join(BIN, name)
 

@@ -291,6 +291,8 @@ tpm_rc tc_raw(struct tc *tc)
     }
     tc_check_frozen(tc);
     trace(tc, rc);
+    if (tc->seen)
+        tc->seen(tc, tc->seen_arg);
     return rc;
 }
 

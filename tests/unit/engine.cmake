@@ -14,6 +14,12 @@ foreach(part auth exec state da corners)
   vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c
     ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 endforeach()
-vtpm_test(test_engine_dirty LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_dirty.c
-  ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c ${CMAKE_CURRENT_LIST_DIR}/dirty_last.c
-  ${CMAKE_CURRENT_LIST_DIR}/dirty_leave.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+vtpm_test(test_engine_da_kinds LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_da_kinds.c
+  ${CMAKE_CURRENT_LIST_DIR}/secret_kinds.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+# A guest that tries every ordinal.
+set(guest ${CMAKE_CURRENT_LIST_DIR}/dirty_guest.c ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c
+  ${CMAKE_CURRENT_LIST_DIR}/dirty_last.c ${CMAKE_CURRENT_LIST_DIR}/dirty_leave.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c)
+foreach(part dirty replay)
+  vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c ${guest}
+    LIBS vt_tpm_client)
+endforeach()

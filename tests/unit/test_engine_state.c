@@ -2,6 +2,8 @@
 /* Frozen state: identity, determinism, damage. (Every command of every spec test freezes and thaws, too.) */
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
+#include "server/engine/freeze.h"
+#include "server/engine/profile.h"
 #include "server/engine/transport.h"
 #include "tests/spec/spec.h"
 
@@ -89,22 +91,30 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
-/* Version 2 of the permanent part had no DAA: its section is the last one. */
-static void test_thaw__version_2__as_without_daa(void **state)
+/* Version 2 of the permanent part had no DAA, version 3 no maintenance: the last sections, without a key 4 bytes. */
+static void test_thaw__older_permanent_part__as_without_what_came_later(void **state)
 {
+    static const struct {
+        uint8_t version;
+        char ends_before[5];
+        size_t shorter;
+    } older[] = {{3, "MAIN", 8 + 4}, {2, "DAAP", 8 + 4 + 8 + 20}};
     struct bytes *b = freeze(busy(state)->tpm), *again;
     size_t permanent_len = b->permanent_len;
     struct tpm *tpm;
 
-    b->permanent_len -= 8 + 20;
-    assert_memory_equal(b->permanent + b->permanent_len, "DAAP", 4);
-    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
-    b->permanent[5] = 2;
-    assert_int_equal(thaw(b, &tpm), VT_OK);
-    again = freeze(tpm);
-    assert_int_equal(again->permanent_len, permanent_len);
-    tpm_free(tpm);
-    vt_free(again);
+    for (size_t i = 0; i < VT_COUNT(older); i++) {
+        b->permanent_len = permanent_len - older[i].shorter;
+        assert_memory_equal(b->permanent + b->permanent_len, older[i].ends_before, 4);
+        b->permanent[5] = FZ_VERSION;
+        assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+        b->permanent[5] = older[i].version;
+        assert_int_equal(thaw(b, &tpm), VT_OK);
+        again = freeze(tpm);
+        assert_int_equal(again->permanent_len, permanent_len);
+        tpm_free(tpm);
+        vt_free(again);
+    }
     vt_free(b);
 }
 
@@ -119,7 +129,7 @@ static void test_thaw__older_versions__as_with_none_of_what_came_later(void **st
     size_t len = b->volatile_len;
     struct tpm *tpm;
 
-    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 3}), 2);
+    assert_memory_equal(b->state + 4, ((uint8_t[]){0, FZ_VERSION}), 2);
     for (size_t i = 0; i < VT_COUNT(older); i++) {
         size_t at = len - 4;
 
@@ -127,11 +137,11 @@ static void test_thaw__older_versions__as_with_none_of_what_came_later(void **st
             at--;
         assert_int_not_equal(at, 0);
         b->volatile_len = at;
-        b->state[5] = 3;
+        b->state[5] = FZ_VERSION;
         assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
         b->state[5] = older[i].version;
         assert_int_equal(thaw(b, &tpm), VT_OK);
-        b->state[5] = 3;
+        b->state[5] = FZ_VERSION;
         again = freeze(tpm);
         assert_int_equal(again->volatile_len, len);
         assert_memory_equal(again->state, b->state, len);
@@ -510,12 +520,27 @@ static void fill_permanent(struct tpm *tpm)
     perm->nv.used = NV_BYTES_MAX;
 }
 
+/* What `instance show` reads of it. */
+static void test_profile_of__frozen_state__the_tpms(void **state)
+{
+    struct tc *tc = *state;
+    struct tpm_profile profile;
+    struct bytes *b;
+
+    tc->tpm->perm.profile.counters = 3;
+    b = freeze(tc->tpm);
+    assert_true(tpm_profile_of(b->permanent, b->permanent_len, &profile));
+    assert_int_equal(profile.counters, 3);
+    assert_int_equal(profile.nv_bytes, 28 * 1024);
+    vt_free(b);
+}
+
 /* The largest state there can be fits into the sizes that callers reserve. */
 static void test_freeze__largest_state__fits(void **state)
 {
     struct tpm_profile profile = {
         .key_slots = KEY_SLOTS_MAX,
-        .owner_evict_slots = KEY_SLOTS_MAX - 1,
+        .owner_evict_slots = KEY_SLOTS_MAX - KEY_SLOTS_LEFT,
         .auth_sessions = SESSIONS_MAX,
         .transport_sessions = TRANSPORTS_MAX,
         .daa_sessions = DAA_SESSIONS_MAX,
@@ -540,7 +565,7 @@ static void test_freeze__largest_state__fits(void **state)
     tpm->stany.hash_tail_len = sizeof tpm->stany.hash_tail - 1;
     tc_check_frozen(tc);
     assert_int_equal(TC(tc, TPM_ORD_SaveState, NULL, NULL), TPM_SUCCESS);
-    for (unsigned i = 0; i < KEY_SLOTS_MAX - 1; i++)
+    for (unsigned i = 0; i < KEY_SLOTS_MAX - KEY_SLOTS_LEFT; i++)
         tpm->keys[i].owner_evict = true;
     tc_check_frozen(tc);
 }
@@ -554,8 +579,8 @@ int main(void)
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
         OWNED(test_thaw__older_versions__as_with_none_of_what_came_later),
-        OWNED(test_thaw__version_2__as_without_daa),
         OWNED(test_thaw__exclusive_transport_missing__damaged),
+        OWNED(test_thaw__older_permanent_part__as_without_what_came_later),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),
@@ -567,6 +592,7 @@ int main(void)
         T(test_thaw__out_of_memory__said),
         OWNED(test_startup__saved_state_damaged__nothing_of_it),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_profile_of__frozen_state__the_tpms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,13 +20,15 @@ static void walk_generator(struct fz *f, struct tpm *tpm)
 void fz_stclear(struct fz *f, struct tpm *tpm)
 {
     struct stclear *s = &tpm->stclear;
+    bool unused = false; /* disableResetLock is in perm.da */
 
     FZ_WIRE(f, stclear_flags, &s->flags);
     fz_bytes(f, s->pcr, sizeof s->pcr);
     fz_bytes(f, s->context_nonce_key, sizeof s->context_nonce_key);
     fz_u32(f, &s->counter_id);
     fz_u32(f, &s->owner_reference);
-    fz_bool(f, &s->disable_reset_lock);
+    fz_bool(f, &unused);
+    fz_need(f, !unused);
     fz_u32(f, &s->deferred_presence);
     fz_bytes(f, s->audit_digest, sizeof s->audit_digest);
 }
