@@ -132,6 +132,7 @@ static const struct course courses[] = {
            {CMD(PCR_Reset), .how = 4, .a = 18}, {ACT(2)}, {ACT(3)}, {ACT(4)},
            {STEP(0, TSC_ORD_ResetEstablishmentBit), .how = 4}),
     COURSE("maintenance", START_OWNED, {CMD(LoadManuMaintPub)}, {CMD(ReadManuMaintPub)},
+           {CMD(CreateMaintenanceArchive), .a = 1}, {CMD(LoadMaintenanceArchive)},
            {CMD(CreateMaintenanceArchive)}, {CMD(LoadMaintenanceArchive)}, {CMD(KillMaintenanceFeature)}),
 };
 

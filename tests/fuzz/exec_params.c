@@ -226,9 +226,10 @@ struct tpm_blob exec_last_256(const struct exec *x, enum exec_blob_name name)
 
 void exec_keep(struct exec *x, enum exec_blob_name name, const void *bytes, size_t len)
 {
-    if (!len || len > EXEC_BLOB_MAX)
+    if (len > EXEC_BLOB_MAX)
         return;
-    memcpy(x->blobs[name].bytes, bytes, len);
+    if (len)
+        memcpy(x->blobs[name].bytes, bytes, len);
     x->blobs[name].len = len;
 }
 

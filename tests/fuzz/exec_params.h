@@ -46,7 +46,8 @@ enum exec_blob_name {
     BLOB_CMK_TICKET,
     BLOB_CMK_RANDOM,
     BLOB_CMK_TRAVELLER,
-    BLOB_ARCHIVE, /* of TPM_CreateMaintenanceArchive */
+    BLOB_ARCHIVE,      /* of TPM_CreateMaintenanceArchive */
+    BLOB_ARCHIVE_RANDOM,
     BLOB_JOINED,  /* DAA, the first of EXEC_DAA_BLOBS */
     BLOBS = BLOB_JOINED + EXEC_DAA_BLOBS
 };

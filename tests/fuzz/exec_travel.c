@@ -97,6 +97,18 @@ static uint16_t scheme_of(uint8_t a)
     return schemes[a % VT_COUNT(schemes)];
 }
 
+static void archive_params(const struct exec *x, struct wr *w)
+{
+    struct load_maintenance_archive_in in = {.archive = exec_blob(x, BLOB_ARCHIVE),
+                                             .random = exec_blob(x, BLOB_ARCHIVE_RANDOM)};
+    struct tpm_digest digest = blob_digest(&in.archive);
+    uint8_t sig[CR_RSA_MAX];
+
+    sign_by(FUZZ_SRK_FIXTURE, digest.bytes, sig);
+    in.sig = BLOB(sig, sizeof sig);
+    wr_load_maintenance_archive_in(w, &in);
+}
+
 static bool migration_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
     switch (ordinal) {
@@ -108,10 +120,12 @@ static bool migration_params(struct exec *x, struct wr *w, uint32_t ordinal, uin
         EXEC_CASE(TPM_ORD_MigrateKey, migrate_key, .pub_key = fixture_pubkey(FUZZ_STORAGE_FIXTURE, false),
                   .in_data = a & 1 ? exec_blob(x, BLOB_TRAVELLER) : BLOB(made.for_authority, CR_RSA_MAX));
         EXEC_CASE(TPM_ORD_CreateMaintenanceArchive, create_maintenance_archive, .generate_random = a & 1);
-        EXEC_CASE(TPM_ORD_LoadMaintenanceArchive, load_maintenance_archive,
-                  .archive = exec_blob(x, BLOB_ARCHIVE));
-        EXEC_CASE(TPM_ORD_LoadManuMaintPub, load_manu_maint_pub, .pub_key = fixture_pubkey(a & 1, false));
+        EXEC_CASE(TPM_ORD_LoadManuMaintPub, load_manu_maint_pub,
+                  .pub_key = fixture_pubkey(a & 1 ? 0 : FUZZ_SRK_FIXTURE, false));
         EXEC_CASE(TPM_ORD_ReadManuMaintPub, read_manu_maint_pub, .anti_replay = {{a}});
+    case TPM_ORD_LoadMaintenanceArchive:
+        archive_params(x, w);
+        return true;
     case TPM_ORD_CreateMigrationBlob: {
         struct tpm_blob enc = exec_last_256(x, BLOB_KEY);
 
@@ -557,7 +571,7 @@ void exec_travel_learn(struct exec *x, uint32_t ordinal, uint8_t a, const uint8_
         keep_sized(x, BLOB_KEY_LENT, &r);
         break;
     case TPM_ORD_CreateMaintenanceArchive:
-        keep_two(x, BLOB_RANDOM, BLOB_ARCHIVE, &r);
+        keep_two(x, BLOB_ARCHIVE_RANDOM, BLOB_ARCHIVE, &r);
         break;
     case TPM_ORD_ChangeAuthAsymStart:
         rd_change_auth_asym_start_out(&r, &started);

@@ -111,7 +111,7 @@ static void add_owner(struct tpm *tpm)
     tpm->perm.owner_auth = fuzz_tpm_secret;
     tpm->perm.flags.nv_locked = true;
     tpm->perm.srk.handle = TPM_KH_SRK;
-    tpm->perm.srk.key = make_key(2048, 6, TPM_KEY_STORAGE);
+    tpm->perm.srk.key = make_key(2048, FUZZ_SRK_FIXTURE, TPM_KEY_STORAGE);
     tpm->stclear.flags.physical_presence = true;
     add_keys(tpm);
     add_area(tpm, FUZZ_NV_OPEN, 0);

@@ -26,6 +26,7 @@ enum fuzz_start {
 /* The keys of START_OWNED in the order of their slots; usage, bits and fixture are in fuzz_tpm.c. */
 enum fuzz_key { KEY_SIGNING, KEY_STORAGE, KEY_BIND, KEY_IDENTITY, KEY_MIGRATE, KEY_LEGACY, FUZZ_KEYS };
 #define FUZZ_STORAGE_FIXTURE 3          /* of 2048 bits: where keys migrate to */
+#define FUZZ_SRK_FIXTURE 6              /* also the manufacturer's: then an archive can come back */
 #define FUZZ_AUTHORITY_FIXTURE 2        /* who says so; KEY_MIGRATE */
 #define FUZZ_NV_OPEN 0x00011001u        /* written and read by anybody */
 #define FUZZ_NV_AUTH 0x00011002u        /* with its own secret */
