@@ -481,7 +481,8 @@ int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)
     for (size_t i = 0; i < exec_prepare.count; i++)
         prepare_step(&owned, &exec_prepare.steps[i]);
     for (size_t i = 0; i < BLOBS; i++)
-        FUZZ_CHECK(owned.blobs[i].len || i == BLOB_AUTH_CONTEXT || i == BLOB_ARCHIVE || i == BLOB_ARCHIVE_RANDOM);
+        FUZZ_CHECK(owned.blobs[i].len || i == BLOB_AUTH_CONTEXT || i == BLOB_ARCHIVE ||
+                   i == BLOB_ARCHIVE_RANDOM);
     FUZZ_CHECK(!owned.join.handle);
     fuzz_tpm_adopt(owned.tpm);
     owned.tpm = NULL;

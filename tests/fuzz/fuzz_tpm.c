@@ -311,16 +311,19 @@ static void tell_reach(void)
 {
     const char *least = getenv("VTPM_FUZZ_LEAST");
     bool table = getenv("VTPM_FUZZ_TABLE");
-    unsigned there = 0, reached = 0;
+    unsigned there = 0, reached = 0, sum = 0;
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 
     for (size_t i = 0; i < count; i++) {
         there += rows[i].run != NULL;
         reached += rows[i].run && succeeded[i];
+        sum += came[i];
         if (table && rows[i].run)
             fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i], succeeded[i]);
     }
+    if (!sum)
+        return;
     fprintf(stderr, "succeeded: %u of %u ordinals%s", reached, there, reached < there ? "; not" : "");
     for (size_t i = 0; i < count; i++)
         if (rows[i].run && !succeeded[i])
