@@ -60,9 +60,6 @@ struct response {
 void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
                       struct response *rsp);
 
-/* Whoever does anything else to a TPM than this, thaw_again and new says so before the next command. */
-void fuzz_tpm_forget(void);
-
 /* How often each ordinal came and succeeded: fuzz_tpm_execute counts, of a wrapped one its client. */
 void fuzz_tpm_count(uint32_t ordinal, tpm_rc rc);
 /*
