@@ -453,7 +453,8 @@ static uint8_t *last_saved_key(struct tpm *tpm, uint32_t handle)
 /* A key that breaks off in its modulus, in its handle, or behind its last byte: failure mode, and none of it stays. */
 static void test_startup__saved_state_damaged__nothing_of_it(void **state)
 {
-    enum { MODULUS_LEN = 4 + 1 + 4 + 4 + 3 * 2 + 4 + 1 + 3 * 20 }; /* behind the handle: bytes, exponent, usage ... secrets */
+    /* Behind the handle: bytes, exponent, usage and schemes, flags, no PCRs, secrets and digest. */
+    enum { MODULUS_LEN = 4 + 1 + 4 + 4 + 3 * 2 + 4 + 1 + 3 * 20 };
     static const struct {
         size_t at;
         uint8_t value;
