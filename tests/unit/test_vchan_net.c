@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -440,6 +441,7 @@ int main(void)
         T(test_vchan__not_a_xen_domain__says_so),
     };
 
+    signal(SIGPIPE, SIG_IGN); /* as both programs do */
     if (cr_init())
         return 1;
     log_capture(VT_LOG_DEBUG);
