@@ -93,7 +93,6 @@ struct stclear {
     uint8_t context_nonce_key[TPM_NONCE_LEN];
     uint32_t counter_id;      /* 1 + countID of the counter that may be incremented, COUNTER_* */
     uint32_t owner_reference; /* TPM_SetOwnerPointer: TPM_KH_OWNER or a delegated handle */
-    bool disable_reset_lock;
     uint32_t deferred_presence; /* TPM_SetCapability */
     uint8_t audit_digest[CR_SHA1_LEN];
 };
@@ -171,7 +170,9 @@ void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile 
 bool tpm_maint_pub(const struct tpm *tpm, struct tpm_pubkey *out) VT_USE_RESULT;
 /* What was saved is no longer good. */
 void tpm_drop_saved(struct tpm *tpm);
-/* And back; false if there is nothing, or it does not parse: failure mode. */
+/* What TPM_SaveState could keep is as after TPM_Init: the keys but the owner's, TPM_STCLEAR_DATA. */
+void tpm_clear_stclear(struct tpm *tpm);
+/* And back; false if there is nothing, or it does not parse: failure mode, and nothing of it is there. */
 bool tpm_restore_stclear(struct tpm *tpm) VT_USE_RESULT;
 
 #endif

@@ -199,12 +199,19 @@ bool tpm_is_on(const struct tpm *tpm)
     return tpm->on;
 }
 
+void tpm_clear_stclear(struct tpm *tpm)
+{
+    key_flush_all(tpm, false);
+    vt_wipe(&tpm->stclear, sizeof tpm->stclear);
+    pcr_startup(tpm, false);
+    tpm->stclear.owner_reference = TPM_KH_OWNER;
+}
+
 /* All that a TPM_Init or the end of power takes away. */
 static void forget(struct tpm *tpm)
 {
     da_settle(tpm);
-    key_flush_all(tpm, false);
-    vt_wipe(&tpm->stclear, sizeof tpm->stclear);
+    tpm_clear_stclear(tpm);
     vt_wipe(&tpm->stany, sizeof tpm->stany);
 }
 
@@ -216,8 +223,6 @@ int tpm_init(struct tpm *tpm)
         cr_drbg_init(&tpm->drbg, tpm->perm.drbg_seed, personal, sizeof personal - 1);
     draw_seed(tpm);
     forget(tpm);
-    pcr_startup(tpm, false);
-    tpm->stclear.owner_reference = TPM_KH_OWNER;
     tpm->stany.post_init = true;
     tpm->on = true;
     return VT_OK;
