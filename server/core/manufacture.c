@@ -74,7 +74,7 @@ static int seal_first(struct making *m, const struct sandbox_state *state, struc
 
 static int make_credential(struct making *m, struct db_credential *credential)
 {
-    int err = cr_os_random(&m->made.psk, sizeof m->made.psk);
+    int err = cr_key_random(&m->made.psk, sizeof m->made.psk);
 
     *credential = (struct db_credential){.version = 1, .sealed_len = SEAL_KEY_LEN};
     vt_uuid_text(credential->identity, &m->made.uuid);
@@ -142,7 +142,7 @@ static int ask(struct making *m)
     uint8_t seed[CR_DRBG_SEED], bytes[SANDBOX_PROFILE_LEN], with_ek = m->with_ek;
     struct wr w = wr_to(bytes, sizeof bytes);
     struct cr_slice parts[] = {CR_SLICE(seed, sizeof seed), CR_SLICE(bytes, sizeof bytes), CR_SLICE(&with_ek, 1)};
-    int err = cr_os_random(seed, sizeof seed);
+    int err = cr_key_random(seed, sizeof seed);
 
     tpm_profile_write(&w, &m->limits);
     if (!err)
@@ -161,7 +161,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     if (!err)
         err = vt_vault_take(m->broker->vault, &m->key, NULL);
     if (!err)
-        err = cr_os_random(m->key, sizeof *m->key);
+        err = cr_key_random(m->key, sizeof *m->key);
     if (err)
         return err;
     if (order->has_uuid)

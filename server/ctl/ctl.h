@@ -24,6 +24,9 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
+/* A warning that came with success, on stderr. */
+void print_warning(const char *text);
+void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature);
 void print_ok(const struct ctl *ctl);
 /* --json: {"error":{...}} on stdout; else a line on stderr. Returns the exit code. */
 int print_error(const struct ctl *ctl, int err, const char *text);
@@ -43,6 +46,12 @@ void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify, c
 int credential_begin(const char *path, int *fd, struct vt_why *why) VT_USE_RESULT;
 int credential_finish(const char *path, int fd, const Vtpm__Credential *credential, struct vt_why *why) VT_USE_RESULT;
 void credential_drop(const char *path, int fd);
+
+/*
+ * predict.c: a file of predicted PCRs, JSON or lines, as lines for hwtpm_pcrs_predict: the files that it names are
+ * measured here, with the caller's rights. digest_len: 20 or 32. *text returns owned (vt_free).
+ */
+int predict_read(const char *path, size_t digest_len, char **text, struct vt_why *why) VT_USE_RESULT;
 
 /* secret_input.c: the secret of an existing slot: a key file at the path the slot remembers, else a line from stdin
  * (not echoed on a terminal). *secret returns owned (vt_free_wiped). */

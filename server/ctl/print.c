@@ -60,8 +60,8 @@ static json_t *json_keyslot(const Vtpm__Keyslot *slot)
 {
     json_t *params = json_loads(slot->params, 0, NULL);
 
-    return json_pack("{s:I s:s s:o s:b}", "id", (json_int_t)slot->id, "kind", slot->kind, "params",
-                     params ? params : json_object(), "opened_store", slot->opened_store);
+    return json_pack("{s:I s:s s:o s:b s:s}", "id", (json_int_t)slot->id, "kind", slot->kind, "params",
+                     params ? params : json_object(), "opened_store", slot->opened_store, "text", slot->text);
 }
 
 static json_t *json_event(const Vtpm__Event *event)
@@ -91,11 +91,13 @@ static json_t *json_status(const Vtpm__Status *s)
 
     for (size_t k = 0; k < s->n_listeners; k++)
         json_array_append_new(listeners, json_string(s->listeners[k]));
-    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:o}", "version", s->version, "store_uuid",
+    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:s s:o}", "version", s->version, "store_uuid",
                      s->store_uuid, "data_dir", s->data_dir, "runtime_dir", s->runtime_dir, "keyslot", s->keyslot,
                      "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
                      (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
-                     "crypto", s->crypto, "protection", s->protection, "listeners", listeners);
+                     "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "host_tpm",
+                     s->host_tpm, "listeners",
+                     listeners);
 }
 
 static json_t *json_check(const Vtpm__Check *c)
@@ -222,8 +224,17 @@ void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         return;
     }
     for (size_t k = 0; k < reply->n_keyslots; k++)
-        printf("%lld  %-12s  %s%s\n", (long long)reply->keyslots[k]->id, reply->keyslots[k]->kind,
-               reply->keyslots[k]->params, reply->keyslots[k]->opened_store ? "  (opened the store)" : "");
+        printf("%lld  %-12s  %s%s\n%s", (long long)reply->keyslots[k]->id, reply->keyslots[k]->kind,
+               reply->keyslots[k]->params, reply->keyslots[k]->opened_store ? "  (opened the store)" : "",
+               reply->keyslots[k]->text);
+}
+
+void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature)
+{
+    if (ctl->json)
+        emit(json_pack("{s:s s:s s:s}", "pcrs", pcrs, "policy", policy, "signature", signature));
+    else
+        printf("pcrs=%s policy=%s signature=%s\n", pcrs, policy, signature);
 }
 
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
@@ -236,12 +247,14 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
     }
     printf("version    %s (%s)\nstore      %s in %s\nopened by  key slot %s\n", s->version, s->crypto, s->store_uuid,
            s->data_dir, s->keyslot);
+    if (*s->keyslot_warning)
+        printf("WARNING    a weaker slot than the host TPM's opened it: %s\n", s->keyslot_warning);
     printf("runtime    %s\nuptime     %llu s\n", s->runtime_dir, (unsigned long long)s->uptime_s);
     for (size_t k = 0; k < s->n_listeners; k++)
         printf("listens    %s\n", s->listeners[k]);
     printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
            (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
-    printf("protection %s\n", s->protection);
+    printf("host TPM   %s\nprotection %s\n", s->host_tpm, s->protection);
 }
 
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
@@ -277,6 +290,11 @@ void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, cons
     if (ctl->json)
         emit(json_pack("{s:{s:s s:s}}", "credential", "identity", reply->credential->identity, "file",
                        credential_file));
+}
+
+void print_warning(const char *text)
+{
+    fprintf(stderr, "vtpmctl: warning: %s\n", text);
 }
 
 void print_ok(const struct ctl *ctl)

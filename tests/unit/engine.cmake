@@ -16,6 +16,8 @@ foreach(part auth exec state da corners)
 endforeach()
 vtpm_test(test_engine_da_kinds LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_da_kinds.c
   ${CMAKE_CURRENT_LIST_DIR}/secret_kinds.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+vtpm_test(test_bug_classes LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_bug_classes.c
+  ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 # A guest that tries every ordinal.
 set(guest ${CMAKE_CURRENT_LIST_DIR}/dirty_guest.c ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c
   ${CMAKE_CURRENT_LIST_DIR}/dirty_last.c ${CMAKE_CURRENT_LIST_DIR}/dirty_leave.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c)

@@ -520,6 +520,35 @@ static void fill_permanent(struct tpm *tpm)
     perm->nv.used = NV_BYTES_MAX;
 }
 
+/* A maintenance key must be one, and only where the profile has maintenance. */
+static void test_thaw__maintenance_key_that_cannot_be__damaged(void **state)
+{
+    struct tc *tc = *state;
+    struct permanent *perm = &tc->tpm->perm;
+    struct wr w = wr_to(perm->maint_pub, sizeof perm->maint_pub);
+    uint8_t *algorithm, *maintenance;
+    struct tpm_pubkey key;
+    struct bytes *b;
+    struct tpm *tpm;
+
+    key_to_pubkey(&key, &perm->ek.key);
+    wr_pubkey(&w, &key);
+    perm->maint_pub_len = (uint32_t)w.len;
+    perm->profile.maintenance = true;
+    b = freeze(tc->tpm);
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    tpm_free(tpm);
+    algorithm = b->permanent + b->permanent_len - w.len;
+    maintenance = b->permanent + 4 + 2 + 4 + 4 + TPM_PROFILE_BYTES - 1;
+    assert_int_equal(*maintenance, 1);
+    *algorithm ^= 1;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    *algorithm ^= 1;
+    *maintenance = 0;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    vt_free(b);
+}
+
 /* What `instance show` reads of it. */
 static void test_profile_of__frozen_state__the_tpms(void **state)
 {
@@ -592,6 +621,7 @@ int main(void)
         T(test_thaw__out_of_memory__said),
         OWNED(test_startup__saved_state_damaged__nothing_of_it),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_thaw__maintenance_key_that_cannot_be__damaged),
         OWNED(test_profile_of__frozen_state__the_tpms),
     };
 
