@@ -89,6 +89,11 @@ class Tpm2(HostTpm):
     def clear(self):
         self.tool("tpm2_clear")
 
+    def tidy(self):
+        """What the kernel's resource manager does when a program dies: its keys and sessions go."""
+        for what in ("-t", "-l"):
+            self.tool("tpm2_flushcontext", what)
+
 
 def enable12(t):
     """With physical presence: enabled and activated, after a reboot."""

@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +21,18 @@ static char dir[64];
 static pid_t child;
 static struct hwtpm_config config;
 
-static bool is_there(const char *name)
+/* Its control channel is the last that it opens. */
+static bool listens(void)
 {
-    char path[128];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is;
 
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return access(path, F_OK) == 0;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/tpm.ctrl", dir);
+    is = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is;
 }
 
 static void swtpm_exec(bool is_2)
@@ -61,7 +68,7 @@ static int run_swtpm(bool is_2)
         swtpm_exec(is_2);
     config = (struct hwtpm_config){.kind = is_2 ? HWTPM_TPM2 : HWTPM_TPM12, .limit_ms = 60000};
     snprintf(config.where, sizeof config.where, is_2 ? "swtpm:path=%s/tpm" : "unix:%s/tpm", dir);
-    while (!is_there("tpm") || !is_there("tpm.ctrl")) {
+    while (!listens()) {
         if (waitpid(child, NULL, WNOHANG) != 0)
             return -1; /* not installed? */
         usleep(10000);
