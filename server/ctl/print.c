@@ -16,6 +16,19 @@ static void emit(json_t *object)
     json_decref(object);
 }
 
+static json_t *json_limits(const Vtpm__Instance *i)
+{
+    json_t *object = json_object();
+
+    for (size_t k = 0; k < i->n_limits; k++) {
+        const Vtpm__Limit *limit = i->limits[k];
+
+        json_object_set_new(object, limit->name,
+                            limit->is_truth ? json_boolean(limit->value) : json_integer(limit->value));
+    }
+    return object;
+}
+
 static json_t *json_instance(const Vtpm__Instance *i)
 {
     json_t *object = json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
@@ -29,6 +42,8 @@ static json_t *json_instance(const Vtpm__Instance *i)
         json_object_set_new(object, "measurements", json_integer(i->measurements));
         json_object_set_new(object, "measure_required", json_boolean(i->measure_required));
     }
+    if (object && i->n_limits)
+        json_object_set_new(object, "limits", json_limits(i));
     return object;
 }
 
@@ -95,6 +110,18 @@ static json_t *json_check(const Vtpm__Check *c)
 
 /* ---- Both forms ---- */
 
+static void show_limits(const Vtpm__Instance *i)
+{
+    for (size_t k = 0; k < i->n_limits; k++) {
+        const Vtpm__Limit *limit = i->limits[k];
+
+        if (limit->is_truth)
+            printf("  %-18s %s\n", limit->name, limit->value ? "true" : "false");
+        else
+            printf("  %-18s %lld\n", limit->name, (long long)limit->value);
+    }
+}
+
 static void show_instance(const Vtpm__Instance *i)
 {
     printf("uuid         %s\nname         %s\n", i->uuid, i->name);
@@ -105,7 +132,9 @@ static void show_instance(const Vtpm__Instance *i)
         printf("reason       %s\n", i->reason);
     if (*i->domain)
         printf("domain       %s\n", i->domain);
-    printf("profile      %s\nEK SHA-256   %s\n", i->profile, *i->ek_sha256 ? i->ek_sha256 : "none");
+    printf("profile      %s\n", i->profile);
+    show_limits(i);
+    printf("EK SHA-256   %s\n", *i->ek_sha256 ? i->ek_sha256 : "none");
     printf("connected    %s\n", i->connected ? i->peer : "no");
     if (i->engine_pid)
         printf("engine pid   %u\n", i->engine_pid);

@@ -14,12 +14,12 @@ bool audit_is_on(const struct tpm *tpm, const struct cmd_row *row)
 {
     size_t at = position(row);
 
-    return audit_may_be(row) && (tpm->perm.audited[at / 8] >> at % 8 & 1);
+    return audit_may_be(tpm, row) && (tpm->perm.audited[at / 8] >> at % 8 & 1);
 }
 
-bool audit_may_be(const struct cmd_row *row)
+bool audit_may_be(const struct tpm *tpm, const struct cmd_row *row)
 {
-    return row->run && !(row->flags & CMD_NEVER_AUDITED);
+    return cmd_is_offered(tpm, row) && !(row->flags & CMD_NEVER_AUDITED);
 }
 
 void audit_set(struct tpm *tpm, const struct cmd_row *row, bool on)

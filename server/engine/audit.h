@@ -11,7 +11,7 @@
 /* Is this row's command audited as things are? */
 bool audit_is_on(const struct tpm *tpm, const struct cmd_row *row);
 /* Ones that report on the audit cannot be (Part 3, 8.3 and 8.4); nor what is not implemented. */
-bool audit_may_be(const struct cmd_row *row);
+bool audit_may_be(const struct tpm *tpm, const struct cmd_row *row);
 void audit_set(struct tpm *tpm, const struct cmd_row *row, bool on);
 
 /*

@@ -23,7 +23,7 @@ enum auth_proof {
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,
-    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth */
+    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth; only that tells that there is no such session */
     PROOF_TRANSPORT   /* a transport session; the handler calls cmd_check_transport */
 };
 
@@ -50,7 +50,8 @@ enum cmd_flags {
     CMD_KEEPS_SHA1 = 64,   /* does not end a SHA-1 thread */
     CMD_KEEPS_SAVED = 128, /* does not by itself invalidate what TPM_SaveState saved */
     CMD_OSAP_LAST = 256,   /* as CMD_OSAP for the last session */
-    CMD_AUDIT_FIRST = 512  /* audited before it is executed, without its output (Part 3, 8.1) */
+    CMD_AUDIT_FIRST = 512, /* audited before it is executed, without its output (Part 3, 8.1) */
+    CMD_MAINTENANCE = 1024 /* there only if the profile offers maintenance */
 };
 
 enum cmd_duration { DURATION_S, DURATION_M, DURATION_L };
@@ -86,8 +87,10 @@ struct cmd_row {
 /* The row of an ordinal, implemented or not; NULL for any other number. */
 const struct cmd_row *cmd_row_find(uint32_t ordinal);
 const struct cmd_row *cmd_rows(size_t *count);
+/* Is there a handler, and does this TPM's profile offer it? */
+bool cmd_is_offered(const struct tpm *tpm, const struct cmd_row *row);
 /* What TPM_CAP_ORD answers. */
-bool cmd_is_implemented(uint32_t ordinal);
+bool cmd_is_implemented(const struct tpm *tpm, uint32_t ordinal);
 
 /* One session of the command. */
 struct auth_use {
@@ -122,6 +125,7 @@ struct cmd {
     bool hidden;         /* which encrypts: of the parameters the audit sees nothing */
     uint32_t out_handle;
     bool wrong_guess; /* an HMAC did not match */
+    struct session no_session; /* stands for one that is not there until the handler asks for its proof */
     size_t arena_used;
     _Alignas(16) uint8_t arena[CMD_ARENA]; /* wiped at the end of the command */
 };

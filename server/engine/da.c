@@ -32,11 +32,21 @@ static uint64_t lock_for(uint32_t failures)
     return VT_MIN(seconds, DA_LOCK_MAX_S) * SECOND_US;
 }
 
-void da_failure(struct tpm *tpm)
+bool da_reset_used(const struct tpm *tpm)
+{
+    return tpm->perm.da.reset_failures && da_locked(tpm);
+}
+
+void da_failure(struct tpm *tpm, bool of_reset)
 {
     struct da_state *da = &tpm->perm.da;
 
     tpm->dirty |= TPM_DIRTY_PERMANENT;
+    /* Part 1, 8.1: the owner has one try in each lock-out. That of an earlier one does not count. */
+    if (of_reset)
+        da->reset_failures = 1;
+    else if (!da_locked(tpm))
+        da->reset_failures = 0;
     if (da->failures < UINT32_MAX)
         da->failures++;
     if (da->failures < DA_THRESHOLD)

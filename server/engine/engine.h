@@ -24,6 +24,7 @@
 #define TRANSPORTS_MAX     32
 #define AUDIT_BITMAP_BYTES 64
 #define SAVED_STATE_MAX    (56u * 1024)
+#define MAINT_PUB_MAX      292 /* a TPM_PUBKEY of 2048 bits with an exponent of 4 bytes */
 
 /* Part 2, 15.1 TPM_COUNTER_VALUE and its authorisation. */
 struct counter {
@@ -74,6 +75,8 @@ struct permanent {
     uint32_t last_family_id;
     struct family_row families[FAMILY_ROWS_MAX];
     struct delegate_row delegates[DELEGATE_ROWS_MAX];
+    uint32_t maint_pub_len; /* 0: manuMaintPub was not loaded */
+    uint8_t maint_pub[MAINT_PUB_MAX];
     uint8_t auth_dir[TPM_DIGEST_LEN]; /* the one DIR; also NV index 0x10000001 */
     struct nv_store nv;
     uint32_t saved_len; /* what TPM_SaveState kept; 0: nothing or no longer good */
@@ -90,7 +93,6 @@ struct stclear {
     uint8_t context_nonce_key[TPM_NONCE_LEN];
     uint32_t counter_id;      /* 1 + countID of the counter that may be incremented, COUNTER_* */
     uint32_t owner_reference; /* TPM_SetOwnerPointer: TPM_KH_OWNER or a delegated handle */
-    bool disable_reset_lock;
     uint32_t deferred_presence; /* TPM_SetCapability */
     uint8_t audit_digest[CR_SHA1_LEN];
 };
@@ -160,11 +162,17 @@ int tpm_make_ek(struct tpm *tpm, unsigned bits) VT_USE_RESULT;
 void tpm_set_ek(struct tpm *tpm, const struct cr_rsa_key *rsa);
 /* It is gone; there is no owner (Part 3, 14.3). */
 void tpm_revoke_ek(struct tpm *tpm);
-/* Every limit between 1 and its capacity, and fewer owner's slots than slots. */
+/* Every limit between the least that works and its capacity, and slots that the owner cannot keep. */
 bool tpm_profile_valid(const struct tpm_profile *profile);
+/* `wanted` with pc-client's values in place of zeros. */
+void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted);
+/* TPM_PERMANENT_DATA -> manuMaintPub, borrowed; false: there is none (Part 3, 12.4). */
+bool tpm_maint_pub(const struct tpm *tpm, struct tpm_pubkey *out) VT_USE_RESULT;
 /* What was saved is no longer good. */
 void tpm_drop_saved(struct tpm *tpm);
-/* And back; false if there is nothing, or it does not parse: failure mode. */
+/* What TPM_SaveState could keep is as after TPM_Init: the keys but the owner's, TPM_STCLEAR_DATA. */
+void tpm_clear_stclear(struct tpm *tpm);
+/* And back; false if there is nothing, or it does not parse: failure mode, and nothing of it is there. */
 bool tpm_restore_stclear(struct tpm *tpm) VT_USE_RESULT;
 
 #endif

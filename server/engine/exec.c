@@ -80,7 +80,7 @@ static tpm_rc look_up(struct cmd *c)
     if (c->locality > LOCALITY_MAX)
         return TPM_BAD_LOCALITY;
     c->row = cmd_row_find(c->ordinal);
-    if (!c->row || !c->row->run)
+    if (!c->row || !cmd_is_offered(c->tpm, c->row))
         return TPM_BAD_ORDINAL;
     /* Nor is any but the outermost one to run others: the handler has said so before. */
     return c->transport && (c->row->flags & CMD_NOT_WRAPPABLE) ? TPM_NO_WRAP_TRANSPORT : TPM_SUCCESS;
@@ -336,7 +336,9 @@ static void run_cmd(struct cmd *c, const uint8_t *bytes, size_t len, struct wr *
     tpm_rc rc = c->tpm->on ? process(c, bytes, len, w) : TPM_FAIL;
 
     if (rc) {
-        auth_failed(c);
+        /* Part 2, 16: an error that passes. Nothing was done; the same bytes may come again. */
+        if (rc != TPM_DEFEND_LOCK_RUNNING)
+            auth_failed(c);
         write_error(w, rc);
     }
     wipe_cmd(c);

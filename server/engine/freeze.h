@@ -45,7 +45,7 @@ void fz_table(struct fz *f, struct tpm *tpm, const struct fz_table *table);
 /* Notes a contradiction. */
 void fz_need(struct fz *f, bool holds);
 
-#define FZ_VERSION 3
+#define FZ_VERSION 4
 
 struct fz_section {
     char tag[5];

@@ -72,7 +72,7 @@ void key_flush(struct tpm *tpm, struct key_slot *slot)
 void key_flush_all(struct tpm *tpm, bool everything)
 {
     for (size_t i = 0; i < KEY_SLOTS_MAX; i++)
-        if (tpm->keys[i].handle && (everything || !tpm->keys[i].owner_evict))
+        if (everything || !tpm->keys[i].owner_evict)
             key_flush(tpm, &tpm->keys[i]);
 }
 

@@ -119,6 +119,19 @@ tpm_rc migrant_send(struct cmd *c, const struct migrant *m, uint8_t payload, con
     return key_encrypt_for(c, to, o1.bytes, o1.len, out);
 }
 
+tpm_rc migrant_send_secret(struct cmd *c, const struct migrant *m, uint8_t payload, const struct vt_auth *secret,
+                           const struct tpm_pubkey *to, struct tpm_blob *out)
+{
+    ENCODED o1 = {.len = 0};
+    ENCODED r1;
+
+    if (!encode(&o1, m, payload, secret->bytes))
+        return TPM_BAD_DATASIZE;
+    cr_mgf1_sha1(r1.bytes, o1.len, secret->bytes, sizeof secret->bytes);
+    mix(o1.bytes, r1.bytes, o1.len);
+    return key_encrypt_for(c, to, o1.bytes, o1.len, out);
+}
+
 /* 11.2 actions 6-7: K1 and K2 are a size and a private key again, to the last byte. */
 static tpm_rc join(struct migrant *out, const uint8_t seed[SEED], const struct tpm_migrate_asymkey *m1)
 {
@@ -172,6 +185,20 @@ tpm_rc migrant_receive(struct key_slot *parent, const struct tpm_blob *in, const
     if (random->len != o1.len)
         return TPM_BAD_PARAMETER;
     mix(o1.bytes, random->data, o1.len);
+    return decode(&o1, out);
+}
+
+tpm_rc migrant_receive_secret(struct key_slot *parent, const struct tpm_blob *in, const struct vt_auth *secret,
+                              struct migrant *out)
+{
+    ENCODED o1 = {.len = 0};
+    ENCODED r1;
+    tpm_rc rc = unwrap(parent, in, o1.bytes, &o1.len);
+
+    if (rc)
+        return rc;
+    cr_mgf1_sha1(r1.bytes, o1.len, secret->bytes, sizeof secret->bytes);
+    mix(o1.bytes, r1.bytes, o1.len);
     return decode(&o1, out);
 }
 

@@ -40,6 +40,15 @@ tpm_rc migrant_send(struct cmd *c, const struct migrant *m, uint8_t payload, con
 tpm_rc migrant_receive(struct key_slot *parent, const struct tpm_blob *in, const struct tpm_blob *random,
                        struct migrant *out) VT_USE_RESULT;
 
+/*
+ * 12.1: the same two ways, but veiled with MGF1 of the owner's secret instead of random bytes; the secret is the pHash,
+ * too.
+ */
+tpm_rc migrant_send_secret(struct cmd *c, const struct migrant *m, uint8_t payload, const struct vt_auth *secret,
+                           const struct tpm_pubkey *to, struct tpm_blob *out) VT_USE_RESULT;
+tpm_rc migrant_receive_secret(struct key_slot *parent, const struct tpm_blob *in, const struct vt_auth *secret,
+                              struct migrant *out) VT_USE_RESULT;
+
 /* SHA-1 of a TPM_PUBKEY as it came. */
 void pubkey_digest(const struct tpm_pubkey *pub, uint8_t out[TPM_DIGEST_LEN]);
 /* TPM_MIGRATIONKEYAUTH: SHA-1(migrationKey || migrationScheme || tpmProof) (11.3 action 8). */

@@ -52,9 +52,14 @@ const struct cmd_row *cmd_row_find(uint32_t ordinal)
     return NULL;
 }
 
-bool cmd_is_implemented(uint32_t ordinal)
+bool cmd_is_offered(const struct tpm *tpm, const struct cmd_row *row)
+{
+    return row->run && (!(row->flags & CMD_MAINTENANCE) || tpm->perm.profile.maintenance);
+}
+
+bool cmd_is_implemented(const struct tpm *tpm, uint32_t ordinal)
 {
     const struct cmd_row *row = cmd_row_find(ordinal);
 
-    return row && row->run;
+    return row && cmd_is_offered(tpm, row);
 }

@@ -5,19 +5,12 @@ import subprocess
 
 from authority import ready
 from scenario import DATA, KEY, OWNER, SRK, close_sessions, flush_sessions, forgive
-from states import U16, U32, owned, reboot
+from states import COMMANDS, U16, U32, owned, reboot
 from tpm12 import (ET_KEYHANDLE, ET_OWNER, ET_SRK, KH_OWNER, KH_SRK, ORD, Auth, Session, hmac1, key_modulus, mgf1, oaep,
                    pcr_selection, sha1, verify_sha1, xor)
 
 KH_TRANSPORT = 0x40000003
 LENT = sha1(b"lent")
-ORD.update({
-    "GetAuditDigest": 0x85, "GetAuditDigestSigned": 0x86, "SetOrdinalAuditStatus": 0x8D, "GetAuditEvent": 0x82, "DSAP": 0x11,
-    "SetOwnerPointer": 0x75, "Delegate_Manage": 0xD2, "Delegate_CreateKeyDelegation": 0xD4,
-    "Delegate_CreateOwnerDelegation": 0xD5, "Delegate_LoadOwnerDelegation": 0xD8, "Delegate_ReadTable": 0xDB,
-    "Delegate_UpdateVerification": 0xD1, "Delegate_VerifyDelegation": 0xD6, "EstablishTransport": 0xE6,
-    "ExecuteTransport": 0xE7, "ReleaseTransportSigned": 0xE8,
-})
 
 
 def owner(x, label, ordinal, params=b"", show=True, secret=OWNER):
@@ -178,8 +171,10 @@ def delegating(x):
     s = dsap(x, "for an owner's delegation", 7, 0, few)
     lend(x, "by a delegate without leave", public(x.family, 1, 0), session=s)
     s = dsap(x, "for an owner's delegation, all", 7, 0, blob)
-    lend(x, "by a delegate", public(x.family, 1, 0x2000), session=s)
     flush_sessions(x)
+    s = dsap(x, "for an owner's delegation, all", 7, 0, blob)
+    lend(x, "by a delegate", public(x.family, 1, 0x2000), session=s)
+    close_sessions(x, "a delegate's new secret")
     x.lent = blob
 
 
@@ -231,6 +226,12 @@ def key_rows(x):
     s = dsap(x, "key blob", 9, x.keys["sign"], blob)
     x.raw("delegated: Quote", "Quote", handles=U32(x.keys["sign"]), params=bytes(20) + pcr_selection((1,)), auths=[Auth(s)],
           show=False)
+    # Part 2, 20.2.3: bit 28 of a storage key; the blobs are zeros, so it ends after the proof.
+    converts = lend_key(x, "CMK_ConvertMigration", public(x.family, 2, 1 << 28), "store")
+    s = dsap(x, "key blob", 9, x.keys["store"], converts)
+    x.raw("delegated: CMK_ConvertMigration", "CMK_ConvertMigration", handles=U32(x.keys["store"]),
+          params=next(params for name, _, params in COMMANDS if name == "CMK_ConvertMigration"), auths=[Auth(s)])
+    forgive(x)
     manage(x, "disable for good", x.family, 2, b"\0")
     dsap(x, "disabled", 9, x.keys["sign"], blob)
     close_sessions(x, "keys lent")
@@ -336,6 +337,10 @@ def transports(x):
             s.run("%s, wrapped in itself" % label, "ExecuteTransport", b"", U32(0))
             x.t.flush(struct.unpack(">I", s.handle)[0], 4)
         forgive(x)
+    # 18.3: of DSAP entityValue is logged, and no key.
+    s = Transport(x, "for DSAP", 2)
+    s.run("DSAP, logged", "DSAP", U16(9) + U32(x.keys["sign"]) + bytes(20) + U32(4), b"junk")
+    x.t.flush(struct.unpack(">I", s.handle)[0], 4)
     for label, args in (("3DES", (1, 3, 4)), ("CBC", (1, 6, 0xFF)), ("MGF1 with a mode", (1, 7, 4))):
         Transport(x, label, *args)
     t = x.t

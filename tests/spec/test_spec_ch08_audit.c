@@ -189,7 +189,7 @@ static void test_get_digest__list__ascending_from_the_start(void **state)
         uint32_t ordinal = rd_get32(&r);
 
         assert_true(ordinal > last);
-        assert_true(cmd_is_implemented(ordinal));
+        assert_true(cmd_is_implemented(tc->tpm, ordinal));
         last = ordinal;
     }
     in.start_ordinal = last;
@@ -308,6 +308,33 @@ static void test_signed__unfit_keys__codes(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
+/* ---- What is not there ---- */
+
+/* Of these Part 3 has no actions (28), or they are options that are not taken (9.1, 9.2), or no commands (3.1). */
+/*= p3:28 p3:3.1 p3:9.1 p3:9.2 */
+static void test_refused__with_an_owner__bad_ordinal(void **state)
+{
+    static const struct {
+        uint32_t ordinal;
+        unsigned auths;
+    } refused[] = {{TPM_ORD_Init, 0},         {TPM_ORD_GetAuditEvent, 0}, {TPM_ORD_GetAuditEventSigned, 1},
+                   {TPM_ORD_FieldUpgrade, 1}, {TPM_ORD_FieldUpgrade, 0},  {TPM_ORD_SetRedirection, 1},
+                   {0xD9, 0} /* TPM_Delegate_ReadAuth: no ordinal of 1.2 */};
+    struct tc *tc = *state;
+
+    for (size_t i = 0; i < VT_COUNT(refused); i++) {
+        struct wr w = wr_to(tc->cmd, sizeof tc->cmd);
+
+        assert_false(spec_cap_bool(tc, TPM_CAP_ORD, refused[i].ordinal));
+        wr_put16(&w, (uint16_t)(TPM_TAG_RQU_COMMAND + refused[i].auths));
+        wr_put32(&w, TPM_HEADER_LEN + refused[i].auths * TPM_AUTH_IN_LEN);
+        wr_put32(&w, refused[i].ordinal);
+        memset(tc->cmd + w.len, 0, TPM_AUTH_IN_LEN);
+        tc->cmd_len = TPM_HEADER_LEN + refused[i].auths * TPM_AUTH_IN_LEN;
+        assert_int_equal(tc_raw(tc), TPM_BAD_ORDINAL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +346,7 @@ int main(void)
         T(test_audit__wrapped_and_hidden__only_the_ordinal),
         T(test_audit__execute_transport__digests_of_the_wrapped_command),
         T(test_get_digest__list__ascending_from_the_start),
+        T(test_refused__with_an_owner__bad_ordinal),
         T(test_set_status__ordinals__codes_and_effect),
         T(test_signed__identity_closes__digest_starts_anew),
         T(test_signed__unfit_keys__codes),

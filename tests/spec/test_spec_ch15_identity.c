@@ -348,6 +348,23 @@ static void test_create_revocable_ek__both_ways__reset_value(void **state)
     assert_int_equal(revoke(tc, &first), TPM_AUTHFAIL);
 }
 
+/* The value is a secret like others: guesses at it lock out (Part 1, 8.1). */
+/*= p3:14.3#2 */
+static void test_revoke_trust__guesses__counted_and_locked_out(void **state)
+{
+    struct create_revocable_ek_out out;
+    struct tpm_nonce wrong = {{1}};
+    struct tc *tc = *state;
+
+    assert_int_equal(create_revocable(tc, false, &out), TPM_SUCCESS);
+    tc_assert_presence(tc);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(revoke(tc, &wrong), TPM_AUTHFAIL);
+    assert_int_equal(revoke(tc, &out.output_ek_reset), TPM_DEFEND_LOCK_RUNNING);
+    tc->now_us += 1000000;
+    assert_int_equal(revoke(tc, &out.output_ek_reset), TPM_SUCCESS);
+}
+
 /*= p3:14.3#1 p3:14.3#2 p3:14.3#3 p3:14.3#4 p3:14.3#5 p3:14.3#6 p3:14.3#7 p3:14.3#8 */
 static void test_revoke_trust__owner_ek_nv__all_gone(void **state)
 {
@@ -445,6 +462,7 @@ int main(void)
         T(test_activate_identity__type_pcrs_locality__codes),
         T(test_activate_identity__unfit_requests__codes),
         NO_EK(test_create_revocable_ek__both_ways__reset_value),
+        NO_EK(test_revoke_trust__guesses__counted_and_locked_out),
         NO_EK(test_revoke_trust__owner_ek_nv__all_gone),
         UNOWNED(test_revoke_trust__ek_for_good__permanentek),
         T(test_dir__written_by_the_owner__read_by_all),

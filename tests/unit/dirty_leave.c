@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acts of test_engine_dirty's guest: keys that leave, secrets that change the old way, DAA. */
-#include "tests/spec/spec_migration.h"
+/* Acts of dirty_guest.h's guest: keys that leave, secrets that change the old way, DAA, maintenance. */
+#include "tests/spec/spec_maintenance.h"
 #include "tests/unit/dirty_guest.h"
 
 static uint32_t put(struct guest *g, unsigned index, uint16_t usage)
@@ -232,5 +232,36 @@ static void attest(struct guest *g)
             drop(g, g->tc->tpm->stany.daa[i].handle, TPM_RT_DAA_TPM);
 }
 
-void (*const dirty_leave[])(struct guest *g) = {migrate, migrate, cmk, change_asym, attest};
+/* ---- Maintenance ---- */
+
+/* Back to the TPM that it came from: the SRK's secret is the owner's from then on, until both go. */
+static void load_archive(struct guest *g, struct sx_archive *a)
+{
+    struct load_maintenance_archive_in in = {.sig = {.len = CR_RSA_MAX, .data = a->sig}};
+
+    sx_massage(a, g->tc);
+    in.archive = (struct tpm_blob){.len = a->len, .data = a->bytes};
+    in.random = (struct tpm_blob){.len = a->random_len, .data = a->random};
+    (void)DO(g, TPM_ORD_LoadMaintenanceArchive, &in, NULL, .auth = {oiap(g, &g->owner)});
+}
+
+static void maintain(struct guest *g)
+{
+    struct load_manu_maint_pub_in pub = {.pub_key = sm_pubkey(MANUFACTURER)};
+    struct read_manu_maint_pub_in read = {.anti_replay = {{1}}};
+    struct create_maintenance_archive_in in = {.generate_random = roll(g, 2)};
+    struct create_maintenance_archive_out out;
+    struct sx_archive a;
+
+    (void)DO(g, TPM_ORD_LoadManuMaintPub, &pub, NULL);
+    (void)DO(g, TPM_ORD_ReadManuMaintPub, &read, NULL);
+    if (!DO(g, TPM_ORD_CreateMaintenanceArchive, &in, &out, .auth = {oiap(g, &g->owner)}) && roll(g, 4) == 0) {
+        sx_keep(&a, &out);
+        load_archive(g, &a);
+    }
+    if (rarely(g))
+        (void)DO(g, TPM_ORD_KillMaintenanceFeature, NULL, NULL, .auth = {oiap(g, &g->owner)});
+}
+
+void (*const dirty_leave[])(struct guest *g) = {migrate, migrate, cmk, change_asym, attest, maintain};
 const size_t dirty_leave_count = VT_COUNT(dirty_leave);

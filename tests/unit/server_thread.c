@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server_thread.h"
@@ -159,6 +160,15 @@ unsigned fake_get(const unsigned *count)
     value = *count;
     pthread_mutex_unlock(&server.lock);
     return value;
+}
+
+unsigned fake_await(const unsigned *count, unsigned at_least)
+{
+    const struct timespec nap = {0, 10 * 1000 * 1000};
+
+    for (int i = 0; i < 1000 && fake_get(count) < at_least; i++)
+        nanosleep(&nap, NULL);
+    return fake_get(count);
 }
 
 void fake_set(bool *flag, bool value)

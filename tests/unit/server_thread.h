@@ -35,6 +35,8 @@ void server_stop(void);
 void server_do(bool *what);
 /* What a fake has counted or is to do, read or set while the thread runs. */
 unsigned fake_get(const unsigned *count);
+/* The same once the thread has come so far (10 s at most): what a shim says as it leaves is heard after it left. */
+unsigned fake_await(const unsigned *count, unsigned at_least);
 void fake_set(bool *flag, bool value);
 
 #endif

@@ -2,6 +2,9 @@
 /* Frozen state: identity, determinism, damage. (Every command of every spec test freezes and thaws, too.) */
 #include "server/base/alloc.h"
 #include "server/engine/auth.h"
+#include "server/engine/freeze.h"
+#include "server/engine/profile.h"
+#include "server/engine/transport.h"
 #include "tests/spec/spec.h"
 
 struct bytes {
@@ -88,22 +91,30 @@ static void test_thaw__bytes_too_many_or_newer__damaged(void **state)
     vt_free(b);
 }
 
-/* Version 2 of the permanent part had no DAA: its section is the last one. */
-static void test_thaw__version_2__as_without_daa(void **state)
+/* Version 2 of the permanent part had no DAA, version 3 no maintenance: the last sections, without a key 4 bytes. */
+static void test_thaw__older_permanent_part__as_without_what_came_later(void **state)
 {
+    static const struct {
+        uint8_t version;
+        char ends_before[5];
+        size_t shorter;
+    } older[] = {{3, "MAIN", 8 + 4}, {2, "DAAP", 8 + 4 + 8 + 20}};
     struct bytes *b = freeze(busy(state)->tpm), *again;
     size_t permanent_len = b->permanent_len;
     struct tpm *tpm;
 
-    b->permanent_len -= 8 + 20;
-    assert_memory_equal(b->permanent + b->permanent_len, "DAAP", 4);
-    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
-    b->permanent[5] = 2;
-    assert_int_equal(thaw(b, &tpm), VT_OK);
-    again = freeze(tpm);
-    assert_int_equal(again->permanent_len, permanent_len);
-    tpm_free(tpm);
-    vt_free(again);
+    for (size_t i = 0; i < VT_COUNT(older); i++) {
+        b->permanent_len = permanent_len - older[i].shorter;
+        assert_memory_equal(b->permanent + b->permanent_len, older[i].ends_before, 4);
+        b->permanent[5] = FZ_VERSION;
+        assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+        b->permanent[5] = older[i].version;
+        assert_int_equal(thaw(b, &tpm), VT_OK);
+        again = freeze(tpm);
+        assert_int_equal(again->permanent_len, permanent_len);
+        tpm_free(tpm);
+        vt_free(again);
+    }
     vt_free(b);
 }
 
@@ -118,7 +129,7 @@ static void test_thaw__older_versions__as_with_none_of_what_came_later(void **st
     size_t len = b->volatile_len;
     struct tpm *tpm;
 
-    assert_memory_equal(b->state + 4, ((uint8_t[]){0, 3}), 2);
+    assert_memory_equal(b->state + 4, ((uint8_t[]){0, FZ_VERSION}), 2);
     for (size_t i = 0; i < VT_COUNT(older); i++) {
         size_t at = len - 4;
 
@@ -126,17 +137,39 @@ static void test_thaw__older_versions__as_with_none_of_what_came_later(void **st
             at--;
         assert_int_not_equal(at, 0);
         b->volatile_len = at;
-        b->state[5] = 3;
+        b->state[5] = FZ_VERSION;
         assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
         b->state[5] = older[i].version;
         assert_int_equal(thaw(b, &tpm), VT_OK);
-        b->state[5] = 3;
+        b->state[5] = FZ_VERSION;
         again = freeze(tpm);
         assert_int_equal(again->volatile_len, len);
         assert_memory_equal(again->state, b->state, len);
         tpm_free(tpm);
         vt_free(again);
     }
+    vt_free(b);
+}
+
+/* Bytes of a version that has no transport sessions cannot name an exclusive one. */
+static void test_thaw__exclusive_transport_missing__damaged(void **state)
+{
+    struct bytes *b;
+    struct tpm *tpm;
+    struct tc *tc = busy(state);
+
+    tc->tpm->stany.transport_exclusive = 7;
+    b = freeze(tc->tpm);
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    b->volatile_len -= 2 * (4 + 4) + 4 + 4 + 4;
+    assert_memory_equal(b->state + b->volatile_len, "TRAN", 4);
+    b->state[5] = 2;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    vt_free(b);
+    tc->tpm->stany.transport_exclusive = 0;
+    b = freeze(tc->tpm);
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    tpm_free(tpm);
     vt_free(b);
 }
 
@@ -401,12 +434,142 @@ static void test_thaw__out_of_memory__said(void **state)
     vt_free(b);
 }
 
+/* ---- What TPM_SaveState kept, damaged ---- */
+
+/* Where the bytes of the last saved key begin. */
+static uint8_t *last_saved_key(struct tpm *tpm, uint32_t handle)
+{
+    uint8_t bytes[4];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    size_t at = tpm->perm.saved_len - sizeof bytes;
+
+    wr_put32(&w, handle);
+    while (at && memcmp(tpm->perm.saved + at, bytes, sizeof bytes) != 0)
+        at--;
+    assert_int_not_equal(at, 0);
+    return tpm->perm.saved + at;
+}
+
+/* A key that breaks off in its modulus, in its handle, or behind its last byte: failure mode, and none of it stays. */
+static void test_startup__saved_state_damaged__nothing_of_it(void **state)
+{
+    /* Behind the handle: bytes, exponent, usage and schemes, flags, no PCRs, secrets and digest. */
+    enum { MODULUS_LEN = 4 + 1 + 4 + 4 + 3 * 2 + 4 + 1 + 3 * 20 };
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } damages[] = {{0, 0}, {MODULUS_LEN, 0x7F}, {MODULUS_LEN + 7, 1}};
+    struct vt_auth secret = tc_secret("key");
+    struct tc *tc = *state;
+    struct tpm_key_obj key;
+    uint32_t handle;
+
+    for (size_t i = 0; i < VT_COUNT(damages); i++) {
+        assert_int_equal(tc_reboot(tc, TPM_ST_CLEAR), TPM_SUCCESS);
+        spec_load_signing_key(tc, &secret, TPM_AUTH_ALWAYS);
+        key = spec_key(1, TPM_KEY_SIGNING, &secret);
+        handle = spec_insert(tc, &key);
+        assert_int_equal(spec_extend(tc, 3, 3), TPM_SUCCESS);
+        assert_int_equal(TC(tc, TPM_ORD_SaveState, NULL, NULL), TPM_SUCCESS);
+        assert_int_equal(tpm_init(tc->tpm), VT_OK);
+        if (damages[i].at)
+            last_saved_key(tc->tpm, handle)[damages[i].at] ^= damages[i].value;
+        else
+            memset(last_saved_key(tc->tpm, handle), 0, 4);
+        assert_int_equal(TC(tc, TPM_ORD_Startup, &(struct startup_in){TPM_ST_STATE}, NULL), TPM_FAILEDSELFTEST);
+        assert_true(tc->tpm->stany.failed);
+        tc_check_frozen(tc);
+        assert_true(spec_all((const uint8_t *)tc->tpm->keys, sizeof tc->tpm->keys, 0));
+        assert_true(spec_all(tc->tpm->stclear.pcr[3], TPM_DIGEST_LEN, 0));
+        assert_int_equal(tc->tpm->perm.saved_len, 0);
+    }
+}
+
+/* Every slot of every kind of session, each of the longest kind. */
+static void fill_sessions(struct tpm *tpm)
+{
+    static const struct tpm_pcr_selection all = {.size_of_select = TPM_PCR_BYTES};
+    struct session *session;
+
+    while ((session = session_new(tpm, SESSION_DSAP))) {
+        session->adip = TPM_ET_XOR;
+        session->entity_type = TPM_ET_KEYHANDLE;
+        session->delegate.pcr_info.pcr_selection = all;
+    }
+    while (transport_new(tpm))
+        ;
+    while (daa_new(tpm))
+        ;
+}
+
+static void fill_permanent(struct tpm *tpm)
+{
+    struct permanent *perm = &tpm->perm;
+
+    for (unsigned i = 0; i < COUNTERS_MAX; i++)
+        perm->counters[i].used = true;
+    for (unsigned i = 0; i < FAMILY_ROWS_MAX; i++)
+        perm->families[i].used = true;
+    for (unsigned i = 0; i < DELEGATE_ROWS_MAX; i++) {
+        perm->delegates[i].used = true;
+        perm->delegates[i].pub.pcr_info.pcr_selection.size_of_select = TPM_PCR_BYTES;
+    }
+    for (unsigned i = 0; i < NV_AREAS_MAX; i++)
+        perm->nv.areas[i] = (struct nv_area){.pub = {.nv_index = i + 1, .data_size = NV_BYTES_MAX / NV_AREAS_MAX}};
+    perm->nv.count = NV_AREAS_MAX;
+    perm->nv.used = NV_BYTES_MAX;
+}
+
+/* A maintenance key must be one, and only where the profile has maintenance. */
+static void test_thaw__maintenance_key_that_cannot_be__damaged(void **state)
+{
+    struct tc *tc = *state;
+    struct permanent *perm = &tc->tpm->perm;
+    struct wr w = wr_to(perm->maint_pub, sizeof perm->maint_pub);
+    uint8_t *algorithm, *maintenance;
+    struct tpm_pubkey key;
+    struct bytes *b;
+    struct tpm *tpm;
+
+    key_to_pubkey(&key, &perm->ek.key);
+    wr_pubkey(&w, &key);
+    perm->maint_pub_len = (uint32_t)w.len;
+    perm->profile.maintenance = true;
+    b = freeze(tc->tpm);
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    tpm_free(tpm);
+    algorithm = b->permanent + b->permanent_len - w.len;
+    maintenance = b->permanent + 4 + 2 + 4 + 4 + TPM_PROFILE_BYTES - 1;
+    assert_int_equal(*maintenance, 1);
+    *algorithm ^= 1;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    *algorithm ^= 1;
+    *maintenance = 0;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    vt_free(b);
+}
+
+/* What `instance show` reads of it. */
+static void test_profile_of__frozen_state__the_tpms(void **state)
+{
+    struct tc *tc = *state;
+    struct tpm_profile profile;
+    struct bytes *b;
+
+    tc->tpm->perm.profile.counters = 3;
+    b = freeze(tc->tpm);
+    assert_true(tpm_profile_of(b->permanent, b->permanent_len, &profile));
+    assert_int_equal(profile.counters, 3);
+    assert_int_equal(profile.nv_bytes, 28 * 1024);
+    vt_free(b);
+}
+
 /* The largest state there can be fits into the sizes that callers reserve. */
 static void test_freeze__largest_state__fits(void **state)
 {
     struct tpm_profile profile = {
         .key_slots = KEY_SLOTS_MAX,
-        .owner_evict_slots = KEY_SLOTS_MAX - 1,
+        .owner_evict_slots = KEY_SLOTS_MAX - KEY_SLOTS_LEFT,
         .auth_sessions = SESSIONS_MAX,
         .transport_sessions = TRANSPORTS_MAX,
         .daa_sessions = DAA_SESSIONS_MAX,
@@ -417,22 +580,22 @@ static void test_freeze__largest_state__fits(void **state)
         .nv_bytes = NV_BYTES_MAX,
     };
     struct tc *tc = *state;
-    struct tpm_key_obj key = tc->tpm->perm.ek.key;
+    struct tpm *tpm = tc->tpm;
+    struct tpm_key_obj key = tpm->perm.ek.key;
 
-    tc->tpm->perm.profile = profile;
+    tpm->perm.profile = profile;
     key.pcr_info_len = KEY_PCR_INFO_MAX;
     key_pub_digest(&key, key.pub_digest);
-    while (key_insert(tc->tpm, &key, false))
+    while (key_insert(tpm, &key, false))
         ;
-    while (session_free_slots(tc->tpm))
-        assert_int_equal(TC(tc, TPM_ORD_OIAP, NULL, NULL), TPM_SUCCESS);
-    for (unsigned i = 0; i < NV_AREAS_MAX; i++)
-        tc->tpm->perm.nv.areas[i] = (struct nv_area){.pub = {.nv_index = i + 1, .data_size = 512}};
-    tc->tpm->perm.nv.count = NV_AREAS_MAX;
-    tc->tpm->perm.nv.used = NV_BYTES_MAX;
+    fill_sessions(tpm);
+    fill_permanent(tpm);
+    tpm->stany.hash_active = tpm->stany.sha1_active = true;
+    tpm->stany.hash_tail_len = sizeof tpm->stany.hash_tail - 1;
+    tc_check_frozen(tc);
     assert_int_equal(TC(tc, TPM_ORD_SaveState, NULL, NULL), TPM_SUCCESS);
-    for (unsigned i = 0; i < KEY_SLOTS_MAX - 1; i++)
-        tc->tpm->keys[i].owner_evict = true;
+    for (unsigned i = 0; i < KEY_SLOTS_MAX - KEY_SLOTS_LEFT; i++)
+        tpm->keys[i].owner_evict = true;
     tc_check_frozen(tc);
 }
 
@@ -445,7 +608,8 @@ int main(void)
         OWNED(test_thaw__truncated_anywhere__damaged),
         OWNED(test_thaw__bytes_too_many_or_newer__damaged),
         OWNED(test_thaw__older_versions__as_with_none_of_what_came_later),
-        OWNED(test_thaw__version_2__as_without_daa),
+        OWNED(test_thaw__exclusive_transport_missing__damaged),
+        OWNED(test_thaw__older_permanent_part__as_without_what_came_later),
         OWNED(test_thaw__volatile_of_another_tpm__damaged),
         OWNED(test_thaw__mutations__refused_or_canonical),
         T(test_replay__same_story__same_responses_and_state),
@@ -455,7 +619,10 @@ int main(void)
         T(test_freeze__buffer_too_small__too_big),
         cmocka_unit_test(test_manufacture__profile_out_of_range__usage),
         T(test_thaw__out_of_memory__said),
+        OWNED(test_startup__saved_state_damaged__nothing_of_it),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_thaw__maintenance_key_that_cannot_be__damaged),
+        OWNED(test_profile_of__frozen_state__the_tpms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,7 +223,7 @@ static void test_shim__commands__reach_the_server(void **state VT_UNUSED)
     assert_int_equal(fake_get(&server.fake.total), 200);
     assert_int_equal(fake_get(&server.fake.power_acts), 1);
     assert_int_equal(shim_stop(&shim), 0);
-    assert_int_equal(fake_get(&server.fake.detaches), 1);
+    assert_int_equal(fake_await(&server.fake.detaches, 1), 1);
     assert_int_equal(fake_get(&server.fake.offs), 0);
 }
 

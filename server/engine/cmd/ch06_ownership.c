@@ -34,6 +34,8 @@ static tpm_rc may_take_ownership(const struct cmd *c, uint16_t protocol)
         return TPM_INSTALL_DISABLED;
     if (!perm->has_ek)
         return TPM_NO_ENDORSEMENT;
+    if (!cmd_has_session(c, 0))
+        return TPM_INVALID_AUTHHANDLE;
     if (c->auth[0].session->kind != SESSION_OIAP)
         return TPM_AUTHFAIL;
     return protocol == TPM_PID_OWNER ? TPM_SUCCESS : TPM_BAD_PARAMETER;
@@ -161,7 +163,6 @@ static void forget_volatile(struct tpm *tpm)
     memset(tpm->stclear.context_nonce_key, 0, sizeof tpm->stclear.context_nonce_key);
     tpm->stclear.counter_id = COUNTER_NONE;
     tpm->stclear.owner_reference = TPM_KH_OWNER;
-    tpm->stclear.disable_reset_lock = false;
     tpm->stclear.deferred_presence = 0;
     memset(tpm->stclear.audit_digest, 0, sizeof tpm->stclear.audit_digest);
 }

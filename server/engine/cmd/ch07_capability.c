@@ -40,8 +40,7 @@ static tpm_rc put_number(struct wr *w, uint32_t value)
 
 static tpm_rc cap_ord(struct cmd *c, struct sub_cap *sub, struct wr *w)
 {
-    (void)c;
-    return put_bool(w, cmd_is_implemented(sub->number));
+    return put_bool(w, cmd_is_implemented(c->tpm, sub->number));
 }
 
 static tpm_rc cap_alg(struct cmd *c, struct sub_cap *sub, struct wr *w)
@@ -63,8 +62,7 @@ static tpm_rc cap_pid(struct cmd *c, struct sub_cap *sub, struct wr *w)
         [TPM_PID_TRANSPORT] = TPM_ORD_EstablishTransport,
     };
 
-    (void)c;
-    return put_bool(w, sub->number < VT_COUNT(ordinal_of) && cmd_is_implemented(ordinal_of[sub->number]));
+    return put_bool(w, sub->number < VT_COUNT(ordinal_of) && cmd_is_implemented(c->tpm, ordinal_of[sub->number]));
 }
 
 static tpm_rc cap_flag(struct cmd *c, struct sub_cap *sub, struct wr *w)
@@ -116,7 +114,8 @@ static tpm_rc cap_check_loaded(struct cmd *c, struct sub_cap *sub, struct wr *w)
     rc = rd_result(&sub->bytes);
     if (rc)
         return rc;
-    return put_bool(w, parms.algorithm_id == TPM_ALG_RSA && key_free_slots(c->tpm) > 0);
+    return put_bool(w, parms.algorithm_id == TPM_ALG_RSA && parms.form == TPM_PARMS_RSA &&
+                           parms.parms.rsa.key_length <= CR_RSA_MAX * 8 && key_free_slots(c->tpm) > 0);
 }
 
 /* No symmetric modes for callers' data. */
@@ -156,15 +155,13 @@ static tpm_rc cap_nv_index(struct cmd *c, struct sub_cap *sub, struct wr *w)
 
 static tpm_rc cap_trans_alg(struct cmd *c, struct sub_cap *sub, struct wr *w)
 {
-    (void)c;
-    return put_bool(w, cmd_is_implemented(TPM_ORD_EstablishTransport) &&
+    return put_bool(w, cmd_is_implemented(c->tpm, TPM_ORD_EstablishTransport) &&
                            (sub->number == TPM_ALG_AES128 || sub->number == TPM_ALG_MGF1));
 }
 
 static tpm_rc cap_trans_es(struct cmd *c, struct sub_cap *sub, struct wr *w)
 {
-    (void)c;
-    return put_bool(w, cmd_is_implemented(TPM_ORD_EstablishTransport) &&
+    return put_bool(w, cmd_is_implemented(c->tpm, TPM_ORD_EstablishTransport) &&
                            (sub->number == TPM_ES_SYM_CTR || sub->number == TPM_ES_SYM_OFB));
 }
 

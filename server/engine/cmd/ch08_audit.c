@@ -5,11 +5,11 @@
 
 #define ORDINALS_MAX 128
 
-static const struct cmd_row *row_of(uint32_t ordinal)
+static const struct cmd_row *row_of(const struct tpm *tpm, uint32_t ordinal)
 {
     const struct cmd_row *row = cmd_row_find(ordinal);
 
-    return row && row->run ? row : NULL;
+    return row && cmd_is_offered(tpm, row) ? row : NULL;
 }
 
 /* The least audited ordinal from `first` on; false: none. */
@@ -107,13 +107,13 @@ tpm_rc cmd_get_audit_digest_signed(struct cmd *c, const struct get_audit_digest_
 tpm_rc cmd_set_ordinal_audit_status(struct cmd *c, const struct set_ordinal_audit_status_in *in,
                                     struct set_ordinal_audit_status_out *out)
 {
-    const struct cmd_row *row = row_of(in->ordinal_to_audit);
+    const struct cmd_row *row = row_of(c->tpm, in->ordinal_to_audit);
 
     (void)out;
     /* 1 was the pipeline's. 2. */
     if (!row)
         return TPM_BADINDEX;
-    if (in->audit_state && !audit_may_be(row))
+    if (in->audit_state && !audit_may_be(c->tpm, row))
         return TPM_BAD_PARAMETER;
     /* 3. */
     audit_set(c->tpm, row, in->audit_state);
@@ -124,7 +124,7 @@ tpm_rc cmd_set_ordinal_audit_status(struct cmd *c, const struct set_ordinal_audi
 tpm_rc cmd_get_ordinal_audit_status(struct cmd *c, const struct get_ordinal_audit_status_in *in,
                                     struct get_ordinal_audit_status_out *out)
 {
-    const struct cmd_row *row = row_of(in->ordinal_to_query);
+    const struct cmd_row *row = row_of(c->tpm, in->ordinal_to_query);
 
     /* 1. */
     if (!row)

@@ -8,21 +8,17 @@ tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
                             struct reset_lock_value_out *out)
 {
     struct tpm *tpm = c->tpm;
-    struct auth_entity owner = auth_entity_owner(tpm);
     tpm_rc rc;
 
     (void)in;
     (void)out;
-    /* 1. One wrong secret of the owner, and it is off for as long as the lock-out lasts. */
-    if (tpm->stclear.disable_reset_lock || (tpm->perm.da.reset_failures && da_locked(tpm)))
+    /* 1. */
+    if (da_reset_used(tpm))
         return TPM_AUTHFAIL;
-    /* 2. */
-    rc = cmd_check_auth(c, 0, &owner);
-    if (rc) {
-        tpm->perm.da.reset_failures = 1;
-        tpm->dirty |= TPM_DIRTY_PERMANENT;
+    /* 2. A wrong secret is counted as any other, and switches this off (da_failure). */
+    rc = cmd_check_owner(c, 0);
+    if (rc)
         return rc;
-    }
     /* 3. */
     da_reset(tpm);
     return TPM_SUCCESS;

@@ -106,9 +106,13 @@ tpm_rc cmd_revoke_trust(struct cmd *c, const struct revoke_trust_in *in, struct 
     /* 1. */
     if (!tpm->perm.has_ek || !tpm->perm.ek_revocable)
         return TPM_PERMANENTEK;
-    /* 2. */
-    if (!vt_ct_equal(in->ek_reset.bytes, tpm->perm.ek_reset.bytes, sizeof tpm->perm.ek_reset.bytes))
+    /* 2. A secret without a session: guesses at it count all the same, and are kept off (Part 1, 8.1). */
+    if (da_locked(tpm))
+        return TPM_DEFEND_LOCK_RUNNING;
+    if (!vt_ct_equal(in->ek_reset.bytes, tpm->perm.ek_reset.bytes, sizeof tpm->perm.ek_reset.bytes)) {
+        c->wrong_guess = true;
         return TPM_AUTHFAIL;
+    }
     /* 3. */
     if (!cmd_physical_presence(c))
         return TPM_BAD_PRESENCE;

@@ -176,7 +176,7 @@ static tpm_rc parse_command(struct cmd *c, const struct tpm_blob *in, struct wra
 
     *w = (struct wrapped){.size = in->len, .code = rd_get32(&r)};
     w->row = cmd_row_find(w->code);
-    if (r.bad || size != in->len || !w->row || !w->row->run ||
+    if (r.bad || size != in->len || !w->row || !cmd_is_offered(c->tpm, w->row) ||
         !find_data(w, TPM_HEADER_LEN + 4u * w->row->handle_count + clear_part(w->code).in,
                    (size_t)auths * TPM_AUTH_IN_LEN))
         return TPM_BAD_PARAMETER;

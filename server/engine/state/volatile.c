@@ -20,13 +20,15 @@ static void walk_generator(struct fz *f, struct tpm *tpm)
 void fz_stclear(struct fz *f, struct tpm *tpm)
 {
     struct stclear *s = &tpm->stclear;
+    bool unused = false; /* disableResetLock is in perm.da */
 
     FZ_WIRE(f, stclear_flags, &s->flags);
     fz_bytes(f, s->pcr, sizeof s->pcr);
     fz_bytes(f, s->context_nonce_key, sizeof s->context_nonce_key);
     fz_u32(f, &s->counter_id);
     fz_u32(f, &s->owner_reference);
-    fz_bool(f, &s->disable_reset_lock);
+    fz_bool(f, &unused);
+    fz_need(f, !unused);
     fz_u32(f, &s->deferred_presence);
     fz_bytes(f, s->audit_digest, sizeof s->audit_digest);
 }
@@ -157,16 +159,21 @@ static void walk_transport(struct fz *f, struct tpm *tpm, uint32_t at)
         fz_need(f, !t[i].session.handle || t[i].session.handle != t[at].session.handle);
 }
 
-/* The exclusive one is one of them. */
 static void walk_transports(struct fz *f, struct tpm *tpm)
 {
     struct fz_table table = {TRANSPORTS_MAX, tpm->perm.profile.transport_sessions, transport_used,
                              walk_transport};
-    uint32_t exclusive = tpm->stany.transport_exclusive;
 
     fz_u32(f, &tpm->stany.sha1_transport);
     fz_table(f, tpm, &table);
-    fz_need(f, !exclusive || transport_find(tpm, exclusive));
+}
+
+/* The exclusive session is one of them; also if the bytes are so old that they have none. */
+static bool exclusive_good(struct tpm *tpm)
+{
+    uint32_t exclusive = tpm->stany.transport_exclusive;
+
+    return !exclusive || transport_find(tpm, exclusive);
 }
 
 static const char magic[5] = "VTPV";
@@ -193,6 +200,8 @@ static int thaw_volatile(struct tpm *tpm, const uint8_t *bytes, size_t len, stru
     if (!len)
         return VT_OK;
     err = fz_thaw(magic, sections, VT_COUNT(sections), tpm, bytes, len, why);
+    if (!err && !exclusive_good(tpm))
+        err = vt_fail(why, VT_EDAMAGED, "TPM state: the exclusive transport session is missing");
     tpm->on = true;
     return err;
 }
@@ -237,6 +246,10 @@ bool tpm_save_stclear(struct tpm *tpm)
 
 bool tpm_restore_stclear(struct tpm *tpm)
 {
-    return tpm->perm.saved_len && !fz_thaw(saved_magic, saved_sections, VT_COUNT(saved_sections), tpm,
-                                           tpm->perm.saved, tpm->perm.saved_len, NULL);
+    if (tpm->perm.saved_len && !fz_thaw(saved_magic, saved_sections, VT_COUNT(saved_sections), tpm,
+                                        tpm->perm.saved, tpm->perm.saved_len, NULL))
+        return true;
+    /* Half of it is nobody's state: a key without its end could not be frozen. */
+    tpm_clear_stclear(tpm);
+    return false;
 }
