@@ -169,7 +169,7 @@ def sealed(x):
         spoiled[at] ^= 1
         x.step("Unseal, byte %d altered" % at, t.unseal(KH_SRK, SRK, DATA, bytes(spoiled))[0])
     forgive(x)
-    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + bytes(25))[0])
+    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + bytes(90))[0])
     for size in (0, 100, 255, 257, 512):
         cut = blob[:-260] + U32(size) + bytes(size)
         x.step("Unseal, %d encrypted bytes" % size, t.unseal(KH_SRK, SRK, DATA, cut)[0])
