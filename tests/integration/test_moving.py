@@ -294,7 +294,7 @@ def serve(a):
     a.others.append(p)
     a.start_shim("again", upstream="unix:" + a.path("vtpm2.sock"), credential=a.path("busy.cred"))
     tpm = Tpm(Socket(a.path("again.tpm")))
-    rc, data = tpm.nv_read(0x1000, 0, 16, owner=OWNER)
+    rc, data = tpm.nv_read(0x1000, 0, 16)
     value = int.from_bytes(data, "big")
     check(rc == 0 and value > 0, "the TPM in it works, at write %d" % value)
 
