@@ -11,7 +11,6 @@ static const struct verb {
     const char *name;
     admin_verb fn;
     enum admin_role role;   /* at least */
-    bool is_part;           /* of one that the log has already */
 } verbs[] = {
     [VTPM__ADMIN_REQUEST__VERB_CREATE] = {"instance create", admin_create, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_LIST] = {"instance list", admin_list, ADMIN_MONITOR},
@@ -48,10 +47,16 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_IMPORT_INSTANCE] = {"instance import", admin_import, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_TAKE_BACK] = {"instance take-back", admin_take_back, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_BEGIN] = {"backup", admin_backup_begin, ADMIN_FULL},
-    [VTPM__ADMIN_REQUEST__VERB_BACKUP_READ] = {"backup, reading it", admin_backup_read, ADMIN_FULL, true},
-    [VTPM__ADMIN_REQUEST__VERB_BACKUP_END] = {"backup, its end", admin_backup_end, ADMIN_FULL, true},
+    [VTPM__ADMIN_REQUEST__VERB_BACKUP_READ] = {"backup, reading it", admin_backup_read, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BACKUP_END] = {"backup, its end", admin_backup_end, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
+
+/* Of a request that the log has already: a backup is fetched in as many as it has MiB. */
+static bool is_part(size_t which)
+{
+    return which == VTPM__ADMIN_REQUEST__VERB_BACKUP_READ || which == VTPM__ADMIN_REQUEST__VERB_BACKUP_END;
+}
 
 void admin_reply(struct admin_call *call, Vtpm__AdminReply *reply)
 {
@@ -260,7 +265,7 @@ void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
     *call = (struct admin_call){.broker = broker, .reply = reply, .arg = arg, .request = request};
     snprintf(call->peer, sizeof call->peer, "%s", peer);
     broker->admin_calls++;
-    if (verbs[which].role == ADMIN_FULL && !verbs[which].is_part)
+    if (verbs[which].role == ADMIN_FULL && !is_part(which))
         vt_log_with(VT_LOG_INFO, VT_FIELDS(VT_TEXT("verb", verbs[which].name), VT_TEXT("peer", peer)),
                     "admin: a change is asked for");
     verbs[which].fn(call);
