@@ -12,10 +12,13 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "hwtpm/hwtpm.h"
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
 #include "server/core/broker.h"
+#include "server/core/hosttpm.h"
 #include "server/core/loop.h"
 #include "server/core/store_check.h"
 #include "server/core/store_restore.h"
@@ -32,6 +35,7 @@
 /* The configuration, understood: nothing in it can be wrong any more. */
 struct plan {
     struct keyslot_spec *keyslots;
+    struct hwtpm_config hwtpm;
     struct net_addr *listen;
     struct net_addr admin;
     struct role_policy policy;
@@ -106,6 +110,8 @@ static int plan_make(struct plan *plan, const struct config *config, struct vt_w
     const bool is_serving = !config->init && !config->check && !config->restore;
     int err = plan_keyslots(plan, config, why);
 
+    if (!err && is_serving)
+        err = hosttpm_parse(&plan->hwtpm, config->hwtpm, why);
     if (!err && is_serving)
         err = plan_addresses(plan, config, why);
     if (!err && is_serving)
@@ -315,6 +321,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .data_dir = config->data_dir,
         .runtime_dir = config->runtime_dir,
         .engine_path = server->plan->engine,
+        .hwtpm = &server->plan->hwtpm,
         .keyslots = server->plan->keyslots,
         .keyslot_count = config->keyslots.count,
         .idle_s = (uint32_t)config->idle_s,
@@ -322,7 +329,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .listeners = server->listener_texts,
         .listener_count = config->listen.count,
     };
-    int err = process_boot_id(broker.boot_id, why);
+    int err = vt_boot_id(broker.boot_id, why);
 
     if (!err && loop_new(&server->loop, &server->uv))
         err = vt_fail(why, VT_ENOMEM, "out of memory");
@@ -511,6 +518,7 @@ static int run(const struct config *config, struct vt_why *why)
         config_help(stdout);
         return VT_OK;
     }
+    hwtpm_init();
     if (cr_init())
         return vt_fail(why, VT_ECRYPTO, "the cryptographic library does not start");
     if (config->version) {

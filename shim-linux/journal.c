@@ -117,13 +117,15 @@ static void entry_of(const struct journal *journal, struct journal_entry *entry)
     entry->mark.len = head->len;
 }
 
-/* One pwrite; what an older, longer command left behind in the slot is covered with zeros. */
-static int write_slot(struct journal *journal)
+/*
+ * One pwrite; what an older, longer command left behind in the slot is covered with zeros. Not inlined: where GCC 14
+ * sees the image's first field being set, it takes that for all there is to write (-Wstringop-overread).
+ */
+__attribute__((noinline)) static int write_slot(struct journal *journal)
 {
     const size_t len = sizeof journal->image.head + journal->image.head.len;
     const size_t whole = VT_MAX(len, journal->used[journal->next]);
-    /* Not by its name: some compilers then take its first field for the whole. */
-    uint8_t *const image = (uint8_t *)journal + offsetof(struct journal, image);
+    uint8_t *const image = (uint8_t *)&journal->image;
     ssize_t n;
 
     memset(image + len, 0, whole - len);

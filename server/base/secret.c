@@ -10,7 +10,7 @@ void vt_wipe(void *ptr, size_t len)
     __asm__ volatile("" : : "r"(ptr) : "memory");
 }
 
-bool vt_ct_equal(const void *a, const void *b, size_t len)
+uint8_t vt_ct_differs(const void *a, const void *b, size_t len)
 {
     const volatile uint8_t *x = a;
     const volatile uint8_t *y = b;
@@ -18,7 +18,16 @@ bool vt_ct_equal(const void *a, const void *b, size_t len)
 
     for (size_t i = 0; i < len; i++)
         diff |= (uint8_t)(x[i] ^ y[i]);
-    return diff == 0;
+    return diff;
+}
+
+bool vt_ct_equal(const void *a, const void *b, size_t len)
+{
+    uint8_t diff = vt_ct_differs(a, b, len);
+    bool equal = diff == 0;
+
+    vt_ct_public(&equal, sizeof equal);
+    return equal;
 }
 
 void vt_key_wipe(struct vt_key *key)

@@ -15,7 +15,7 @@ struct fresh {
 static struct fresh *make(struct admin_call *call, const char *identity, uint64_t version)
 {
     struct fresh *fresh = VT_NEW(struct fresh);
-    int err = fresh ? cr_os_random(&fresh->psk, sizeof fresh->psk) : VT_ENOMEM;
+    int err = fresh ? cr_key_random(&fresh->psk, sizeof fresh->psk) : VT_ENOMEM;
 
     if (!err) {
         snprintf(fresh->row.identity, sizeof fresh->row.identity, "%s", identity);

@@ -219,7 +219,7 @@ static int seal_records(struct arriving *a)
 static int seal_all(struct arriving *a)
 {
     struct broker *broker = a->broker;
-    int err = cr_os_random(a->key, sizeof *a->key);
+    int err = cr_key_random(a->key, sizeof *a->key);
 
     fill_row(a);
     if (!err)

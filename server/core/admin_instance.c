@@ -6,6 +6,7 @@
 
 #include "server/base/alloc.h"
 #include "server/core/manufacture.h"
+#include "server/core/profile.h"
 #include "server/core/session_priv.h"
 
 /* ---- What the inventory says of one ---- */
@@ -142,33 +143,47 @@ void admin_list(struct admin_call *call)
 }
 
 /*
- * The queue is in the sealed record: a worker opens it, for those who may look, without taking the instance. One record
- * is quick: it does not wait behind a `check` (admin_work).
+ * The queue and the profile are in the sealed record: a worker opens it, for those who may look, without taking the
+ * instance. One record is quick: it does not wait behind a `check` (admin_work).
  */
 struct show_work {
     struct admin_call *call;
     struct db_instance row;
     struct measures measures;
+    struct tpm_profile profile;
+    bool has_profile;
     int err;                /* of the record */
 };
 
 static void work_show(void *arg)
 {
     struct show_work *work = arg;
+    VT_SECRET_KEY key = {{0}};
+    struct record record = {0};
 
-    work->err = admin_read_measures(work->call->broker, &work->row.uuid, &work->measures, NULL);
+    work->err = instance_read_durable(work->call->broker, &work->row.uuid, &record, &key, NULL);
+    if (!work->err) {
+        work->err = measures_decode(&work->measures, record.measures.data, record.measures.len);
+        work->has_profile = tpm_profile_of(record.permanent.data, record.permanent.len, &work->profile);
+    }
+    record_free(&record);
 }
 
 static void shown(void *arg)
 {
     struct show_work *work = arg;
     struct listing listing = {.call = work->call};
+    Vtpm__Limit rows[PROFILE_LIMITS_MAX], *limits[PROFILE_LIMITS_MAX];
     int err = add_row(&listing, &work->row);
 
     if (!err && !work->err) {
         listing.rows[0]->has_measures = true;
         listing.rows[0]->measurements = (uint32_t)work->measures.count;
         listing.rows[0]->measure_required = work->measures.required;
+    }
+    if (!err && work->has_profile) {
+        listing.rows[0]->n_limits = profile_rows(&work->profile, rows, limits);
+        listing.rows[0]->limits = limits;
     }
     vt_free(work);
     end_listing(&listing, err);
@@ -225,7 +240,8 @@ void admin_create(struct admin_call *call)
 {
     const Vtpm__InstanceCreate *create = call->request->create;
     struct manufacture order = {.with_ek = !create->no_ek, .require_measure = create->require_measure,
-                                .profile = create->profile, .group = create->group, .peer = call->peer};
+                                .group = create->group, .peer = call->peer};
+    struct tpm_profile limits;
 
     if (!vt_name_valid(create->name)) {
         admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
@@ -240,6 +256,11 @@ void admin_create(struct admin_call *call)
         admin_fail(call, VT_EUSAGE, "%.80s is no uuid: it looks like 5b1c2f0e-7c1d-4b8a-9f2e-3d4c5b6a7988", create->uuid);
         return;
     }
+    if (profile_of_request(create, &order.profile, &limits, &call->why)) {
+        admin_done(call, VT_EUSAGE);
+        return;
+    }
+    order.limits = &limits;
     order.has_uuid = *create->uuid != '\0';
     snprintf(call->name, sizeof call->name, "%s", create->name);
     order.name = call->name;

@@ -89,12 +89,13 @@ void admin_import(struct admin_call *call);
 void admin_backup_begin(struct admin_call *call);
 void admin_backup_read(struct admin_call *call);
 void admin_backup_end(struct admin_call *call);
-/* admin_store.c */
+/* admin_keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);
 void admin_keyslot_remove(struct admin_call *call);
 void admin_keyslot_test(struct admin_call *call);
 void admin_keyslot_reseal(struct admin_call *call);
+/* admin_store.c */
 void admin_check(struct admin_call *call);
 void admin_events(struct admin_call *call);
 void admin_status(struct admin_call *call);

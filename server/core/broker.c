@@ -174,6 +174,18 @@ static void dispatch_db(void *arg)
     db_dispatch(broker->db);
 }
 
+/* passed: why a TPM's slot, which should have opened it, did not; "": none was passed over. */
+static void note_opened(struct broker *broker, const struct db_keyslot *opened, const char *passed)
+{
+    broker->opened_slot = opened->id;
+    snprintf(broker->opened_by, sizeof broker->opened_by, "%lld %s", (long long)opened->id, opened->kind);
+    if (passed[0])
+        snprintf(broker->passed_over, sizeof broker->passed_over, "%s", passed);
+    if (broker->passed_over[0])
+        vt_warning("store: OPENED BY A WEAKER SLOT, %s, since the host TPM did not open it: %s", broker->opened_by,
+                   broker->passed_over);
+}
+
 static int unlock(struct broker *broker, const struct broker_config *config, struct vt_key *master,
                   struct vt_why *why)
 {
@@ -187,10 +199,11 @@ static int unlock(struct broker *broker, const struct broker_config *config, str
         struct vt_why reason = {0};
         err = keyslot_unlock(broker->db, &config->keyslots[i], &broker->store, master, &opened, &reason);
         if (!err) {
-            broker->opened_slot = opened.id;
-            snprintf(broker->opened_by, sizeof broker->opened_by, "%lld %s", (long long)opened.id, opened.kind);
+            note_opened(broker, &opened, reason.text);
             return VT_OK;
         }
+        if (keyslot_is_tpm(config->keyslots[i].kind))
+            snprintf(broker->passed_over, sizeof broker->passed_over, "%s", reason.text);
         vt_error("store: key slot %s does not open it: %s", config->keyslots[i].kind, reason.text);
         if (i + 1 == config->keyslot_count)
             vt_fail(why, err, "%s", reason.text);
@@ -343,6 +356,8 @@ static int start_parts(struct broker *broker, const struct broker_config *config
         err = open_runtime(broker, config, why);
     if (!err)
         err = start_zygote(broker, config, why);
+    if (!err)
+        err = hosttpm_start(&broker->hosttpm, broker, config->hwtpm);
     return vt_fail(err ? why : NULL, err, "%s", vt_err_text(err));
 }
 
@@ -439,6 +454,7 @@ void broker_free(struct broker *broker)
     vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
+    hosttpm_free(broker->hosttpm);
     if (broker->db_wake)
         loop_wake_free(broker->db_wake);
     vt_free(broker->data_dir);

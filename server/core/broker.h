@@ -6,6 +6,7 @@
 #ifndef VTPM_CORE_BROKER_H
 #define VTPM_CORE_BROKER_H
 
+#include "hwtpm/hwtpm.h"
 #include "proto/admin.pb-c.h"
 #include "proto/vtpm.pb-c.h"
 #include "server/base/domain.h"
@@ -20,6 +21,7 @@ struct broker_config {
     const char *data_dir;
     const char *runtime_dir;        /* NULL: $RUNTIME_DIRECTORY, /run/vtpm-server/<store uuid>, DIR/run */
     const char *engine_path;
+    const struct hwtpm_config *hwtpm; /* the host's TPM, borrowed during the call; NULL: none is used but by key slots */
     const struct keyslot_spec *keyslots; /* tried in order; the one that opens is named in the log */
     size_t keyslot_count;
     uint32_t idle_s;                /* an engine without commands leaves after this; 0: default 60 */

@@ -7,6 +7,7 @@
 #include "server/base/vault.h"
 #include "server/core/acts.h"
 #include "server/core/broker.h"
+#include "server/core/hosttpm.h"
 #include "server/core/keys.h"
 #include "server/core/registry.h"
 #include "server/core/runtime.h"
@@ -20,6 +21,7 @@ struct broker {
     struct keys *keys;
     struct vt_vault *vault;         /* instance keys; loop thread */
     struct zygote *zygote;
+    struct hosttpm *hosttpm;        /* NULL: none is used */
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
     unsigned zygote_tries;          /* zygotes that ended before they told */
     int zygote_err;
@@ -42,6 +44,7 @@ struct broker {
     char *data_dir, *runtime_path;
     char opened_by[32];             /* "0 keyfile": the slot that opened the store */
     int64_t opened_slot;
+    char passed_over[480];          /* why a TPM's slot did not open it before; "": it did, or there is none */
     char *const *listeners;
     size_t listener_count;
 

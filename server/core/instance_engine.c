@@ -221,7 +221,7 @@ void instance_thaw(struct instance *i)
 
     be32(permanent_len, record->permanent.len);
     be32(volatile_len_be, volatile_len);
-    if (cr_os_random(entropy, sizeof entropy)) {
+    if (cr_key_random(entropy, sizeof entropy)) {
         instance_finish(i, VT_ECRYPTO, "the operating system gives no entropy");
         return;
     }

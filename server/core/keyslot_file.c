@@ -10,8 +10,10 @@
 #include "server/base/secret.h"
 #include "server/crypto/crypto.h"
 
-static int check_file(int fd, const char *path, struct vt_why *why)
+/* granted: systemd lets the service's user in by an access list, whose mask shows as the group's right to read. */
+static int check_file(int fd, const char *path, bool granted, struct vt_why *why)
 {
+    const mode_t others = granted ? 037 : 077;
     struct stat st;
 
     if (fstat(fd, &st))
@@ -21,7 +23,7 @@ static int check_file(int fd, const char *path, struct vt_why *why)
     if (st.st_uid != geteuid() && st.st_uid != 0)
         return vt_fail(why, VT_EPERM, "%s: belongs to uid %u, who could change the key: chown %u %s", path,
                        (unsigned)st.st_uid, (unsigned)geteuid(), path);
-    if (st.st_mode & 077)
+    if (st.st_mode & others)
         return vt_fail(why, VT_EPERM, "%s: mode %04o lets others read the key: chmod 600 %s", path,
                        (unsigned)st.st_mode & 07777, path);
     return VT_OK;
@@ -45,11 +47,12 @@ static int read_all(int fd, uint8_t *out, size_t cap, size_t *len)
     return VT_OK;
 }
 
-static int read_checked(int fd, const char *path, uint8_t *out, size_t cap, size_t *len, struct vt_why *why)
+static int read_checked(int fd, const char *path, bool granted, uint8_t *out, size_t cap, size_t *len,
+                        struct vt_why *why)
 {
     uint8_t more;
     size_t more_len = 0;
-    int err = check_file(fd, path, why);
+    int err = check_file(fd, path, granted, why);
 
     if (err)
         return err;
@@ -64,7 +67,7 @@ static int read_checked(int fd, const char *path, uint8_t *out, size_t cap, size
     return VT_OK;
 }
 
-int secret_file_read(const char *path, uint8_t *out, size_t cap, size_t *len, struct vt_why *why)
+static int read_file(const char *path, bool granted, uint8_t *out, size_t cap, size_t *len, struct vt_why *why)
 {
     /* O_NONBLOCK: a FIFO in its place must not hang the server. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -75,9 +78,39 @@ int secret_file_read(const char *path, uint8_t *out, size_t cap, size_t *len, st
         return vt_fail(why, VT_ENOTFOUND, "%s: no such file", path);
     if (fd < 0)
         return vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO, "%s: cannot be opened: %s", path, strerror(errno));
-    err = read_checked(fd, path, out, cap, len, why);
+    err = read_checked(fd, path, granted, out, cap, len, why);
     close(fd);
     return err;
+}
+
+int secret_file_read(const char *path, uint8_t *out, size_t cap, size_t *len, struct vt_why *why)
+{
+    return read_file(path, false, out, cap, len, why);
+}
+
+int secret_file_read_granted(const char *path, uint8_t *out, size_t cap, size_t *len, struct vt_why *why)
+{
+    return read_file(path, true, out, cap, len, why);
+}
+
+int public_file_read(const char *path, char *out, size_t cap, struct vt_why *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    size_t len = 0;
+    struct stat st;
+    int err;
+
+    if (fd < 0)
+        return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EIO,
+                       "%s: cannot be opened: %s", path, strerror(errno));
+    err = fstat(fd, &st) || !S_ISREG(st.st_mode) ? VT_EUSAGE : read_all(fd, (uint8_t *)out, cap, &len);
+    close(fd);
+    if (!err && len == cap)
+        return vt_fail(why, VT_ETOOBIG, "%s: more than %zu bytes", path, cap - 1);
+    if (err || memchr(out, '\0', len))
+        return vt_fail(why, err ? err : VT_EUSAGE, "%s: not a readable text file", path);
+    out[len] = '\0';
+    return VT_OK;
 }
 
 static int write_all(int fd, const uint8_t *bytes, size_t len)

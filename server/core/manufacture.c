@@ -18,6 +18,7 @@ struct making {
     struct db_instance row;
     struct vt_key *key;         /* the instance key, in the vault */
     bool with_ek, require_measure;
+    struct tpm_profile limits;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
     void *arg;
@@ -73,7 +74,7 @@ static int seal_first(struct making *m, const struct sandbox_state *state, struc
 
 static int make_credential(struct making *m, struct db_credential *credential)
 {
-    int err = cr_os_random(&m->made.psk, sizeof m->made.psk);
+    int err = cr_key_random(&m->made.psk, sizeof m->made.psk);
 
     *credential = (struct db_credential){.version = 1, .sealed_len = SEAL_KEY_LEN};
     vt_uuid_text(credential->identity, &m->made.uuid);
@@ -138,14 +139,12 @@ static const struct engine_ops ops = {.on_reply = on_reply, .on_gone = on_gone};
 
 static int ask(struct making *m)
 {
-    /* Zeros: the defaults, which are pc-client's (tpm.h). */
-    struct tpm_profile profile = {0};
     uint8_t seed[CR_DRBG_SEED], bytes[SANDBOX_PROFILE_LEN], with_ek = m->with_ek;
     struct wr w = wr_to(bytes, sizeof bytes);
     struct cr_slice parts[] = {CR_SLICE(seed, sizeof seed), CR_SLICE(bytes, sizeof bytes), CR_SLICE(&with_ek, 1)};
-    int err = cr_os_random(seed, sizeof seed);
+    int err = cr_key_random(seed, sizeof seed);
 
-    sandbox_wr_profile(&w, &profile);
+    tpm_profile_write(&w, &m->limits);
     if (!err)
         err = engine_spawn(m->broker->zygote, &ops, m, &m->engine);
     if (!err)
@@ -162,7 +161,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     if (!err)
         err = vt_vault_take(m->broker->vault, &m->key, NULL);
     if (!err)
-        err = cr_os_random(m->key, sizeof *m->key);
+        err = cr_key_random(m->key, sizeof *m->key);
     if (err)
         return err;
     if (order->has_uuid)
@@ -170,6 +169,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     else
         vt_uuid_from_random(&m->made.uuid, random);
     m->with_ek = order->with_ek;
+    m->limits = *order->limits;
     m->require_measure = order->require_measure;
     snprintf(m->peer, sizeof m->peer, "%s", order->peer);
     snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
@@ -181,17 +181,9 @@ static int prepare(struct making *m, const struct manufacture *order)
 void manufacture(struct broker *broker, const struct manufacture *order,
                  void (*done)(void *arg, int err, const struct manufactured *made, const char *why), void *arg)
 {
-    struct manufacture wanted = *order;
-    struct making *m;
+    struct making *m = VT_NEW(struct making);
     int err;
 
-    if (!*wanted.profile)
-        wanted.profile = "pc-client";
-    if (strcmp(wanted.profile, "pc-client") != 0) {
-        done(arg, VT_EUSAGE, NULL, "the only profile is pc-client");
-        return;
-    }
-    m = VT_NEW(struct making);
     if (!m) {
         done(arg, VT_ENOMEM, NULL, "out of memory");
         return;
@@ -199,7 +191,7 @@ void manufacture(struct broker *broker, const struct manufacture *order,
     m->broker = broker;
     m->done = done;
     m->arg = arg;
-    err = prepare(m, &wanted);
+    err = prepare(m, order);
     if (!err)
         err = ask(m);
     if (err)

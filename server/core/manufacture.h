@@ -7,6 +7,7 @@
 #define VTPM_CORE_MANUFACTURE_H
 
 #include "server/core/broker_priv.h"
+#include "server/engine/profile.h"
 
 struct manufacture {
     struct vt_uuid uuid;
@@ -14,6 +15,7 @@ struct manufacture {
     bool with_ek;
     bool require_measure;   /* measure.h */
     const char *name, *group, *profile, *peer;  /* borrowed during the call */
+    const struct tpm_profile *limits;           /* what it is: profile is only its name; borrowed during the call */
 };
 
 struct manufactured {

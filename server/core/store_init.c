@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/alloc.h"
+#include "server/base/log.h"
 #include "server/core/keys.h"
 #include "server/core/keyslot_file.h"
 
@@ -156,10 +157,15 @@ static int put_slot(struct init *in, const struct keyslot_spec *spec, const uint
     struct db_keyslot slot = {0};
     struct db_audit audit = {.kind = "keyslot-add", .peer = "init", .text = spec->kind};
     struct put put = {0};
+    struct vt_why made = {0};
     int err = db_keyslot_next(in->db, &slot.id);
 
     if (!err)
-        err = keyslot_make(&slot, spec, secret, len, &in->store, &in->master, why);
+        err = keyslot_make(&slot, spec, secret, len, &in->store, &in->master, &made);
+    if (err)
+        vt_fail(why, err, "%s", made.text);
+    else if (made.text[0])
+        vt_warning("key slots: %s", made.text);
     if (!err)
         err = db_keyslot_put(in->db, &slot, NULL, &audit, on_put, &put);
     if (!err) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one door to mbedTLS and libcrypto. Callers see plain structures that can be stored and wiped; no library type
- * passes through. All functions may run on any thread; they share no state.
+ * passes through. All functions may run on any thread; they share no state but cr_key_random's pool.
  *
  * Return: enum vt_err; VT_ECRYPTO when a check fails (bad tag, bad padding, bad key), VT_ENOMEM, VT_EUSAGE.
  */
@@ -73,6 +73,13 @@ int cr_aes128_ctr(const uint8_t key[16], const uint8_t iv[16], const void *in, s
 /* From the operating system: getrandom(2). For the broker and for seeds. */
 int cr_os_random(void *out, size_t len) VT_USE_RESULT;
 
+/* For keys that last: cr_os_random, and over it (XOR) a pool of whatever was mixed in. Alone it is cr_os_random. */
+int cr_key_random(void *out, size_t len) VT_USE_RESULT;
+/* Stirs another source into that pool: the host's TPM. It is never trusted alone. */
+int cr_pool_mix(const void *input, size_t len) VT_USE_RESULT;
+/* SP 800-90B, 4.4.1 and 4.4.2 on bytes; at least 512 of them. False: a source that must not be used. */
+bool cr_samples_healthy(const uint8_t *samples, size_t len) VT_USE_RESULT;
+
 /*
  * HMAC-DRBG with SHA-256 (SP 800-90A rev 1, 10.1.2) as plain data: part of an instance's frozen state. Same seed,
  * same calls: same output. Reseeding is explicit (stir).
@@ -106,6 +113,9 @@ void cr_rsa_key_wipe(struct cr_rsa_key *key);
 
 /* A private key ready for use: CRT parameters and blinding computed once. Opaque; one thread at a time. */
 struct cr_rsa;
+
+/* A public key in PEM ("BEGIN PUBLIC KEY" or "BEGIN RSA PUBLIC KEY"); VT_ECRYPTO: it is none, or has another size. */
+int cr_rsa_pub_from_pem(struct cr_rsa_pub *pub, const char *pem) VT_USE_RESULT;
 
 /* Primes from the generator given: same generator state, same key (mbedTLS; checked by FIPS 186-4's criteria on
  * |p - q| and on d). Takes tens to hundreds of milliseconds. */
@@ -175,7 +185,7 @@ int cr_num_mul_add(uint8_t *out, size_t out_len, struct cr_slice a, struct cr_sl
  */
 #define CR_EC_PUBLIC    65 /* 04 x y */
 #define CR_EC_SIGNATURE 64 /* r s */
-/* From the operating system's generator. */
+/* By cr_key_random. */
 int cr_ec_generate(struct vt_key *secret, uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;
 int cr_ec_public(const struct vt_key *secret, uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;
 int cr_ec_check(const uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;

@@ -95,7 +95,7 @@ int cr_ec_generate(struct vt_key *secret, uint8_t pub[CR_EC_PUBLIC])
     int err = VT_ECRYPTO;
 
     for (int tries = 0; tries < 64 && err == VT_ECRYPTO; tries++) {
-        err = cr_os_random(secret, sizeof *secret);
+        err = cr_key_random(secret, sizeof *secret);
         if (!err)
             err = cr_ec_public(secret, pub);
     }

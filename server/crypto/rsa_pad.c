@@ -113,6 +113,15 @@ int cr_oaep_encode(uint8_t *em, size_t em_len, const uint8_t label_hash[CR_SHA1_
 
 /* ---- Decoding ---- */
 
+/* After the last look at the text: whether it is one, and if so where it begins. */
+static int verdict(uint32_t good, size_t begins, size_t *at)
+{
+    *at = begins & (0 - (size_t)(good & 1));
+    vt_ct_public(&good, sizeof good);
+    vt_ct_public(at, sizeof *at);
+    return good ? VT_OK : VT_ECRYPTO;
+}
+
 int cr_unpad_pkcs1(const uint8_t *em, size_t len, size_t *at)
 {
     uint32_t good = is_zero(em[0]) & is_equal(em[1], 2);
@@ -127,8 +136,7 @@ int cr_unpad_pkcs1(const uint8_t *em, size_t len, size_t *at)
     }
     /* At least eight bytes of padding. */
     good &= found & ~is_less(pos, 10);
-    *at = (pos + 1) & good;
-    return good ? VT_OK : VT_ECRYPTO;
+    return verdict(good, pos + 1, at);
 }
 
 /* Takes the masks off; em begins with the seed. */
@@ -165,10 +173,9 @@ int cr_unpad_oaep(uint8_t *em, size_t len, struct cr_slice label, size_t *at)
 
     unmask_oaep(em + 1, len - 1);
     cr_sha1(digest, label.ptr, label.len);
-    good &= 0 - (uint32_t)vt_ct_equal(db, digest, HASH);
+    good &= is_zero(vt_ct_differs(db, digest, HASH));
     good &= find_text(db, len - 1 - HASH, at);
-    *at = (1 + HASH + *at) & good;
-    return good ? VT_OK : VT_ECRYPTO;
+    return verdict(good, 1 + HASH + *at, at);
 }
 
 int cr_oaep_decode(uint8_t *em, size_t em_len, uint8_t label_hash[CR_SHA1_LEN], uint8_t seed[CR_SHA1_LEN], size_t *at)
@@ -182,6 +189,5 @@ int cr_oaep_decode(uint8_t *em, size_t em_len, uint8_t label_hash[CR_SHA1_LEN], 
     memcpy(seed, em, HASH);
     memcpy(label_hash, em + HASH, HASH);
     good = find_text(em + HASH, em_len - HASH, at);
-    *at = (HASH + *at) & good;
-    return good ? VT_OK : VT_ECRYPTO;
+    return verdict(good, HASH + *at, at);
 }

@@ -177,9 +177,12 @@ static bool sign_and_verify(struct cr_rsa *rsa)
     uint8_t digest[CR_SHA1_LEN], sig[CR_RSA_MAX];
 
     cr_sha1(digest, "abc", 3);
-    return !cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig) &&
-           is_hex(sig, RSA_BYTES, rsa_signature) &&
-           !cr_rsa_verify(cr_rsa_public(rsa), CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, RSA_BYTES);
+    if (cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig) || !is_hex(sig, RSA_BYTES, rsa_signature) ||
+        cr_rsa_verify(cr_rsa_public(rsa), CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, RSA_BYTES))
+        return false;
+    /* A wrong digest must be seen. */
+    digest[0] ^= 1;
+    return cr_rsa_verify(cr_rsa_public(rsa), CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig, RSA_BYTES) == VT_ECRYPTO;
 }
 
 static bool decrypt(struct cr_rsa *rsa)
@@ -193,6 +196,23 @@ static bool decrypt(struct cr_rsa *rsa)
            memcmp(out, "sealed", 6) == 0;
 }
 
+/* The padding is random: only the way back tells. And a wrong label must be seen. */
+static bool encrypt(struct cr_rsa *rsa)
+{
+    uint8_t seed[CR_DRBG_SEED] = { 0 }, sealed[CR_RSA_MAX], out[CR_RSA_MAX];
+    struct cr_drbg drbg;
+    size_t len;
+
+    cr_drbg_init(&drbg, seed, "selftest", 8);
+    if (cr_rsa_oaep_encrypt(cr_rsa_public(rsa), "TCPA", 4, "sealed", 6, &drbg, sealed) ||
+        cr_rsa_oaep_decrypt(rsa, "TCPA", 4, sealed, RSA_BYTES, out, &len) || len != 6 ||
+        memcmp(out, "sealed", 6) != 0 ||
+        cr_rsa_oaep_decrypt(rsa, "TCPB", 4, sealed, RSA_BYTES, out, &len) != VT_ECRYPTO)
+        return false;
+    return !cr_rsa_pkcs1_encrypt(cr_rsa_public(rsa), "sealed", 6, &drbg, sealed) &&
+           !cr_rsa_pkcs1_decrypt(rsa, sealed, RSA_BYTES, out, &len) && len == 6 && memcmp(out, "sealed", 6) == 0;
+}
+
 static bool test_rsa(void)
 {
     struct cr_rsa_key key = { .pub = { .e = 65537, .bytes = RSA_BYTES } };
@@ -202,7 +222,7 @@ static bool test_rsa(void)
     if (!vt_unhex(key.pub.n, RSA_BYTES, rsa_n) || !vt_unhex(key.p, RSA_BYTES / 2, rsa_p) ||
         cr_rsa_load(&rsa, &key))
         return false;
-    ok = sign_and_verify(rsa) && decrypt(rsa);
+    ok = sign_and_verify(rsa) && decrypt(rsa) && encrypt(rsa);
     cr_rsa_free(rsa);
     return ok;
 }
@@ -255,6 +275,21 @@ static bool test_ecdh(void)
            is_hex(&shared, sizeof shared, "46fc62106420ff012e54a434fbdd2d25ccc5852060561e68040dd7778997bd7b");
 }
 
+/* 7 * 3^200 mod 65537, 65536 mod 17, 5 + 255 * 255 + 6: by Python. */
+static bool test_numbers(void)
+{
+    static const uint8_t n[] = { 1, 0, 1 }, exponent[] = { 200 }, ff[] = { 255 };
+    uint8_t out[3];
+
+    return !cr_num_exp_mod(out, sizeof out, CR_SLICE("\7", 1), CR_SLICE("\3", 1), CR_SLICE(exponent, 1),
+                           CR_SLICE(n, sizeof n)) &&
+           is_hex(out, sizeof out, "00ecdf") &&
+           !cr_num_mod(out, sizeof out, CR_SLICE("\1\0\0", 3), CR_SLICE("\21", 1)) &&
+           is_hex(out, sizeof out, "000001") &&
+           !cr_num_mul_add(out, sizeof out, CR_SLICE("\5", 1), CR_SLICE(ff, 1), CR_SLICE(ff, 1), CR_SLICE("\6", 1)) &&
+           is_hex(out, sizeof out, "00fe0c");
+}
+
 static const struct {
     const char *name;
     bool (*run)(void);
@@ -275,6 +310,7 @@ static const struct {
     { "RSA key generation", test_rsa_generate },
     { "ECDSA", test_ecdsa },
     { "ECDH", test_ecdh },
+    { "numbers", test_numbers },
 };
 
 int cr_self_test(struct vt_why *why)

@@ -28,6 +28,9 @@ void print_server_key(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_exported(const struct ctl *ctl, const char *file, size_t bytes);
 void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char *file);
+/* A warning that came with success, on stderr. */
+void print_warning(const char *text);
+void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature);
 void print_ok(const struct ctl *ctl);
 /* --json: {"error":{...}} on stdout; else a line on stderr. Returns the exit code. */
 int print_error(const struct ctl *ctl, int err, const char *text);
@@ -57,6 +60,12 @@ int save_put(const char *path, int fd, const void *bytes, size_t len, struct vt_
 int save_end(const char *path, int fd, struct vt_why *why) VT_USE_RESULT;
 void save_drop(const char *path, int fd);
 int load_file(const char *path, size_t max, uint8_t **bytes, size_t *len, struct vt_why *why) VT_USE_RESULT;
+
+/*
+ * predict.c: a file of predicted PCRs, JSON or lines, as lines for hwtpm_pcrs_predict: the files that it names are
+ * measured here, with the caller's rights. digest_len: 20 or 32. *text returns owned (vt_free).
+ */
+int predict_read(const char *path, size_t digest_len, char **text, struct vt_why *why) VT_USE_RESULT;
 
 /* secret_input.c: the secret of an existing slot: a key file at the path the slot remembers, else a line from stdin
  * (not echoed on a terminal). *secret returns owned (vt_free_wiped). */

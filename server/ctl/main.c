@@ -46,7 +46,9 @@ static const struct verb verbs[] = {
     {"keyslot", "add", {"SPEC"}, 1, 0, 0, run_keyslot_add, ""},
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
     {"keyslot", "test", {"N"}, 1, 0, 0, run_keyslot_test, ""},
-    {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT, 0, run_keyslot_reseal, "[--predict FILE]"},
+    {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT | OPT_DRY_RUN, 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
+    {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
+     run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
     {"server", "peer add", {"NAME"}, 1, OPT_KEY, OPT_KEY, run_peer_add, "--key FILE"},
     {"server", "peer list", {NULL}, 0, 0, 0, run_peer_list, ""},
@@ -67,7 +69,9 @@ static void print_help(FILE *out)
             fprintf(out, " %s", verb->operands[o]);
         fprintf(out, "%s%s\n", *verb->help ? " " : "", verb->help);
     }
-    fputs("\nI is a name or uuid, or host:NAME for credential rotate. SPEC is keyfile:FILE or passphrase-file:FILE.\n"
+    fputs("\nI is a name or uuid, or host:NAME for credential rotate. SPEC is keyfile:FILE,\n"
+          "passphrase-file:FILE, credential:NAME, tpm2[:pcrs=7,4][:tcti=CONF], tpm2-signed:key=FILE:signatures=FILE[...]\n"
+          "or tpm12[:pcrs=0,4][:device=PATH|tcp:HOST:PORT|unix:PATH] (docs/keys.md).\n"
           "--admin        the server's admin socket (default $VTPM_ADMIN, else " DEFAULT_ADMIN ")\n"
           "--json         one JSON object on standard output, errors too\n"
           "--help, --version\n\n"
@@ -96,8 +100,9 @@ static const struct option options[] = {
     {"once", no_argument, NULL, 'o'},               {"always", no_argument, NULL, 'w'},
     {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
     {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
-    {"key", required_argument, NULL, 'k'},          {"to", required_argument, NULL, 't'},
-    {"out", required_argument, NULL, 'O'},
+    {"dry-run", no_argument, NULL, 'D'},            {"key", required_argument, NULL, 'k'},
+    {"pcrs", required_argument, NULL, 's'},
+    {"to", required_argument, NULL, 't'},             {"out", required_argument, NULL, 'O'},
     {NULL, 0, NULL, 0},
 };
 
@@ -121,6 +126,8 @@ static bool take(struct arguments *a, int letter)
         {'k', OPT_KEY, offsetof(struct arguments, key)},
         {'t', OPT_TO, offsetof(struct arguments, to)},
         {'O', OPT_OUT, offsetof(struct arguments, out)},
+        {'s', OPT_PCRS, offsetof(struct arguments, pcrs)},
+        {'D', OPT_DRY_RUN, 0},
         {'o', OPT_ONCE, 0},
         {'w', OPT_ALWAYS, 0},
         {'L', OPT_LIST, 0},
@@ -225,8 +232,8 @@ static const char *option_name(unsigned bits)
         {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"}, {OPT_PCR, "--pcr"}, {OPT_FILE, "--file"},
         {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
-        {OPT_CANCEL, "--cancel"},
-        {OPT_KEY, "--key"}, {OPT_TO, "--to"}, {OPT_OUT, "--out"},
+        {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
+        {OPT_TO, "--to"}, {OPT_OUT, "--out"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

@@ -16,6 +16,19 @@ static void emit(json_t *object)
     json_decref(object);
 }
 
+static json_t *json_limits(const Vtpm__Instance *i)
+{
+    json_t *object = json_object();
+
+    for (size_t k = 0; k < i->n_limits; k++) {
+        const Vtpm__Limit *limit = i->limits[k];
+
+        json_object_set_new(object, limit->name,
+                            limit->is_truth ? json_boolean(limit->value) : json_integer(limit->value));
+    }
+    return object;
+}
+
 static json_t *json_instance(const Vtpm__Instance *i)
 {
     json_t *object = json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
@@ -29,6 +42,8 @@ static json_t *json_instance(const Vtpm__Instance *i)
         json_object_set_new(object, "measurements", json_integer(i->measurements));
         json_object_set_new(object, "measure_required", json_boolean(i->measure_required));
     }
+    if (object && i->n_limits)
+        json_object_set_new(object, "limits", json_limits(i));
     return object;
 }
 
@@ -45,8 +60,8 @@ static json_t *json_keyslot(const Vtpm__Keyslot *slot)
 {
     json_t *params = json_loads(slot->params, 0, NULL);
 
-    return json_pack("{s:I s:s s:o s:b}", "id", (json_int_t)slot->id, "kind", slot->kind, "params",
-                     params ? params : json_object(), "opened_store", slot->opened_store);
+    return json_pack("{s:I s:s s:o s:b s:s}", "id", (json_int_t)slot->id, "kind", slot->kind, "params",
+                     params ? params : json_object(), "opened_store", slot->opened_store, "text", slot->text);
 }
 
 static json_t *json_event(const Vtpm__Event *event)
@@ -76,11 +91,13 @@ static json_t *json_status(const Vtpm__Status *s)
 
     for (size_t k = 0; k < s->n_listeners; k++)
         json_array_append_new(listeners, json_string(s->listeners[k]));
-    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:o}", "version", s->version, "store_uuid",
+    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:s s:o}", "version", s->version, "store_uuid",
                      s->store_uuid, "data_dir", s->data_dir, "runtime_dir", s->runtime_dir, "keyslot", s->keyslot,
                      "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
                      (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
-                     "crypto", s->crypto, "protection", s->protection, "listeners", listeners);
+                     "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "host_tpm",
+                     s->host_tpm, "listeners",
+                     listeners);
 }
 
 static json_t *json_check(const Vtpm__Check *c)
@@ -93,6 +110,18 @@ static json_t *json_check(const Vtpm__Check *c)
 
 /* ---- Both forms ---- */
 
+static void show_limits(const Vtpm__Instance *i)
+{
+    for (size_t k = 0; k < i->n_limits; k++) {
+        const Vtpm__Limit *limit = i->limits[k];
+
+        if (limit->is_truth)
+            printf("  %-18s %s\n", limit->name, limit->value ? "true" : "false");
+        else
+            printf("  %-18s %lld\n", limit->name, (long long)limit->value);
+    }
+}
+
 static void show_instance(const Vtpm__Instance *i)
 {
     printf("uuid         %s\nname         %s\n", i->uuid, i->name);
@@ -103,7 +132,9 @@ static void show_instance(const Vtpm__Instance *i)
         printf("reason       %s\n", i->reason);
     if (*i->domain)
         printf("domain       %s\n", i->domain);
-    printf("profile      %s\nEK SHA-256   %s\n", i->profile, *i->ek_sha256 ? i->ek_sha256 : "none");
+    printf("profile      %s\n", i->profile);
+    show_limits(i);
+    printf("EK SHA-256   %s\n", *i->ek_sha256 ? i->ek_sha256 : "none");
     printf("connected    %s\n", i->connected ? i->peer : "no");
     if (i->engine_pid)
         printf("engine pid   %u\n", i->engine_pid);
@@ -193,8 +224,17 @@ void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         return;
     }
     for (size_t k = 0; k < reply->n_keyslots; k++)
-        printf("%lld  %-12s  %s%s\n", (long long)reply->keyslots[k]->id, reply->keyslots[k]->kind,
-               reply->keyslots[k]->params, reply->keyslots[k]->opened_store ? "  (opened the store)" : "");
+        printf("%lld  %-12s  %s%s\n%s", (long long)reply->keyslots[k]->id, reply->keyslots[k]->kind,
+               reply->keyslots[k]->params, reply->keyslots[k]->opened_store ? "  (opened the store)" : "",
+               reply->keyslots[k]->text);
+}
+
+void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature)
+{
+    if (ctl->json)
+        emit(json_pack("{s:s s:s s:s}", "pcrs", pcrs, "policy", policy, "signature", signature));
+    else
+        printf("pcrs=%s policy=%s signature=%s\n", pcrs, policy, signature);
 }
 
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
@@ -207,12 +247,14 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
     }
     printf("version    %s (%s)\nstore      %s in %s\nopened by  key slot %s\n", s->version, s->crypto, s->store_uuid,
            s->data_dir, s->keyslot);
+    if (*s->keyslot_warning)
+        printf("WARNING    a weaker slot than the host TPM's opened it: %s\n", s->keyslot_warning);
     printf("runtime    %s\nuptime     %llu s\n", s->runtime_dir, (unsigned long long)s->uptime_s);
     for (size_t k = 0; k < s->n_listeners; k++)
         printf("listens    %s\n", s->listeners[k]);
     printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
            (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
-    printf("protection %s\n", s->protection);
+    printf("host TPM   %s\nprotection %s\n", s->host_tpm, s->protection);
 }
 
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply)
@@ -294,6 +336,11 @@ void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char 
         printf("%s: %llu bytes, generation %llu, %llu instances, sealed as in the store\n", file,
                (unsigned long long)backup->bytes, (unsigned long long)backup->generation,
                (unsigned long long)backup->instances);
+}
+
+void print_warning(const char *text)
+{
+    fprintf(stderr, "vtpmctl: warning: %s\n", text);
 }
 
 void print_ok(const struct ctl *ctl)

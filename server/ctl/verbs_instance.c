@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Verbs on instances and their credentials. */
+#include "server/ctl/profile_file.h"
 #include "server/ctl/verbs.h"
 
 #include <stdio.h>
@@ -35,18 +36,38 @@ static void print_created_checked(const struct ctl *ctl, const Vtpm__AdminReply 
         print_created(ctl, reply, file);
 }
 
+/* A name is for the server to know; a file's limits go along. */
+static int take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                        struct vt_why *why)
+{
+    int err;
+
+    create->profile = a->profile;
+    if (!profile_is_file(a->profile))
+        return VT_OK;
+    err = profile_file_read(file, a->profile, why);
+    create->profile = file->name;
+    create->n_limits = file->count;
+    create->limits = file->limits;
+    return err;
+}
+
 int run_create(const struct arguments *a, char *const *operands)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceCreate create = VTPM__INSTANCE_CREATE__INIT;
+    struct profile_file profile;
+    struct vt_why why = {0};
+    int err;
 
     create.name = operands[0];
     create.no_ek = a->given & OPT_NO_EK;
     create.require_measure = a->given & OPT_REQUIRE;
     if (a->uuid)
         create.uuid = a->uuid;
-    if (a->profile)
-        create.profile = a->profile;
+    err = a->profile ? take_profile(a, &profile, &create, &why) : VT_OK;
+    if (err)
+        return ctl_fail(a, err, &why);
     if (a->group)
         create.group = a->group;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE;

@@ -178,6 +178,11 @@ static tpm_rc choose_shared(struct cmd *c, unsigned index, const struct auth_ent
     return session->kind == SESSION_DSAP ? check_delegate(c, index, entity, &session->delegate) : TPM_SUCCESS;
 }
 
+bool cmd_has_session(const struct cmd *c, unsigned index)
+{
+    return c->auth[index].session != &c->no_session;
+}
+
 tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *entity)
 {
     struct auth_use *use = &c->auth[index];
@@ -186,6 +191,8 @@ tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *e
 
     if (index >= c->auth_count || use->checked)
         return cmd_fatal(c);
+    if (!cmd_has_session(c, index))
+        return TPM_INVALID_AUTHHANDLE;
     rc = use->session->kind == SESSION_OIAP ? choose_plain(c, index, entity, &secret)
                                             : choose_shared(c, index, entity, &secret);
     if (rc)
@@ -196,6 +203,15 @@ tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *e
     return auth_fail_code(index);
 }
 
+tpm_rc cmd_check_owner(struct cmd *c, unsigned index)
+{
+    struct auth_entity owner = auth_entity_owner(c->tpm);
+
+    if (c->tpm->perm.owned)
+        return cmd_check_auth(c, index, &owner);
+    return cmd_has_session(c, index) ? auth_fail_code(index) : TPM_INVALID_AUTHHANDLE;
+}
+
 tpm_rc cmd_check_transport(struct cmd *c, unsigned index)
 {
     struct auth_use *use = &c->auth[index];
@@ -204,6 +220,18 @@ tpm_rc cmd_check_transport(struct cmd *c, unsigned index)
         return cmd_fatal(c);
     /* 24.3 action 5: also if the key's session was not needed. */
     return prove(c, index, &use->session->secret) ? TPM_SUCCESS : auth_fail_code(c->row->auth.max - 1u);
+}
+
+/*
+ * Where the handler proves, its own reasons to refuse come first (as 20.2 action 2 before action 4): a session that is
+ * not there passes for one of OIAP with handle 0 until then, and is never proved.
+ */
+static void stand_in(struct cmd *c, unsigned index, uint8_t proof)
+{
+    if (c->auth[index].session || proof != PROOF_IN_HANDLER)
+        return;
+    c->no_session.kind = SESSION_OIAP;
+    c->auth[index].session = &c->no_session;
 }
 
 /* Which session kinds the command takes: those that bring new secrets need OSAP (Part 1, 13). */
@@ -238,11 +266,7 @@ static tpm_rc check_proof(struct cmd *c, unsigned index, uint8_t proof)
         entity = auth_entity_key(&c->tpm->perm.srk);
         break;
     case PROOF_OWNER:
-        /* Nobody's secret is not a secret. */
-        if (!c->tpm->perm.owned)
-            return auth_fail_code(index);
-        entity = auth_entity_owner(c->tpm);
-        break;
+        return cmd_check_owner(c, index);
     default:
         return TPM_SUCCESS; /* PROOF_IN_HANDLER, PROOF_TRANSPORT */
     }
@@ -272,10 +296,14 @@ tpm_rc auth_check_request(struct cmd *c)
     tpm_rc rc;
 
     for (unsigned i = 0; i < c->row->auth.max; i++) {
-        if (i < absent)
+        if (i < absent) {
             rc = check_absent(c, c->row->proof[i]);
-        else if (!(rc = check_session(c, i - absent)))
-            rc = check_proof(c, i - absent, c->row->proof[i]);
+        } else {
+            stand_in(c, i - absent, c->row->proof[i]);
+            rc = check_session(c, i - absent);
+            if (!rc)
+                rc = check_proof(c, i - absent, c->row->proof[i]);
+        }
         if (rc)
             return rc;
     }
@@ -361,9 +389,4 @@ tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt
 void cmd_end_session(struct cmd *c, unsigned index)
 {
     c->auth[index].keep = false;
-}
-
-void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *secret)
-{
-    c->auth[index].key = *secret;
 }

@@ -30,12 +30,16 @@ bool auth_is_srk(const struct tpm *tpm, const struct session *session);
 
 /* ---- For handlers ---- */
 
+/* false: what stands in session `index`'s place is none; cmd_check_auth says TPM_INVALID_AUTHHANDLE. */
+bool cmd_has_session(const struct cmd *c, unsigned index);
 /*
  * Checks session `index` (0 or 1, in the command's order) against an entity, for rows with PROOF_IN_HANDLER.
- * Returns TPM_AUTHFAIL or TPM_AUTH2FAIL; counting the guess and closing the sessions is the pipeline's work.
+ * Returns TPM_INVALID_AUTHHANDLE, TPM_AUTHFAIL or TPM_AUTH2FAIL; counting the guess and closing the sessions is the pipeline's work.
  * At most once per session. Only a session checked by this or by the pipeline may be used further.
  */
 tpm_rc cmd_check_auth(struct cmd *c, unsigned index, const struct auth_entity *entity) VT_USE_RESULT;
+/* The same against the owner; where there is none nobody's secret is not one. */
+tpm_rc cmd_check_owner(struct cmd *c, unsigned index) VT_USE_RESULT;
 /*
  * A new secret that came encrypted under session `index` (ADIP: XOR or AES-CTR, Part 1, 12.3 and Part
  * 3, 18.2). odd: the second secret of a command, under nonceOdd (migrationAuth). The session ends with this
@@ -48,8 +52,6 @@ tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt
 tpm_rc cmd_check_transport(struct cmd *c, unsigned index) VT_USE_RESULT;
 /* The response will say continueAuthSession FALSE. */
 void cmd_end_session(struct cmd *c, unsigned index);
-/* Responses to ChangeAuth and TakeOwnership are proved with another secret than the request was. */
-void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *secret);
 
 /* ---- Slots ---- */
 

@@ -23,7 +23,7 @@ enum auth_proof {
     PROOF_KEY1_READ,
     PROOF_SRK,
     PROOF_OWNER,
-    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth */
+    PROOF_IN_HANDLER, /* the handler calls cmd_check_auth; only that tells that there is no such session */
     PROOF_TRANSPORT   /* a transport session; the handler calls cmd_check_transport */
 };
 
@@ -125,6 +125,7 @@ struct cmd {
     bool hidden;         /* which encrypts: of the parameters the audit sees nothing */
     uint32_t out_handle;
     bool wrong_guess; /* an HMAC did not match */
+    struct session no_session; /* stands for one that is not there until the handler asks for its proof */
     size_t arena_used;
     _Alignas(16) uint8_t arena[CMD_ARENA]; /* wiped at the end of the command */
 };

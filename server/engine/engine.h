@@ -162,8 +162,10 @@ int tpm_make_ek(struct tpm *tpm, unsigned bits) VT_USE_RESULT;
 void tpm_set_ek(struct tpm *tpm, const struct cr_rsa_key *rsa);
 /* It is gone; there is no owner (Part 3, 14.3). */
 void tpm_revoke_ek(struct tpm *tpm);
-/* Every limit between 1 and its capacity, and fewer owner's slots than slots. */
+/* Every limit between the least that works and its capacity, and slots that the owner cannot keep. */
 bool tpm_profile_valid(const struct tpm_profile *profile);
+/* `wanted` with pc-client's values in place of zeros. */
+void tpm_profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted);
 /* TPM_PERMANENT_DATA -> manuMaintPub, borrowed; false: there is none (Part 3, 12.4). */
 bool tpm_maint_pub(const struct tpm *tpm, struct tpm_pubkey *out) VT_USE_RESULT;
 /* What was saved is no longer good. */

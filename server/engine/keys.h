@@ -14,6 +14,7 @@ struct tpm;
 struct cmd;
 
 #define KEY_SLOTS_MAX    48 /* capacity; profile.key_slots is at most this */
+#define KEY_SLOTS_LEFT   2  /* slots that the owner cannot keep (Part 3, 21.1 action 5.a) */
 #define KEY_PCR_INFO_MAX 64 /* longest TPM_PCR_INFO (45) or TPM_PCR_INFO_LONG (54) with 24 PCRs */
 
 /* A key in the clear: what TPM_KEY or TPM_KEY12 and its TPM_STORE_ASYMKEY say (Part 2, 10.2, 10.3, 10.6). */

@@ -30,7 +30,15 @@ uint8_t *nv_bytes(struct tpm *tpm, const struct nv_area *area)
 
 uint32_t nv_free_bytes(const struct tpm *tpm)
 {
-    return tpm->perm.profile.nv_bytes - tpm->perm.nv.used;
+    return tpm->perm.profile.nv_bytes - (tpm->perm.nv.used - nv_beside(&tpm->perm.nv));
+}
+
+uint32_t nv_beside(const struct nv_store *nv)
+{
+    for (unsigned i = 0; i < nv->count; i++)
+        if (nv->areas[i].pub.nv_index == NV_EK_CERT && nv->areas[i].pub.data_size <= NV_EK_CERT_MAX)
+            return nv->areas[i].pub.data_size;
+    return 0;
 }
 
 bool nv_has_room(const struct tpm *tpm, uint32_t size)
@@ -38,17 +46,32 @@ bool nv_has_room(const struct tpm *tpm, uint32_t size)
     return tpm->perm.nv.count < NV_AREAS_MAX && size <= nv_free_bytes(tpm);
 }
 
-bool nv_define(struct tpm *tpm, const struct nv_area *area)
+static uint8_t *append(struct tpm *tpm, const struct nv_area *area)
 {
     struct nv_store *nv = &tpm->perm.nv;
+    uint8_t *bytes = nv->data + nv->used;
 
-    if (!nv_has_room(tpm, area->pub.data_size))
-        return false;
     nv->areas[nv->count++] = *area;
-    memset(nv->data + nv->used, 0xFF, area->pub.data_size);
+    memset(bytes, 0xFF, area->pub.data_size);
     nv->used += area->pub.data_size;
     tpm->dirty |= TPM_DIRTY_PERMANENT;
+    return bytes;
+}
+
+bool nv_define(struct tpm *tpm, const struct nv_area *area)
+{
+    if (!nv_has_room(tpm, area->pub.data_size))
+        return false;
+    (void)append(tpm, area);
     return true;
+}
+
+uint8_t *nv_define_ek_cert(struct tpm *tpm, const struct nv_area *area)
+{
+    if (area->pub.nv_index != NV_EK_CERT || area->pub.data_size > NV_EK_CERT_MAX || nv_find(tpm, NV_EK_CERT) ||
+        tpm->perm.nv.count >= NV_AREAS_MAX)
+        return NULL;
+    return append(tpm, area);
 }
 
 void nv_remove(struct tpm *tpm, struct nv_area *area)

@@ -7,52 +7,6 @@
 #define EK_BITS  2048
 #define EXPONENT 65537u
 
-void tpm_profile_pc_client(struct tpm_profile *profile)
-{
-    *profile = (struct tpm_profile){
-        .key_slots = 20,
-        .owner_evict_slots = 10,
-        .auth_sessions = 16,
-        .transport_sessions = 16,
-        .daa_sessions = 2,
-        .counters = 8,
-        .saved_contexts = 128,
-        .family_rows = 16,
-        .delegate_rows = 4,
-        .nv_bytes = 28u * 1024,
-    };
-}
-
-#define PROFILE_LIMITS(X)                                                                                    \
-    X(key_slots, KEY_SLOTS_MAX)                                                                              \
-    X(owner_evict_slots, KEY_SLOTS_MAX)                                                                      \
-    X(auth_sessions, SESSIONS_MAX)                                                                           \
-    X(transport_sessions, TRANSPORTS_MAX)                                                                    \
-    X(daa_sessions, DAA_SESSIONS_MAX)                                                                        \
-    X(counters, COUNTERS_MAX)                                                                                \
-    X(saved_contexts, SAVED_CONTEXTS_MAX)                                                                    \
-    X(family_rows, FAMILY_ROWS_MAX)                                                                          \
-    X(delegate_rows, DELEGATE_ROWS_MAX)                                                                      \
-    X(nv_bytes, NV_BYTES_MAX)
-
-bool tpm_profile_valid(const struct tpm_profile *p)
-{
-#define IN_RANGE(field, most) &&p->field > 0 && p->field <= (most)
-    return true PROFILE_LIMITS(IN_RANGE) && p->owner_evict_slots < p->key_slots;
-#undef IN_RANGE
-}
-
-static void profile_defaults(struct tpm_profile *profile, const struct tpm_profile *wanted)
-{
-    tpm_profile_pc_client(profile);
-#define TAKE(field, most)                                                                                    \
-    if (wanted->field)                                                                                       \
-        profile->field = wanted->field;
-    PROFILE_LIMITS(TAKE)
-#undef TAKE
-    profile->maintenance = wanted->maintenance;
-}
-
 /* ---- What chapters share ---- */
 
 void tpm_random(struct tpm *tpm, void *out, size_t len)
@@ -201,7 +155,7 @@ int tpm_manufacture(struct tpm **out, const struct tpm_profile *profile, const u
     if (!tpm)
         return VT_ENOMEM;
     tpm->ops = ops;
-    profile_defaults(&tpm->perm.profile, profile);
+    tpm_profile_defaults(&tpm->perm.profile, profile);
     if (!tpm_profile_valid(&tpm->perm.profile))
         err = VT_EUSAGE;
     if (!err) {

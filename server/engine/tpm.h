@@ -55,6 +55,15 @@ int tpm_freeze_permanent(const struct tpm *tpm, uint8_t *out, size_t *len) VT_US
 /* Length 0 when off. */
 int tpm_freeze_volatile(const struct tpm *tpm, uint8_t *out, size_t *len) VT_USE_RESULT;
 
+/*
+ * The certificate of the endorsement key (DER, at most TPM_EK_CERT_MAX bytes) into NV index 0x1000F000, as PC Client
+ * keeps it: anybody reads it, nobody writes, redefines or removes it while that key lives. It takes nothing of
+ * profile.nv_bytes. Once, before the first power on. VT_EUSAGE: no length that can be, or no endorsement key;
+ * VT_ECONFLICT: the TPM is on, has an owner, or has one.
+ */
+#define TPM_EK_CERT_MAX 2048
+int tpm_install_ek_certificate(struct tpm *tpm, const uint8_t *der, size_t len) VT_USE_RESULT;
+
 /* tpm may be NULL. */
 void tpm_free(struct tpm *tpm);
 

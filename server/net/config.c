@@ -37,7 +37,11 @@ static const struct row {
      "/STORE, DATA/run)"},
     {"keyslot", KIND_LIST, AT(keyslots), IN_FILE | IN_INIT, "SPEC",
      "what opens the store, tried in order; may be repeated:\nkeyfile:FILE, passphrase-file:FILE, "
-     "recovery-file:FILE,\ntpm2[:...], tpm12[:...], auto (default: each that needs no person)"},
+     "recovery-file:FILE,\ncredential:NAME, tpm2[:...], tpm2-signed:..., tpm12[:...],\nauto (default: each that "
+     "needs no person)"},
+    {"hwtpm", KIND_TEXT, AT(hwtpm), IN_FILE, "SPEC",
+     "the host's TPM, whose random numbers are mixed into\nkeys: auto (default), none, tpm2[:tcti=CONF],\n"
+     "tpm12[:device=PATH]"},
     {"listen", KIND_LIST, AT(listen), IN_FILE, "ADDR",
      "where shims connect; may be repeated:\nunix:PATH, tcp:ADDR:PORT, vchan"},
     {"admin", KIND_TEXT, AT(admin), IN_FILE, "unix:PATH",
@@ -290,6 +294,8 @@ static int set_defaults(struct config *config, struct vt_why *why)
         err = set_text(&config->data_dir, CONFIG_DEFAULT_DATA, why);
     if (!err && !config->admin)
         err = set_text(&config->admin, CONFIG_DEFAULT_ADMIN, why);
+    if (!err && !config->hwtpm)
+        err = set_text(&config->hwtpm, "auto", why);
     if (!err && !config->keyslots.count && !config->init)
         err = add_text(&config->keyslots, CONFIG_DEFAULT_KEYSLOT, why);
     return err;

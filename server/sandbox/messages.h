@@ -7,33 +7,11 @@
 #ifndef VTPM_SANDBOX_MESSAGES_H
 #define VTPM_SANDBOX_MESSAGES_H
 
-#include "server/engine/tpm.h"
+#include "server/engine/profile.h"
 #include "server/wire/cursor.h"
 
-/* The profile in SANDBOX_MANUFACTURE: its fields in this order, then nv_bytes u32 and maintenance u8. */
-#define SANDBOX_PROFILE_FIELDS(X)                                                                  \
-    X(key_slots) X(owner_evict_slots) X(auth_sessions) X(transport_sessions) X(daa_sessions)       \
-    X(counters) X(saved_contexts) X(family_rows) X(delegate_rows)
-#define SANDBOX_PROFILE_LEN (9 * 2 + 4 + 1)
-
-static inline void sandbox_wr_profile(struct wr *w, const struct tpm_profile *profile)
-{
-#define SANDBOX_WR_FIELD(field) wr_put16(w, profile->field);
-    SANDBOX_PROFILE_FIELDS(SANDBOX_WR_FIELD)
-#undef SANDBOX_WR_FIELD
-    wr_put32(w, profile->nv_bytes);
-    wr_put8(w, profile->maintenance);
-}
-
-static inline void sandbox_rd_profile(struct rd *r, struct tpm_profile *profile)
-{
-    memset(profile, 0, sizeof *profile);
-#define SANDBOX_RD_FIELD(field) profile->field = rd_get16(r);
-    SANDBOX_PROFILE_FIELDS(SANDBOX_RD_FIELD)
-#undef SANDBOX_RD_FIELD
-    profile->nv_bytes = rd_get32(r);
-    profile->maintenance = rd_get8(r) != 0;
-}
+/* The profile in SANDBOX_MANUFACTURE is tpm_profile_write's. */
+#define SANDBOX_PROFILE_LEN TPM_PROFILE_BYTES
 
 /* SANDBOX_STATE taken apart; the blobs point into the payload. */
 struct sandbox_state {

@@ -54,7 +54,7 @@ static int do_manufacture(struct serve *s, struct rd *r, struct vt_why *why)
     bool with_ek;
     int err;
 
-    sandbox_rd_profile(r, &profile);
+    tpm_profile_read(r, &profile);
     with_ek = rd_get8(r) != 0;
     err = expect_end(r, why);
     if (err)

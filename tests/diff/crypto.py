@@ -299,7 +299,7 @@ def changing(x):
     store = x.keys["store"]
     for args in (("a key as data", blob[-size:], ET_DATA, KEY), ("data as a key", sealed[-size:], ET_KEY, DATA),
                  ("of the wrong secret", blob[-size:], ET_KEY, DATA), ("junk", bytes(255) + b"\1", ET_KEY, KEY),
-                 ("too short", blob[-size + 1:], ET_KEY, KEY)):
+                 ("too short", blob[-size:-1], ET_KEY, KEY)):
         change(x, *args)
         forgive(x)
     for kind in (0, 1, 2, 4, 6, 0x0605):

@@ -457,7 +457,7 @@ def identities(x):
     do(x, "ActivateIdentity, wrong owner", "ActivateIdentity", U32(handle), params, [Auth(t.oiap(), KEY), Auth(t.oiap(), DATA)])
     forgive(x)
     do(x, "ActivateIdentity of a signing key", "ActivateIdentity", U32(x.keys["sign"]), params, [Auth(t.oiap(), KEY), Auth(t.oiap(), OWNER)])
-    for label, data in (("zeros", bytes(256)), ("short", blob[1:]), ("long", blob + b"\0")):
+    for label, data in (("zeros", bytes(256)), ("short", blob[:-1]), ("long", blob + b"\0")):
         do(x, "ActivateIdentity, %s" % label, "ActivateIdentity", U32(handle), U32(len(data)) + data, [Auth(t.oiap(), KEY), Auth(t.oiap(), OWNER)])
     rc, _, out = t.quote(handle, KEY, bytes(20), pcr_selection((0,)))
     x.step("Quote by the identity", rc)

@@ -135,6 +135,9 @@ def migrating(x):
             for scheme, auth in auths.items():
                 what = "%s, type %d, authorised %d" % (name, kind, scheme)
                 random, data = create_blob(x, what, kind, auth, enc)
+                # libtpms makes one also where the owner permitted the other kind; it is not followed further.
+                if kind != scheme:
+                    data = b""
                 if kind == MIGRATE and data:
                     back = convert(x, what, data, random, parent)
                     if "store" not in name and back:
@@ -160,7 +163,7 @@ def migrating(x):
     create_blob(x, "no such parent", MIGRATE, auths[1], enc, parent=0x01FFFFF0)
     create_blob(x, "signing parent", MIGRATE, auths[1], enc, parent=x.keys["sign"], secrets=(KEY, MIGRATION))
     rc, _, sealed = t.seal(KH_SRK, SRK, DATA, b"sealed")
-    for label, data_ in (("zeros", bytes(256)), ("short", enc[1:]), ("long", enc + b"\0"), ("none", b""), ("sealed data", sealed[-256:]),
+    for label, data_ in (("zeros", bytes(256)), ("short", enc[:-1]), ("long", enc + b"\0"), ("none", b""), ("sealed data", sealed[-256:]),
                          ("another's", oaep(key_modulus(x.leaving["store"]), b"x"))):
         create_blob(x, "of %s" % label, MIGRATE, auths[1], data_)
         flush_sessions(x)
@@ -233,7 +236,7 @@ def migrate_key(x):
     send("by a signing key", end, data, x.keys["sign"])
     send("of zeros", end, bytes(256))
     send("of another's", end, x.leaving["sign"][-256:])
-    send("of a short blob", end, data[1:])
+    send("of a short blob", end, data[:-1])
     send("wrong secret", end, data, auths=[Auth(t.oiap(), DATA)])
     send("no session", end, data, auths=[])
     send("no such key", end, data, 0x01FFFFF0)

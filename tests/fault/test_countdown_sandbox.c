@@ -70,7 +70,7 @@ static bool ask(struct try *t)
     const struct cr_slice part = CR_SLICE(bytes, sizeof bytes);
     int before = t->ended, err;
 
-    sandbox_wr_profile(&w, &profile);
+    tpm_profile_write(&w, &profile);
     t->is_state = false;
     err = engine_request(t->engine, SANDBOX_MANUFACTURE, &part, 1);
     if (err) {

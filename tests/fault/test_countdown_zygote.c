@@ -165,7 +165,7 @@ static bool manufacture(int fd)
     wr_put32(&w, 1 + CR_DRBG_SEED + SANDBOX_PROFILE_LEN + 1);
     wr_put8(&w, SANDBOX_MANUFACTURE);
     memset(wr_room(&w, CR_DRBG_SEED), 7, CR_DRBG_SEED);
-    sandbox_wr_profile(&w, &profile);
+    tpm_profile_write(&w, &profile);
     wr_put8(&w, false);
     if (send(fd, bytes, w.len, MSG_NOSIGNAL) != (ssize_t)w.len || !read_all(fd, bytes, 5))
         return false;

@@ -16,6 +16,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t cap, unsigned seed);
+/* Of two inputs one; a target may have it. */
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint8_t *out, size_t cap,
+                                 unsigned seed);
 /* libFuzzer's own mutator; there is none without it. */
 size_t LLVMFuzzerMutate(uint8_t *bytes, size_t len, size_t cap);
 

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TPM and a guest that knows the protocol. The first byte chooses the state to start from; then come steps
- * {what, payload length, five choices, payload}. Most steps are commands: an ordinal, handles and parameters that make
- * sense (exec_params.c), sessions opened as needed, then the payload changes parameters before the proofs are
- * computed; so what is wrong is behind them. Others: raw bytes, bytes changed after the proofs, the platform's acts,
+ * A TPM and a guest that knows the protocol (exec_steps.h: the form of an input). Most steps are commands: an
+ * ordinal, handles and parameters that fit (exec_params.c), sessions opened as needed, then the payload
+ * changes parameters before the proofs are computed; so what is wrong is behind them. A command may go
+ * through the open transport session. Others: raw bytes, bytes changed after the proofs, the platform's acts,
  * the clock, freeze and thaw.
  */
-#include "tests/fuzz/exec_params.h"
+#include "tests/fuzz/exec_steps.h"
 
 #include "server/base/alloc.h"
-#include "server/engine/cmd.h"
-
-#define STEPS_MAX 24
-#define STEP_HEAD 7
 
 struct step {
     uint8_t what;
@@ -21,45 +17,43 @@ struct step {
     const uint8_t *payload;
 };
 
-/* In `how`, besides the locality. */
-enum { HOW_RAW = 8, HOW_KEEP = 16, HOW_POOL = 32, HOW_FEWER = 64, HOW_TAMPER = 128 };
-
-int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)
-{
-    fuzz_tpm_start();
-    return 0;
-}
+/* What the guest knows of START_OWNED. */
+static struct exec owned;
 
 /* ---- Building ---- */
 
-struct built {
-    size_t len, params, params_len;
-    const struct cmd_row *row;
-    uint8_t bytes[TPM_BUFFER];
-};
-
-static void next_odd(struct exec *x, struct exec_session *s)
+void exec_next_odd(struct exec *x, struct exec_session *s)
 {
     struct wr w = wr_to(s->odd.bytes, sizeof s->odd.bytes);
 
     wr_put64(&w, ++x->nonces);
 }
 
-/* Part 1, 12: SHA-1 of the ordinal and the parameters, then the HMAC over it and the nonces. */
-static void prove(struct wr *w, const struct built *cmd, const struct exec_session *s, bool keep)
+void exec_prove(struct wr *w, const uint8_t digest[TPM_DIGEST_LEN], struct exec_session *s, bool keep,
+                bool wrong)
 {
     struct tpm_auth_in auth = {.auth_handle = s->handle, .nonce_odd = s->odd, .continue_auth_session = keep};
-    uint8_t ordinal[4], digest[TPM_DIGEST_LEN], last = keep;
+    uint8_t last = keep;
+
+    cr_hmac_sha1v(auth.auth.bytes, s->secret.bytes, sizeof s->secret.bytes,
+                  (struct cr_slice[]){CR_SLICE(digest, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&last, 1)},
+                  4);
+    auth.auth.bytes[0] ^= wrong;
+    wr_auth_in(w, &auth);
+}
+
+/* Part 1, 12: SHA-1 of the ordinal and the parameters. */
+static void digest_params(const struct built *cmd, uint8_t digest[TPM_DIGEST_LEN])
+{
+    uint8_t ordinal[4];
     struct wr o = wr_to(ordinal, sizeof ordinal);
 
     wr_put32(&o, cmd->row->ordinal);
-    cr_sha1v(digest, (struct cr_slice[]){CR_SLICE(ordinal, 4), CR_SLICE(cmd->bytes + cmd->params, cmd->params_len)},
+    cr_sha1v(digest,
+             (struct cr_slice[]){CR_SLICE(ordinal, 4), CR_SLICE(cmd->bytes + cmd->params, cmd->params_len)},
              2);
-    cr_hmac_sha1v(auth.auth.bytes, s->secret.bytes, sizeof s->secret.bytes,
-                  (struct cr_slice[]){CR_SLICE(digest, sizeof digest), CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
-                                      CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&last, 1)},
-                  4);
-    wr_auth_in(w, &auth);
 }
 
 /* {where, what}: two bytes and one that is added there. */
@@ -76,77 +70,42 @@ static void set_size(struct built *cmd)
     wr_put32(&size, (uint32_t)cmd->len);
 }
 
+static void build_params(struct exec *x, struct built *cmd, struct wr *w, const struct step *s)
+{
+    cmd->params = w->len;
+    for (unsigned i = 0; i < x->auths; i++)
+        exec_next_odd(x, x->auth[i]);
+    if (s->how & HOW_RAW)
+        wr_copy(w, s->payload, s->len);
+    else
+        exec_params(x, w, cmd->row->ordinal, s->a, s->b);
+    FUZZ_CHECK(!w->bad);
+    cmd->params_len = w->len - cmd->params;
+    if (!(s->how & (HOW_RAW | HOW_TAMPER)))
+        change(cmd->bytes + cmd->params, cmd->params_len, s->payload, s->len);
+}
+
 static void build(struct exec *x, struct built *cmd, const struct step *s)
 {
     struct wr w = wr_to(cmd->bytes, sizeof cmd->bytes);
+    bool wrong = s->what % KINDS != AGAIN && (s->what & WHAT_WRONG);
+    uint8_t digest[TPM_DIGEST_LEN];
 
     wr_put16(&w, (uint16_t)(TPM_TAG_RQU_COMMAND + x->auths));
     wr_put32(&w, 0);
     wr_put32(&w, cmd->row->ordinal);
     for (unsigned i = 0; i < cmd->row->handle_count; i++)
-        wr_put32(&w, exec_handle(x, s->handles >> 4 * (i & 1)));
-    cmd->params = w.len;
+        wr_put32(&w, exec_handle(x, cmd->row, i, s->handles >> 4 * (i & 1), s->a));
+    build_params(x, cmd, &w, s);
+    digest_params(cmd, digest);
     for (unsigned i = 0; i < x->auths; i++)
-        next_odd(x, x->auth[i]);
-    if (s->how & HOW_RAW)
-        wr_copy(&w, s->payload, s->len);
-    else
-        exec_params(x, &w, cmd->row->ordinal, s->a, s->b);
-    FUZZ_CHECK(!w.bad);
-    cmd->params_len = w.len - cmd->params;
-    if (!(s->how & (HOW_RAW | HOW_TAMPER)))
-        change(cmd->bytes + cmd->params, cmd->params_len, s->payload, s->len);
-    for (unsigned i = 0; i < x->auths; i++)
-        prove(&w, cmd, x->auth[i], s->how & HOW_KEEP);
+        exec_prove(&w, digest, x->auth[i], s->how & HOW_KEEP, wrong);
     FUZZ_CHECK(!w.bad);
     cmd->len = w.len;
     set_size(cmd);
-    if (s->how & HOW_TAMPER)
-        change(cmd->bytes, cmd->len, s->payload, s->len);
 }
 
 /* ---- Running ---- */
-
-static void keep_blob(struct exec_blob *blob, const uint8_t *bytes, size_t len)
-{
-    if (!len || len > sizeof blob->bytes)
-        return;
-    memcpy(blob->bytes, bytes, len);
-    blob->len = len;
-}
-
-/* What later commands can use. params: behind the handle, before the trailer. */
-static void learn(struct exec *x, uint32_t ordinal, const uint8_t *params, size_t len)
-{
-    switch (ordinal) {
-    case TPM_ORD_CreateWrapKey:
-        keep_blob(&x->key, params, len);
-        break;
-    case TPM_ORD_Seal:
-    case TPM_ORD_Sealx:
-        keep_blob(&x->sealed, params, len);
-        break;
-    case TPM_ORD_SaveContext:
-    case TPM_ORD_SaveKeyContext:
-    case TPM_ORD_SaveAuthContext:
-        keep_blob(&x->context, params, len);
-        break;
-    case TPM_ORD_LoadKey2:
-    case TPM_ORD_LoadContext:
-    case TPM_ORD_LoadKeyContext:
-        x->keys[x->next_key++ % EXEC_KEYS] = x->last_handle;
-        break;
-    case TPM_ORD_LoadKey:
-        if (len >= 4) {
-            struct rd r = rd_from(params, len);
-
-            x->keys[x->next_key++ % EXEC_KEYS] = rd_get32(&r);
-        }
-        break;
-    default:
-        break;
-    }
-}
 
 static void read_trailers(struct exec *x, struct rd *r)
 {
@@ -160,7 +119,8 @@ static void read_trailers(struct exec *x, struct rd *r)
     }
 }
 
-static void read_success(struct exec *x, const struct built *cmd, const struct response *rsp)
+static void read_success(struct exec *x, const struct built *cmd, const struct step *s,
+                         const struct response *rsp)
 {
     struct rd r = rd_from(rsp->bytes, rsp->len);
     size_t trailer = x->auths * (size_t)TPM_AUTH_OUT_LEN;
@@ -173,21 +133,40 @@ static void read_success(struct exec *x, const struct built *cmd, const struct r
     FUZZ_CHECK(!r.bad && r.left >= trailer);
     len = r.left - trailer;
     params = rd_take(&r, len);
-    learn(x, cmd->row->ordinal, params, len);
+    /* First: the session that a command opened may come in the place of one that it used. */
     read_trailers(x, &r);
     FUZZ_CHECK(rd_done(&r));
+    exec_learn(x, cmd->row->ordinal, s->a, params, len);
 }
 
-static tpm_rc send(struct exec *x, const struct built *cmd, const struct step *s, struct response *rsp)
+/* Part 1, 12: a command that failed has ended its sessions. */
+static void end_sessions(struct exec *x, uint32_t ordinal)
 {
+    for (unsigned i = 0; i < x->auths; i++)
+        x->auth[i]->handle = 0;
+    if (ordinal == TPM_ORD_DAA_Join)
+        x->join = (struct exec_daa){0};
+    if (ordinal == TPM_ORD_DAA_Sign)
+        x->sign = (struct exec_daa){0};
+}
+
+static tpm_rc send(struct exec *x, struct built *cmd, const struct step *s, struct response *rsp)
+{
+    bool wraps = (s->what & WHAT_WRAPPED) && x->transport.s.handle;
+
+    if (wraps)
+        exec_wrap(x, cmd, s->how & HOW_KEEP);
+    if (s->how & HOW_TAMPER)
+        change(cmd->bytes, cmd->len, s->payload, s->len);
     fuzz_tpm_execute(x->tpm, s->how & 7, x->now_us, cmd->bytes, cmd->len, rsp);
-    if (rsp->rc) {
-        /* Part 1, 12: a command that failed has ended its sessions. */
-        for (unsigned i = 0; i < x->auths; i++)
-            x->auth[i]->handle = 0;
-    } else if (!(s->how & HOW_TAMPER)) {
-        read_success(x, cmd, rsp);
-    }
+    if (wraps && rsp->rc)
+        x->transport.s.handle = 0;
+    else if (wraps && !(s->how & HOW_TAMPER))
+        exec_unwrap(x, cmd->row, rsp);
+    if (rsp->rc)
+        end_sessions(x, cmd->row->ordinal);
+    else if (!(s->how & HOW_TAMPER))
+        read_success(x, cmd, s, rsp);
     return rsp->rc;
 }
 
@@ -206,99 +185,177 @@ static const struct cmd_row *row_of(uint32_t ordinal)
     return row;
 }
 
-/* Takes over what TPM_OIAP or TPM_OSAP answered. */
-static void opened(struct exec *x, const struct response *rsp, bool osap, const struct tpm_nonce *odd_osap)
+/* Takes over what TPM_OIAP, TPM_OSAP or TPM_DSAP answered; odd: of the latter two. */
+static void opened(struct exec *x, const struct response *rsp, uint16_t type, const struct tpm_nonce *odd)
 {
     struct exec_session *s = free_session(x);
     struct rd r = rd_from(rsp->bytes, rsp->len);
     struct tpm_nonce even_osap;
 
-    *s = (struct exec_session){.osap = osap, .secret = fuzz_tpm_secret};
+    *s = (struct exec_session){.osap = odd, .aes = type >> 8 == TPM_ET_AES128_CTR, .secret = fuzz_tpm_secret};
     rd_take(&r, TPM_HEADER_LEN);
     s->handle = rd_get32(&r);
     rd_nonce(&r, &s->even);
-    if (!osap)
+    if (!odd)
         return;
     rd_nonce(&r, &even_osap);
-    cr_hmac_sha1v(s->secret.bytes, fuzz_tpm_secret.bytes, sizeof fuzz_tpm_secret.bytes,
-                  (struct cr_slice[]){CR_SLICE(even_osap.bytes, TPM_DIGEST_LEN),
-                                      CR_SLICE(odd_osap->bytes, TPM_DIGEST_LEN)},
-                  2);
+    cr_hmac_sha1v(
+        s->secret.bytes, fuzz_tpm_secret.bytes, sizeof fuzz_tpm_secret.bytes,
+        (struct cr_slice[]){CR_SLICE(even_osap.bytes, TPM_DIGEST_LEN), CR_SLICE(odd->bytes, TPM_DIGEST_LEN)},
+        2);
 }
 
-/* The entity of an OSAP session for this command's proof. */
-static void open_session(struct exec *x, bool osap, uint16_t type, uint32_t value)
+/* What a session is to be for; type 0: TPM_OIAP, and with a blob TPM_DSAP. */
+struct wish {
+    uint16_t type;
+    uint32_t value;
+    struct tpm_blob lent;
+};
+
+static void write_wish(struct wr *w, const struct wish *wish)
 {
+    struct osap_in osap = {.entity_type = wish->type, .entity_value = wish->value};
+    struct dsap_in dsap = {.entity_type = wish->type, .key_handle = wish->value, .entity_value = wish->lent};
+
+    if (wish->lent.len)
+        wr_dsap_in(w, &dsap);
+    else if (wish->type)
+        wr_osap_in(w, &osap);
+}
+
+static void open_session(struct exec *x, const struct wish *wish)
+{
+    static const struct tpm_nonce odd;
     static struct built cmd;
     static struct response rsp;
-    struct osap_in in = {.entity_type = type, .entity_value = value};
     struct wr w = wr_to(cmd.bytes, sizeof cmd.bytes);
 
-    cmd.row = row_of(osap ? TPM_ORD_OSAP : TPM_ORD_OIAP);
+    cmd.row = row_of(wish->lent.len ? TPM_ORD_DSAP : wish->type ? TPM_ORD_OSAP : TPM_ORD_OIAP);
     wr_put16(&w, TPM_TAG_RQU_COMMAND);
     wr_put32(&w, 0);
     wr_put32(&w, cmd.row->ordinal);
-    if (osap)
-        wr_osap_in(&w, &in);
+    write_wish(&w, wish);
+    FUZZ_CHECK(!w.bad);
     cmd.len = w.len;
     set_size(&cmd);
     fuzz_tpm_execute(x->tpm, 0, x->now_us, cmd.bytes, cmd.len, &rsp);
-    if (!rsp.rc)
-        opened(x, &rsp, osap, &in.nonce_odd_osap);
+    if (rsp.rc)
+        *free_session(x) = (struct exec_session){0};
+    else
+        opened(x, &rsp, wish->type, wish->type ? &odd : NULL);
 }
 
-static void open_for(struct exec *x, const struct cmd_row *row, unsigned i, unsigned count, uint8_t handles)
+/* By the owner's word or by a key's; by what was lent of it. */
+static struct wish wish_for(const struct exec *x, const struct cmd_row *row, uint8_t proof,
+                            const struct step *s)
 {
-    bool osap = (i == 0 && (row->flags & CMD_OSAP)) || (i + 1 == count && (row->flags & CMD_OSAP_LAST)) ||
-                row->ordinal == TPM_ORD_NV_DefineSpace;
-    uint8_t proof = row->proof[i + row->auth.max - count];
+    static const uint8_t first_row[4] = {0};
+    bool second = proof == PROOF_KEY1 || proof == PROOF_KEY1_READ, lent = s->what & WHAT_DELEGATED;
+    struct wish wish = {.type = TPM_ET_OWNER, .value = TPM_KH_OWNER};
 
-    if (!osap)
-        open_session(x, false, 0, 0);
-    else if (proof == PROOF_KEY0 || proof == PROOF_KEY1)
-        open_session(x, true, TPM_ET_KEYHANDLE, exec_handle(x, proof == PROOF_KEY0 ? handles : handles >> 4));
-    else
-        open_session(x, true, TPM_ET_OWNER, TPM_KH_OWNER);
+    if (proof == PROOF_KEY0 || proof == PROOF_KEY0_READ || second) {
+        wish = (struct wish){.type = TPM_ET_KEYHANDLE,
+                             .value = exec_handle(x, row, second, s->handles >> 4 * second, s->a)};
+        if (lent)
+            wish = (struct wish){
+                .type = TPM_ET_DEL_KEY_BLOB, .value = wish.value, .lent = exec_blob(x, BLOB_KEY_LENT)};
+    } else if (lent && (s->b & 1)) {
+        wish = (struct wish){.type = TPM_ET_DEL_ROW, .lent = {.len = sizeof first_row, .data = first_row}};
+    } else if (lent) {
+        wish = (struct wish){.type = TPM_ET_DEL_OWNER_BLOB, .lent = exec_blob(x, BLOB_OWNER_LENT)};
+    }
+    if (s->what & WHAT_AES)
+        wish.type |= TPM_ET_AES128_CTR << 8;
+    return wish;
+}
+
+static void open_for(struct exec *x, const struct cmd_row *row, unsigned i, const struct step *s)
+{
+    static const struct wish plain;
+    bool osap = (i == 0 && (row->flags & CMD_OSAP)) || (i + 1 == x->auths && (row->flags & CMD_OSAP_LAST)) ||
+                row->ordinal == TPM_ORD_NV_DefineSpace || (s->what & WHAT_DELEGATED);
+    struct wish wish = wish_for(x, row, row->proof[i + row->auth.max - x->auths], s);
+
+    open_session(x, osap ? &wish : &plain);
+}
+
+/* How many proofs: as many as there can be; a transport session without a key has none. */
+static unsigned auths_of(const struct cmd_row *row, const struct step *s)
+{
+    bool fewer = s->how & HOW_FEWER;
+
+    if (row->ordinal == TPM_ORD_EstablishTransport && !(s->a & TPM_TRANSPORT_ENCRYPT))
+        fewer = !fewer;
+    return fewer ? row->auth.min : row->auth.max;
 }
 
 /* From the pool of those that are open, as the step says; or new ones of the kind that the command needs. */
 static void choose_sessions(struct exec *x, const struct cmd_row *row, const struct step *s)
 {
-    x->auths = s->how & HOW_FEWER ? row->auth.min : row->auth.max;
+    x->auths = auths_of(row, s);
     x->auth[0] = x->auth[1] = NULL;
     for (unsigned i = 0; i < x->auths; i++) {
+        if (row->proof[i + row->auth.max - x->auths] == PROOF_TRANSPORT) {
+            x->auth[i] = &x->transport.s;
+            continue;
+        }
         if (!(s->how & HOW_POOL))
-            open_for(x, row, i, x->auths, s->handles);
-        x->auth[i] = &x->sessions[(s->how & HOW_POOL ? s->b + i : x->next_session + EXEC_SESSIONS - 1u) % EXEC_SESSIONS];
+            open_for(x, row, i, s);
+        x->auth[i] =
+            &x->sessions[(x->next_session + EXEC_SESSIONS - 1u - (s->how & HOW_POOL ? s->b / 64u + i : 0)) %
+                         EXEC_SESSIONS];
     }
 }
 
 /* ---- Steps ---- */
 
-static void command(struct exec *x, const struct step *s)
+static void learn_session(struct exec *x, const struct built *cmd, const struct response *rsp)
+{
+    struct rd r = rd_from(cmd->bytes + cmd->params, cmd->params_len);
+    struct osap_in osap;
+    struct dsap_in dsap;
+
+    switch (cmd->row->ordinal) {
+    case TPM_ORD_OIAP:
+        opened(x, rsp, 0, NULL);
+        break;
+    case TPM_ORD_OSAP:
+        rd_osap_in(&r, &osap);
+        opened(x, rsp, osap.entity_type, &osap.nonce_odd_osap);
+        break;
+    case TPM_ORD_DSAP:
+        rd_dsap_in(&r, &dsap);
+        opened(x, rsp, dsap.entity_type, &dsap.nonce_odd_dsap);
+        break;
+    default:
+        break;
+    }
+}
+
+/* A self-test takes longer than ten thousand other commands. */
+static bool too_slow(const struct cmd_row *row, const struct step *s)
+{
+    return (row->ordinal == TPM_ORD_SelfTestFull || row->ordinal == TPM_ORD_ContinueSelfTest ||
+            row->ordinal == TPM_ORD_CertifySelfTest) &&
+           (s->a || s->b || s->handles || s->len);
+}
+
+static tpm_rc command(struct exec *x, const struct step *s)
 {
     static struct response rsp;
-    static struct built cmd;
-    struct osap_in osap;
-    struct rd r;
+    static struct built cmd, bare;
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 
     cmd.row = &rows[s->row % count];
-    /* A self-test takes longer than ten thousand other commands. */
-    if (cmd.row->duration == DURATION_L && cmd.row->handle_count == 0 && !cmd.row->auth.max && s->b != 7)
-        return;
+    if (too_slow(cmd.row, s))
+        return TPM_FAIL;
     choose_sessions(x, cmd.row, s);
     build(x, &cmd, s);
-    if (send(x, &cmd, s, &rsp) || (s->how & HOW_TAMPER))
-        return;
-    r = rd_from(cmd.bytes + cmd.params, cmd.params_len);
-    if (cmd.row->ordinal == TPM_ORD_OIAP) {
-        opened(x, &rsp, false, NULL);
-    } else if (cmd.row->ordinal == TPM_ORD_OSAP) {
-        rd_osap_in(&r, &osap);
-        opened(x, &rsp, true, &osap.nonce_odd_osap);
-    }
+    bare = cmd;
+    if (!send(x, &cmd, s, &rsp) && !(s->how & HOW_TAMPER))
+        learn_session(x, &bare, &rsp);
+    return rsp.rc;
 }
 
 static void raw_command(struct exec *x, const struct step *s)
@@ -340,8 +397,6 @@ static void platform(struct exec *x, const struct step *s)
     }
 }
 
-enum { RAW = 12, PLATFORM, THAW, AGAIN, KINDS };
-
 static void take_step(struct exec *x, struct fuzz_src *src)
 {
     struct step s = {.what = fuzz_u8(src)};
@@ -364,8 +419,8 @@ static void take_step(struct exec *x, struct fuzz_src *src)
         fuzz_tpm_thaw_again(&x->tpm);
         break;
     case AGAIN:
-        command(x, &s);
-        command(x, &s);
+        for (unsigned i = s.what & WHAT_MANY ? AGAIN_MANY : 2; i; i--)
+            command(x, &s);
         break;
     default:
         command(x, &s);
@@ -373,17 +428,26 @@ static void take_step(struct exec *x, struct fuzz_src *src)
     }
 }
 
+static void find_keys(struct exec *x)
+{
+    for (size_t i = 0; i < FUZZ_KEYS; i++)
+        x->keys[i] = x->tpm->keys[i].handle;
+}
+
+/* The guest knows what START_OWNED and START_SAVED came from, whatever it starts with. */
+static void begin(struct exec *x, enum fuzz_start start)
+{
+    *x = owned;
+    x->now_us = FUZZ_NOW;
+    x->tpm = fuzz_tpm_new(start);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     static struct exec x;
     struct fuzz_src src = {bytes, len};
 
-    memset(&x, 0, sizeof x);
-    x.now_us = FUZZ_NOW;
-    x.tpm = fuzz_tpm_new((enum fuzz_start)(fuzz_u8(&src) % START_COUNT));
-    for (size_t i = 0; i < KEY_SLOTS_MAX; i++)
-        if (x.tpm->keys[i].handle)
-            x.keys[x.next_key++ % EXEC_KEYS] = x.tpm->keys[i].handle;
+    begin(&x, (enum fuzz_start)(fuzz_u8(&src) % START_COUNT));
     for (int i = 0; i < STEPS_MAX && src.left; i++) {
         take_step(&x, &src);
         if (i % 8 == 7)
@@ -394,160 +458,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     return 0;
 }
 
-/* ---- The mutator: whole steps come, go and are repeated; else bytes within one ---- */
+/* ---- START_OWNED: all of exec_prepare has succeeded ---- */
 
-static size_t step_len(const uint8_t *bytes, size_t left)
+static void prepare_step(struct exec *x, const struct course_step *step)
 {
-    return left < 2 ? left : VT_MIN((size_t)STEP_HEAD + bytes[1], left);
+    uint8_t bytes[STEP_HEAD];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct fuzz_src src = {bytes, sizeof bytes};
+
+    exec_write_step(&w, step);
+    take_step(x, &src);
 }
 
-/* Where step n (modulo how many there are) begins; len if there is none. */
-static size_t find_step(const uint8_t *bytes, size_t len, unsigned n)
+int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)
 {
-    size_t at = 1, count = 0;
-
-    for (; at < len; at += step_len(bytes + at, len - at))
-        count++;
-    if (!count)
-        return len;
-    for (at = 1, n %= count; n; n--)
-        at += step_len(bytes + at, len - at);
-    return at;
-}
-
-static size_t insert(uint8_t *bytes, size_t len, size_t cap, size_t at, const uint8_t *step, size_t step_bytes)
-{
-    if (step_bytes > cap - len)
-        return len;
-    memmove(bytes + at + step_bytes, bytes + at, len - at);
-    memcpy(bytes + at, step, step_bytes);
-    return len + step_bytes;
-}
-
-/* The payload, whose length is then put right. */
-static size_t mutate_payload(uint8_t *bytes, size_t len, size_t cap, size_t at)
-{
-    size_t old = step_len(bytes + at, len - at), fresh;
-    uint8_t payload[255];
-
-    if (old < STEP_HEAD || len - old + STEP_HEAD + sizeof payload > cap)
-        return len;
-    memcpy(payload, bytes + at + STEP_HEAD, old - STEP_HEAD);
-    fresh = LLVMFuzzerMutate(payload, old - STEP_HEAD, sizeof payload);
-    memmove(bytes + at + STEP_HEAD + fresh, bytes + at + old, len - at - old);
-    memcpy(bytes + at + STEP_HEAD, payload, fresh);
-    bytes[at + 1] = (uint8_t)fresh;
-    return len - old + STEP_HEAD + fresh;
-}
-
-size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t cap, unsigned seed)
-{
-    unsigned rest = seed / 8;
-    size_t at = find_step(bytes, len, rest), size;
-    uint8_t step[STEP_HEAD + 255] = {(uint8_t)(rest >> 8 & 7), 0, (uint8_t)(rest >> 4 & 0x70), (uint8_t)(rest % 131),
-                                     (uint8_t)(rest >> 12), (uint8_t)(rest >> 16), (uint8_t)(rest >> 20)};
-
-    if (at >= len && seed % 8 > 1)
-        return LLVMFuzzerMutate(bytes, len, cap);
-    size = step_len(bytes + at, len - at);
-    switch (seed % 8) {
-    case 0:
-        return LLVMFuzzerMutate(bytes, len, cap);
-    case 1:
-    case 2:
-        return len ? insert(bytes, len, cap, at, step, STEP_HEAD) : LLVMFuzzerMutate(bytes, len, cap);
-    case 3:
-        memmove(bytes + at, bytes + at + size, len - at - size);
-        return len - size;
-    case 4:
-        memcpy(step, bytes + at, size);
-        return insert(bytes, len, cap, find_step(bytes, len, rest / 7), step, size);
-    case 5:
-    case 6:
-        bytes[at + (rest / 16 % 6 == 1 ? 0 : rest / 16 % 6) % size] = (uint8_t)(rest >> 10);
-        return len;
-    default:
-        return mutate_payload(bytes, len, cap, at);
-    }
-}
-
-/* ---- Seeds: every ordinal once on its own, and courses that build on each other ---- */
-
-static uint8_t row_number(uint32_t ordinal)
-{
-    size_t count;
-
-    return (uint8_t)(row_of(ordinal) - cmd_rows(&count));
-}
-
-static void put_step(struct wr *w, uint32_t ordinal, uint8_t how, uint8_t handles, uint8_t a, uint8_t b)
-{
-    wr_copy(w, (uint8_t[]){0, 0, how, row_number(ordinal), handles, a, b}, STEP_HEAD);
-}
-
-static void emit_each(fuzz_emit emit, void *arg)
-{
-    size_t count;
-    const struct cmd_row *rows = cmd_rows(&count);
-
-    for (size_t i = 0; i < count; i++) {
-        uint8_t bytes[] = {START_OWNED, 0, 0, 0, (uint8_t)i, 2, 1, 0x23};
-        char name[32];
-
-        snprintf(name, sizeof name, "seed-row-%03zu", i);
-        if (rows[i].run)
-            emit(arg, name, bytes, sizeof bytes);
-    }
-}
-
-static void emit_courses(fuzz_emit emit, void *arg)
-{
-    uint8_t bytes[256] = {START_OWNED};
-    struct wr w = wr_to(bytes + 1, sizeof bytes - 1);
-
-    put_step(&w, TPM_ORD_CreateWrapKey, 0, 0, 0, 0);
-    put_step(&w, TPM_ORD_LoadKey2, 0, 0, 0, 0);
-    put_step(&w, TPM_ORD_Sign, 0, 11, 0, 0);
-    put_step(&w, TPM_ORD_Quote, 0, 11, 10, 0);
-    put_step(&w, TPM_ORD_Seal, 0, 0, 33, 0);
-    put_step(&w, TPM_ORD_Unseal, 0, 0, 0, 0);
-    put_step(&w, TPM_ORD_EvictKey, 0, 11, 0, 0);
-    emit(arg, "seed-keys", bytes, 1 + w.len);
-    w = wr_to(bytes + 1, sizeof bytes - 1);
-    put_step(&w, TPM_ORD_NV_DefineSpace, 0, 0, 0x29, 32);
-    put_step(&w, TPM_ORD_NV_WriteValueAuth, 0, 0, 9, 0x41);
-    put_step(&w, TPM_ORD_NV_ReadValueAuth, 0, 0, 9, 0x41);
-    put_step(&w, TPM_ORD_NV_WriteValue, HOW_FEWER, 0, 1, 0x41);
-    put_step(&w, TPM_ORD_NV_ReadValue, HOW_FEWER, 0, 1, 0x41);
-    put_step(&w, TPM_ORD_NV_WriteValue, 0, 0, 3, 0x41);
-    put_step(&w, TPM_ORD_NV_ReadValue, 0, 0, 3, 0x41);
-    put_step(&w, TPM_ORD_SaveState, 0, 0, 0, 0);
-    wr_copy(&w, (uint8_t[]){PLATFORM, 0, 0, 0, 0, 0, 0}, STEP_HEAD);
-    put_step(&w, TPM_ORD_Startup, 0, 0, 1, 0);
-    emit(arg, "seed-nv", bytes, 1 + w.len);
-    bytes[0] = START_ON;
-    w = wr_to(bytes + 1, sizeof bytes - 1);
-    put_step(&w, TPM_ORD_TakeOwnership, 0, 0, 0, 0);
-    put_step(&w, TPM_ORD_OIAP, 0, 0, 0, 0);
-    put_step(&w, TPM_ORD_OwnerReadInternalPub, HOW_POOL | HOW_KEEP, 0, 1, 0);
-    put_step(&w, TPM_ORD_OwnerClear, 0, 0, 0, 0);
-    emit(arg, "seed-owner", bytes, 1 + w.len);
-}
-
-static void emit_raw(fuzz_emit emit, void *arg)
-{
-    static const uint8_t raw[] = {START_ON, RAW, 14, 0, 0, 0, 0, 0, 0, 0xc1, 0, 0, 0, 14, 0, 0, 0, 0x15, 0, 0, 0, 3};
-    static const uint8_t off[] = {START_OFF, PLATFORM, 0, 0, 0, 0, 0, 0, PLATFORM, 0, 4, 2, 0, 0, 0,
-                                  PLATFORM,  3, 4, 3, 0, 0, 0, 'a', 'b', 'c', PLATFORM, 0, 4, 4, 0, 0, 0,
-                                  THAW,      0, 0, 0, 0, 0, 0};
-
-    emit(arg, "seed-raw", raw, sizeof raw);
-    emit(arg, "seed-platform", off, sizeof off);
-}
-
-void fuzz_seeds(fuzz_emit emit, void *arg)
-{
-    emit_each(emit, arg);
-    emit_courses(emit, arg);
-    emit_raw(emit, arg);
+    fuzz_tpm_start();
+    exec_travel_start();
+    owned.now_us = FUZZ_NOW;
+    owned.tpm = fuzz_tpm_new(START_OWNED);
+    find_keys(&owned);
+    for (size_t i = 0; i < exec_prepare.count; i++)
+        prepare_step(&owned, &exec_prepare.steps[i]);
+    for (size_t i = 0; i < BLOBS; i++)
+        FUZZ_CHECK(owned.blobs[i].len || i == BLOB_AUTH_CONTEXT || i == BLOB_ARCHIVE ||
+                   i == BLOB_ARCHIVE_RANDOM);
+    FUZZ_CHECK(!owned.join.handle);
+    fuzz_tpm_adopt(owned.tpm);
+    owned.tpm = NULL;
+    fuzz_tpm_tell_reach();
+    return 0;
 }

@@ -14,7 +14,7 @@ INSTALLED = """bin/vtpm-server bin/vtpm-shim bin/vtpm-xl bin/vtpmctl libexec/vtp
 lib/systemd/system/vtpm-server.service lib/systemd/system/vtpm-shim-xen.service lib/systemd/system/vtpm-shim@.service
 lib/sysusers.d/vtpm.conf lib/tmpfiles.d/vtpm.conf lib/udev/rules.d/70-vtpm-xen.rules
 share/man/man8/vtpm-server.8 share/man/man8/vtpm-shim.8 share/man/man8/vtpm-xl.8 share/man/man8/vtpmctl.8
-share/vtpm-server/vtpm-server.conf share/vtpm-server/xen.conf"""
+share/vtpm-server/vtpm-server.conf share/vtpm-server/xen.conf share/vtpm-server/hwtpm.conf"""
 LISTEN = "unix:/run/vtpm-server/channel.sock"
 IN_NAMESPACE = "VTPM_TEST_PRIVATE_HOST"
 

@@ -165,6 +165,10 @@ with Rig() as rig:
     for unit in MUST:
         verify(rig, unit)
     verify(rig, "vtpm-server.service", "xen.conf")
+    verify(rig, "vtpm-server.service", "hwtpm.conf")
+    devices = re.findall(r"(?m)^DeviceAllow=(\S+) rw$",
+                         open(os.path.join(UNITS, "vtpm-server.service.d", "hwtpm.conf")).read())
+    check(devices == ["/dev/tpmrm0", "/dev/tpm0"], "hwtpm.conf lets in the TPM's devices and no other")
     xen_devices()
     rig.init()
     as_the_unit(rig)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by tests/run, tests/bare and deploy/quickstart: the Debian packages, in one place.
 PACKAGES_BUILD="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libmbedtls-dev libprotobuf-c-dev
-protobuf-c-compiler protobuf-compiler libsqlite3-dev libseccomp-dev libssl-dev libjansson-dev libxen-dev"
+protobuf-c-compiler protobuf-compiler libsqlite3-dev libseccomp-dev libssl-dev libjansson-dev libxen-dev libtss2-dev"
 # What deploy/quickstart shows its work with.
 PACKAGES_DEMO="trousers tpm-tools sqlite3"
-PACKAGES_TEST="$PACKAGES_DEMO clang libclang-rt-dev libcmocka-dev python3 swtpm openssl mandoc git binutils systemd strace valgrind
+PACKAGES_TEST="$PACKAGES_DEMO tpm-quote-tools tpm-tools-pkcs11 opencryptoki clang libclang-rt-dev libcmocka-dev python3 swtpm tpm2-tools openssl mandoc git binutils systemd strace valgrind
 shellcheck busybox-static"
 # tests/xen; Xen itself and what goes into its image is downloaded by tests/xen/image.py, not installed.
 PACKAGES_XEN="qemu-system-x86 e2fsprogs"

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+from tpm12 import Socket, Tpm
+
 BIN = os.environ.get("VTPM_BIN", os.path.join(os.path.dirname(__file__), "../../build/release/bin"))
 SKIPPED = 77
 
@@ -24,6 +26,25 @@ def need(*programs):
     for name in programs:
         if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
             skip("%s is not installed" % name)
+
+
+INSIDE = "VTPM_TEST_NAMESPACE"
+
+
+def enter_namespace(*more):
+    """The test again, as root of a mount namespace of its own (and of `more`, options of unshare); skips where there
+    is none to be had."""
+    if os.environ.get(INSIDE):
+        return
+    if os.geteuid():
+        skip("a mount namespace needs root")
+    need("unshare", "mount")
+    argv = ["unshare", "--mount", "--propagation", "private", *more]
+    r = subprocess.run([*argv, "true"], capture_output=True, text=True)
+    if r.returncode:
+        skip("no mount namespace can be made here: %s" % r.stderr.strip())
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", [*argv, sys.executable, *sys.argv])
 
 
 def program(name):
@@ -159,12 +180,32 @@ class Rig:
         self.others.append(p)
         return p
 
+    def tpm(self, name):
+        """A client of the TPM that this shim shows on its own socket."""
+        return Tpm(Socket(self.path(name + ".tpm")))
+
 
 def run(argv, ok=0, **kw):
     r = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, **kw)
     if ok is not None and r.returncode != ok:
         raise AssertionError("%s: exit %d, not %d\n%s%s" % (" ".join(argv), r.returncode, ok, r.stdout, r.stderr))
     return r
+
+
+def wait_until(condition, what, timeout=60):
+    """For what happens by itself, some time; its value."""
+    end = time.monotonic() + timeout
+    value = condition()
+    while not value:
+        if time.monotonic() > end:
+            raise AssertionError("not within %d s: %s" % (timeout, what))
+        time.sleep(0.05)
+        value = condition()
+    return value
+
+
+def descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
 
 
 def check(condition, text):

@@ -34,10 +34,21 @@ ORD = {
     "ChangeAuthAsymStart": 0x0E, "ChangeAuthAsymFinish": 0x0F, "DAA_Join": 0x29, "DAA_Sign": 0x31,
     "CreateMaintenanceArchive": 0x2C, "LoadMaintenanceArchive": 0x2D, "KillMaintenanceFeature": 0x2E,
     "LoadManuMaintPub": 0x2F, "ReadManuMaintPub": 0x30,
+    "GetAuditDigest": 0x85, "GetAuditDigestSigned": 0x86, "SetOrdinalAuditStatus": 0x8D, "GetAuditEvent": 0x82, "DSAP": 0x11,
+    "SetOwnerPointer": 0x75, "Delegate_Manage": 0xD2, "Delegate_CreateKeyDelegation": 0xD4,
+    "Delegate_CreateOwnerDelegation": 0xD5, "Delegate_LoadOwnerDelegation": 0xD8, "Delegate_ReadTable": 0xDB,
+    "Delegate_UpdateVerification": 0xD1, "Delegate_VerifyDelegation": 0xD6, "EstablishTransport": 0xE6,
+    "ExecuteTransport": 0xE7, "ReleaseTransportSigned": 0xE8,
+    "Init": 0x97, "GetOrdinalAuditStatus": 0x8C, "GetAuditEventSigned": 0x83, "Delegate_ReadAuth": 0xD9,
 }
 KH_SRK, KH_OWNER, KH_EK = 0x40000000, 0x40000001, 0x40000006
 ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_COUNTER, ET_NV = 1, 2, 4, 5, 0xA, 0xB
 WELL_KNOWN = bytes(20)
+# Part 2, 7.1 and 7.2: a byte each, after the tag.
+PERMANENT_FLAGS = """disable ownership deactivated readPubek disableOwnerClear allowMaintenance physicalPresenceLifetimeLock
+    physicalPresenceHWEnable physicalPresenceCMDEnable CEKPUsed TPMpost TPMpostLock FIPS operator enableRevokeEK nvLocked
+    readSRKPub tpmEstablished maintenanceDone disableFullDALogicInfo""".split()
+STCLEAR_FLAGS = "deactivated disableForceClear physicalPresence physicalPresenceLock bGlobalLock".split()
 
 
 def sha1(data):
@@ -177,6 +188,26 @@ class Tpm:
     def capability(self, area, sub=b""):
         return self.raw("GetCapability", params=struct.pack(">II", area, len(sub)) + sub)
 
+    def flags(self):
+        """The names of the permanent flags that are set, and of those that last until the next Startup."""
+        sets = []
+        for sub, names in ((0x108, PERMANENT_FLAGS), (0x109, STCLEAR_FLAGS)):
+            rc, _, out = self.capability(4, struct.pack(">I", sub))
+            if rc or len(out) != 6 + len(names):
+                raise AssertionError("flags 0x%x: return code 0x%x, %d bytes" % (sub, rc, len(out)))
+            sets.append({name for name, value in zip(names, out[6:]) if value})
+        return sets
+
+    def set_permanent_flag(self, name, value, owner):
+        """TPM_SetCapability by the owner."""
+        params = struct.pack(">IIII?", 1, 4, PERMANENT_FLAGS.index(name) + 1, 1, value)
+        return self.raw("SetCapability", params=params, auths=[Auth(self.oiap(), owner)])[0]
+
+    def lockout(self):
+        """(is it defending, wrong guesses counted, seconds left), Part 2, 21.10."""
+        out = self.capability(0x19, struct.pack(">H", ET_OWNER))[2][4:]
+        return out[2] == 1, *struct.unpack(">H", out[3:5]), *struct.unpack(">I", out[13:17])
+
     def read_pubek(self):
         """Modulus of the EK."""
         return self.pubkey_modulus(self.call("ReadPubek", params=self.random(20))[:-20])
@@ -237,6 +268,9 @@ class Tpm:
     def quote(self, key, auth, nonce, selection):
         return self.raw("Quote", handles=struct.pack(">I", key), params=nonce + selection,
                         auths=[Auth(self.oiap(), auth)])
+
+    def physical_presence(self, value):
+        return self.raw("PhysicalPresence", params=struct.pack(">H", value))[0]
 
     def pcr_info(self, pcrs):
         """TPM_PCR_INFO (1.1) for the present values."""

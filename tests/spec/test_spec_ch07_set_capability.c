@@ -178,7 +178,7 @@ static void test_set_capability__establishment_and_tos__by_locality(void **state
 /* Part 2, 7.4. */
 static void test_set_capability__permanent_data__restrictions_and_daa(void **state)
 {
-    struct vt_auth owner = SPEC_OWNER, before;
+    struct vt_auth owner = SPEC_OWNER, before, seed;
     struct tc *tc = *state;
 
     assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, 0x80000000, NULL),
@@ -189,10 +189,12 @@ static void test_set_capability__permanent_data__restrictions_and_daa(void **sta
     assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_RESTRICTDELEGATE, "abc", 3, &owner),
                      TPM_BAD_PARAM_SIZE);
     before = tc->tpm->perm.daa_proof;
+    seed = *daa_seed(tc->tpm);
     assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_DAAPROOF, NULL, 0, NULL), TPM_AUTHFAIL);
     assert_memory_equal(&before, &tc->tpm->perm.daa_proof, sizeof before);
     assert_int_equal(set_bytes(tc, TPM_SET_PERM_DATA, TPM_PD_DAAPROOF, NULL, 0, &owner), TPM_SUCCESS);
     assert_memory_not_equal(&before, &tc->tpm->perm.daa_proof, sizeof before);
+    assert_memory_not_equal(&seed, &tc->tpm->perm.daa_seed, sizeof seed);
     for (uint32_t sub = 0; sub <= 0x20; sub++)
         if (sub != TPM_PD_RESTRICTDELEGATE && sub != TPM_PD_DAAPROOF)
             assert_int_equal(set_number(tc, TPM_SET_PERM_DATA, sub, 0, &owner), TPM_BAD_PARAMETER);

@@ -117,6 +117,27 @@ static void test_create_migration_blob__another_type__bad_parameter(void **state
     assert_int_equal(sm_send(tc, TPM_MS_MAINT, &key.key.enc_data, &travel), TPM_BAD_PARAMETER);
 }
 
+/* 11.3: the owner permits one type of migration to a key, not both. */
+/*= p3:11.1#5 p3:11.3#3 */
+static void test_create_migration_blob__type_that_the_owner_did_not_permit__bad_mode(void **state)
+{
+    static const uint16_t types[] = {TPM_MS_MIGRATE, TPM_MS_REWRAP};
+    struct vt_auth srk = SPEC_SRK, migration = tc_secret("migration");
+    struct tpm_pubkey to = sm_pubkey(3);
+    struct tc *tc = *state;
+    struct sk_key key;
+
+    sm_make(tc, TPM_MIGRATABLE, &key);
+    for (size_t i = 0; i < VT_COUNT(types); i++) {
+        struct create_migration_blob_in in = {.migration_type = types[!i], .enc_data = key.key.enc_data};
+
+        assert_int_equal(sm_authorize(tc, &to, types[i], &in.migration_key_auth), TPM_SUCCESS);
+        assert_int_equal(sm_create(tc, TPM_KH_SRK, &srk, &migration, &in, NULL), TPM_BAD_MODE);
+        in.migration_type = types[i];
+        assert_int_equal(sm_create(tc, TPM_KH_SRK, &srk, &migration, &in, NULL), TPM_SUCCESS);
+    }
+}
+
 /*= p3:11.1#2 p3:11.1#3 p3:11.1#4 p3:11.1#5 */
 static void test_create_migration_blob__unfit_requests__codes(void **state)
 {
@@ -300,6 +321,7 @@ int main(void)
         T(test_create_migration_blob__migrate__converts_and_loads_below_the_new_parent),
         T(test_create_migration_blob__rewrap__loads_below_the_new_parent),
         T(test_create_migration_blob__another_type__bad_parameter),
+        T(test_create_migration_blob__type_that_the_owner_did_not_permit__bad_mode),
         T(test_create_migration_blob__unfit_requests__codes),
         T(test_migration__parent_without_a_secret__needs_no_session),
         T(test_convert_migration_blob__unfit_blobs__codes),

@@ -154,7 +154,7 @@ static void test_counter__osap_session__ends_with_it(void **state)
     assert_int_equal(TC(tc, TPM_ORD_ReleaseCounter, &gone, NULL, .auth = {&s}), TPM_SUCCESS);
     assert_int_equal(s.handle, 0);
     assert_int_equal(created(tc), id);
-    assert_int_equal(TC(tc, TPM_ORD_IncrementCounter, &in, NULL, .auth = {&other}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseCounter, &gone, NULL, .auth = {&other}), TPM_INVALID_AUTHHANDLE);
     assert_int_equal(tc_osap(tc, &s, TPM_ET_COUNTER, 77, &auth), TPM_BAD_COUNTER);
     assert_int_equal(tc_osap(tc, &s, TPM_ET_COUNTER, 0xFFFFFFFF, &auth), TPM_BAD_COUNTER);
 }

@@ -357,6 +357,30 @@ static void test_daa__session_altered_or_none__codes(void **state)
     }
 }
 
+/* Action 2: any error, also of action 1; but stage 0 has no session yet, and its handle is none. */
+/*= p3:26.1#1 p3:26.1#2 p3:26.2#1 p3:26.2#2 */
+static void test_daa__wrong_owner__ends_the_session_of_a_later_stage(void **state)
+{
+    static struct party join, p;
+    struct tc *tc = *state;
+    struct vt_auth wrong = tc_secret("wrong");
+
+    begin(&join, tc, NULL);
+    upto(&join, LAST_JOIN + 1);
+    for (int signs = 0; signs < 2; signs++) {
+        struct daa_join_in request = {.stage = 0};
+
+        begin(&p, tc, signs ? &join : NULL);
+        upto(&p, 4);
+        assert_int_equal(spec_one(tc, p.ordinal, &request, NULL, p.handle, &wrong), TPM_AUTHFAIL);
+        assert_non_null(daa_find(tc->tpm, p.handle));
+        request.stage = 4;
+        assert_int_equal(spec_one(tc, p.ordinal, &request, NULL, p.handle, &wrong), TPM_AUTHFAIL);
+        assert_null(daa_find(tc->tpm, p.handle));
+        assert_int_equal(sessions(tc), 0);
+    }
+}
+
 /*= p3:26.1#0 p3:26.2#0 */
 static void test_daa__more_sessions_than_the_profile_has__resources(void **state)
 {
@@ -469,6 +493,7 @@ int main(void)
         T(test_daa_join__chain_not_signed__issuer_validity),
         T(test_daa_join__numbers_that_cannot_be__no_crash),
         T(test_daa__session_altered_or_none__codes),
+        T(test_daa__wrong_owner__ends_the_session_of_a_later_stage),
         T(test_daa__more_sessions_than_the_profile_has__resources),
         T(test_daa_sign__unfit_inputs__codes),
         T(test_daa_sign__anothers_secrets__input_data0),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest of test_engine_dirty: what it has in its hands, and its dice. */
+/* A guest that tries everything: what it has in its hands, and its dice. Of test_engine_dirty and _replay. */
 #ifndef VTPM_TESTS_UNIT_DIRTY_GUEST_H
 #define VTPM_TESTS_UNIT_DIRTY_GUEST_H
 
@@ -94,6 +94,15 @@ static inline struct tpm_key key_params(uint16_t usage, uint32_t flags, uint8_t 
                             .parms.rsa = {.key_length = 2048, .num_primes = 2}},
     };
 }
+
+/* The same seed throws the same dice: with the same answers it does the same. */
+void dirty_begin(struct guest *g, struct tc *tc, uint8_t seed);
+/*
+ * At least so many steps, and on until every implemented ordinal has succeeded (those that cannot have failed); fails
+ * the test when DIRTY_MOST were not enough. between, if not NULL, is called before each step.
+ */
+void dirty_session(struct guest *g, unsigned least, void (*between)(struct guest *g));
+#define DIRTY_MOST 60000
 
 /* Acts of dirty_more.c: keys and data for others, counters, contexts, identities. */
 extern void (*const dirty_more[])(struct guest *g);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acts of test_engine_dirty's guest: the audit, delegations, transport sessions. */
+/* Acts of dirty_guest.h's guest: the audit, delegations, transport sessions. */
 #include "server/engine/transport.h"
 #include "tests/spec/spec_transport.h"
 #include "tests/unit/dirty_guest.h"

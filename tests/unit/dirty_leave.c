@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acts of test_engine_dirty's guest: keys that leave, secrets that change the old way, DAA, maintenance. */
+/* Acts of dirty_guest.h's guest: keys that leave, secrets that change the old way, DAA, maintenance. */
 #include "tests/spec/spec_maintenance.h"
 #include "tests/unit/dirty_guest.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Acts of test_engine_dirty's guest: keys and data for others, counters, contexts, identities. */
+/* Acts of dirty_guest.h's guest: keys and data for others, counters, contexts, identities. */
 #include "server/engine/auth.h"
 #include "tests/unit/dirty_guest.h"
 
@@ -91,13 +91,16 @@ static void attest(struct guest *g)
     case 0:
         (void)DO(g, TPM_ORD_Quote2, &quote, NULL, .handles = {handle}, .auth = {oiap(g, &g->key)});
         break;
+    /* Two sessions that are good and not the same are rare. */
     case 1:
-        (void)DO(g, TPM_ORD_CertifyKey, &certify, NULL, .handles = {handle, handle},
-                 .auth = {oiap(g, &g->key), oiap(g, &g->key)});
+        for (unsigned i = 0; i < 4; i++)
+            (void)DO(g, TPM_ORD_CertifyKey, &certify, NULL, .handles = {handle, handle},
+                     .auth = {oiap(g, &g->key), oiap(g, &g->key)});
         break;
     case 2:
-        (void)DO(g, TPM_ORD_CertifyKey2, &certify2, NULL, .handles = {handle, handle},
-                 .auth = {oiap(g, &g->key), oiap(g, &g->key)});
+        for (unsigned i = 0; i < 4; i++)
+            (void)DO(g, TPM_ORD_CertifyKey2, &certify2, NULL, .handles = {handle, handle},
+                     .auth = {oiap(g, &g->key), oiap(g, &g->key)});
         break;
     case 3:
         (void)DO(g, TPM_ORD_TickStampBlob, &stamp, NULL, .handles = {handle}, .auth = {oiap(g, &g->key)});

@@ -3,8 +3,9 @@
 # these tests need nothing else of server/core.
 set(core ${CMAKE_SOURCE_DIR}/server/core)
 add_library(test_core_keys STATIC ${core}/seal.c ${core}/keys.c ${core}/params.c ${core}/keyslot.c
-  ${core}/keyslot_file.c ${core}/recovery.c ${core}/store_init.c ${core}/record.c ${core}/measure.c ${core}/runtime.c)
-target_link_libraries(test_core_keys PUBLIC vt_base vt_crypto vt_wire vt_db vtpm_options)
+  ${core}/keyslot_file.c ${core}/keyslot_spec.c ${core}/keyslot_place.c
+  ${core}/keyslot_tpm.c ${core}/keyslot_tpm_args.c ${core}/keyslot_unlock.c ${core}/recovery.c ${core}/store_init.c ${core}/record.c ${core}/measure.c ${core}/runtime.c)
+target_link_libraries(test_core_keys PUBLIC vt_base vt_crypto vt_wire vt_db vt_hwtpm vtpm_options)
 
 foreach(subject seal keys keyslot record runtime store_init)
   vtpm_test(test_${subject} LABELS unit SOURCES test_${subject}.c LIBS test_core_keys)

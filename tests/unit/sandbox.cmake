@@ -5,7 +5,7 @@ add_library(sandbox_with_double STATIC
   ${CMAKE_SOURCE_DIR}/server/sandbox/serve.c ${CMAKE_SOURCE_DIR}/server/sandbox/misbehave.c
   ${CMAKE_CURRENT_SOURCE_DIR}/fake_engine.c)
 target_compile_definitions(sandbox_with_double PUBLIC VTPM_TEST_HOOKS=1)
-target_link_libraries(sandbox_with_double PUBLIC vt_wire vt_crypto vt_base PkgConfig::seccomp)
+target_link_libraries(sandbox_with_double PUBLIC vt_profile vt_wire vt_crypto vt_base PkgConfig::seccomp)
 add_executable(vtpm-engine-double ${CMAKE_SOURCE_DIR}/server/sandbox/engine_main.c)
 target_link_libraries(vtpm-engine-double PRIVATE sandbox_with_double)
 set_target_properties(vtpm-engine-double PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
@@ -20,13 +20,13 @@ vtpm_test(test_loop_uv LABELS unit
 
 vtpm_test(test_sandbox LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c ${broker_side}
-  LIBS vt_wire vt_base PkgConfig::uv)
+  LIBS vt_profile vt_wire vt_base PkgConfig::uv)
 add_dependencies(test_sandbox vtpm-engine-double)
 target_compile_definitions(test_sandbox PRIVATE ENGINE_PATH="$<TARGET_FILE:vtpm-engine-double>")
 
 vtpm_test(test_sandbox_faults LABELS unit fault
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_faults.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c ${broker_side}
-  LIBS vt_wire vt_base PkgConfig::uv)
+  LIBS vt_profile vt_wire vt_base PkgConfig::uv)
 add_dependencies(test_sandbox_faults vtpm-engine-double)
 target_compile_definitions(test_sandbox_faults PRIVATE ENGINE_PATH="$<TARGET_FILE:vtpm-engine-double>")
 
@@ -36,6 +36,6 @@ vtpm_test(test_sandbox_serve LABELS unit
 
 vtpm_test(test_sandbox_real LABELS integration
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_real.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c ${broker_side}
-  LIBS vt_wire vt_base PkgConfig::uv)
+  LIBS vt_profile vt_wire vt_base PkgConfig::uv)
 add_dependencies(test_sandbox_real vtpm-engine)
 target_compile_definitions(test_sandbox_real PRIVATE ENGINE_PATH="$<TARGET_FILE:vtpm-engine>")

@@ -154,7 +154,7 @@ void box_manufacture(struct sb *sb, struct box *box, uint32_t nv_bytes, bool wit
     struct wr w = wr_to(bytes, sizeof bytes);
 
     memset(wr_room(&w, CR_DRBG_SEED), 7, CR_DRBG_SEED);
-    sandbox_wr_profile(&w, &profile);
+    tpm_profile_write(&w, &profile);
     wr_put8(&w, with_ek);
     assert_false(w.bad);
     assert_int_equal(w.len, sizeof bytes);

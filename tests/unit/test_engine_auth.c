@@ -156,6 +156,44 @@ static void test_response__session_closed_by_handler__not_continued(void **state
     vt_free(s);
 }
 
+/* A session that there is not: the command's own reasons come first, then it is told; it proves nothing. */
+static void test_no_session__handler_proves__its_own_reasons_first(void **state)
+{
+    struct nv_read_value_in nv = {.nv_index = 0x7777, .data_size = 1};
+    struct release_counter_in counter = {.count_id = 3};
+    struct owner_set_disable_in pipeline = {.disable_state = true};
+    struct set_capability_in set = {.cap_area = TPM_SET_PERM_FLAGS};
+    struct tc_session none = {.handle = 0x02777777, .secret = SPEC_OWNER};
+    struct tc *tc = *state;
+
+    assert_int_equal(TC(tc, TPM_ORD_NV_ReadValue, &nv, NULL, .auth = {&none}), TPM_BADINDEX);
+    nv.nv_index = TPM_NV_INDEX_DIR;
+    assert_int_equal(TC(tc, TPM_ORD_NV_ReadValue, &nv, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_ReleaseCounter, &counter, NULL, .auth = {&none}), TPM_BAD_COUNTER);
+    assert_int_equal(TC(tc, TPM_ORD_SetCapability, &set, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_OwnerSetDisable, &pipeline, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    /* No guess at anybody's secret, and the owner's chance to end a lock-out is not spent. */
+    assert_int_equal(TC(tc, TPM_ORD_ResetLockValue, NULL, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(tc->tpm->perm.da.failures, 0);
+    assert_int_equal(tc->tpm->perm.da.reset_failures, 0);
+}
+
+static void test_no_session__no_owner__invalid_authhandle(void **state)
+{
+    struct nv_read_value_in nv = {.nv_index = TPM_NV_INDEX_DIR, .data_size = 1};
+    struct tc_session none = {.handle = 0x02777777}, zeros;
+    struct set_capability_in set = {.cap_area = TPM_SET_PERM_FLAGS};
+    struct vt_auth nobody = {{0}};
+    struct tc *tc = *state;
+
+    assert_int_equal(TC(tc, TPM_ORD_SetCapability, &set, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    assert_int_equal(TC(tc, TPM_ORD_NV_ReadValue, &nv, NULL, .auth = {&none}), TPM_INVALID_AUTHHANDLE);
+    /* Nobody's secret is not one. */
+    assert_int_equal(tc_oiap(tc, &zeros, &nobody), TPM_SUCCESS);
+    assert_int_equal(TC(tc, TPM_ORD_SetCapability, &set, NULL, .auth = {&zeros}), TPM_AUTHFAIL);
+}
+
+#define UNOWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup, spec_teardown)
 #define OWNED(f) cmocka_unit_test_setup_teardown(f, spec_setup_owned, spec_teardown)
 
 int main(void)
@@ -167,6 +205,8 @@ int main(void)
         OWNED(test_decrypt__xor__even_then_odd_nonce),
         OWNED(test_decrypt__aes__even_then_odd_nonce),
         OWNED(test_request__same_session_twice_or_oiap_for_osap__refused),
+        OWNED(test_no_session__handler_proves__its_own_reasons_first),
+        UNOWNED(test_no_session__no_owner__invalid_authhandle),
         OWNED(test_response__session_closed_by_handler__not_continued),
     };
 

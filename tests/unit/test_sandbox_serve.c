@@ -171,10 +171,10 @@ static void test_profile__written__is_read_back(void **state)
     struct rd r;
 
     (void)state;
-    sandbox_wr_profile(&w, &profile);
+    tpm_profile_write(&w, &profile);
     assert_int_equal(w.len, sizeof bytes);
     r = rd_from(bytes, w.len);
-    sandbox_rd_profile(&r, &back);
+    tpm_profile_read(&r, &back);
     assert_true(rd_done(&r));
     assert_int_equal(back.key_slots, 1);
     assert_int_equal(back.delegate_rows, 9);

@@ -171,7 +171,8 @@ static void test_keyslot_unlock__wrong_key__names_each_slot(void **state)
     assert_non_null(strstr(why.text, "no key slot of kind passphrase"));
     assert_int_equal(unlock("keyfile", rec, &id, &why), VT_EKEY);
     assert_non_null(strstr(why.text, "no such file"));
-    assert_int_equal(unlock("tpm2", "", &id, &why), VT_ENOTSUP);
+    assert_int_equal(unlock("tpm2", "", &id, &why), VT_EKEY);
+    assert_non_null(strstr(why.text, "no key slot of kind tpm2"));
     assert_int_equal(chmod(key, 0644), 0);
     assert_int_equal(unlock("auto", "", &id, &why), VT_EKEY);
     assert_non_null(strstr(why.text, "chmod 600"));
@@ -228,13 +229,14 @@ static void refused(const struct keyslot_spec *specs, size_t count, int err, con
 static void test_store_init__refused__nothing_is_left(void **state)
 {
     struct keyslot_spec specs[] = {spec("keyfile", key), spec("passphrase", pass)};
-    struct keyslot_spec only[] = {spec("recovery", rec)}, any[] = {spec("auto", "")}, tpm[] = {spec("tpm2", "")};
+    struct keyslot_spec only[] = {spec("recovery", rec)}, any[] = {spec("auto", "")}, 
+                        tpm[] = {spec("tpm2", "tcti=device:/nowhere/tpm")};
 
     (void)state;
     refused(specs, 0, VT_EUSAGE, "at least one");
     refused(only, 1, VT_EUSAGE, "recovery-file");
     refused(any, 1, VT_EUSAGE, "auto");
-    refused(tpm, 1, VT_ENOTSUP, "this build has no host TPM slot yet");
+    refused(tpm, 1, VT_ENOTFOUND, "/nowhere/tpm: there is no such TPM");
     refused(specs, 2, VT_ENOTFOUND, pass); /* the key file was made by then */
     assert_int_equal(entries(base, false), 0);
     snprintf(dir, sizeof dir, "%s/a/b", base);

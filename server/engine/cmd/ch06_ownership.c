@@ -34,6 +34,8 @@ static tpm_rc may_take_ownership(const struct cmd *c, uint16_t protocol)
         return TPM_INSTALL_DISABLED;
     if (!perm->has_ek)
         return TPM_NO_ENDORSEMENT;
+    if (!cmd_has_session(c, 0))
+        return TPM_INVALID_AUTHHANDLE;
     if (c->auth[0].session->kind != SESSION_OIAP)
         return TPM_AUTHFAIL;
     return protocol == TPM_PID_OWNER ? TPM_SUCCESS : TPM_BAD_PARAMETER;

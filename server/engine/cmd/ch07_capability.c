@@ -114,7 +114,8 @@ static tpm_rc cap_check_loaded(struct cmd *c, struct sub_cap *sub, struct wr *w)
     rc = rd_result(&sub->bytes);
     if (rc)
         return rc;
-    return put_bool(w, parms.algorithm_id == TPM_ALG_RSA && key_free_slots(c->tpm) > 0);
+    return put_bool(w, parms.algorithm_id == TPM_ALG_RSA && parms.form == TPM_PARMS_RSA &&
+                           parms.parms.rsa.key_length <= CR_RSA_MAX * 8 && key_free_slots(c->tpm) > 0);
 }
 
 /* No symmetric modes for callers' data. */

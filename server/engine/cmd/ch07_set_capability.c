@@ -71,7 +71,7 @@ static bool at_locality(const struct cmd *c, uint8_t first)
 
 static tpm_rc check_who(const struct cmd *c, uint8_t who)
 {
-    bool owner = c->auth_count != 0; /* check_owner proved it */
+    bool owner = c->auth_count != 0; /* proved before */
 
     if (who == BY_ANYBODY || ((who & BY_OWNER) && owner))
         return TPM_SUCCESS;
@@ -88,15 +88,6 @@ static tpm_rc check_needs(const struct cmd *c, uint8_t needs)
     if ((needs & NEEDS_ENABLED) && c->tpm->perm.flags.disable)
         return TPM_DISABLED;
     return (needs & NEEDS_ACTIVE) && c->tpm->stclear.flags.deactivated ? TPM_DEACTIVATED : TPM_SUCCESS;
-}
-
-static tpm_rc check_owner(struct cmd *c)
-{
-    struct auth_entity owner = auth_entity_owner(c->tpm);
-
-    if (!c->auth_count)
-        return TPM_SUCCESS;
-    return c->tpm->perm.owned ? cmd_check_auth(c, 0, &owner) : TPM_AUTHFAIL;
 }
 
 /* ---- Values ---- */
@@ -160,7 +151,7 @@ static tpm_rc set_restrict_delegate(struct cmd *c, const struct tpm_blob *in)
     return TPM_SUCCESS;
 }
 
-/* Has no value: the TPM chooses new ones, and what the DAA made is void. */
+/* Has no value: the TPM chooses new ones, tpmDAASeed too (Part 2, 7.4), and what the DAA made is void. */
 static tpm_rc set_daa_proof(struct cmd *c)
 {
     tpm_rc rc = check_who(c, BY_OWNER);
@@ -169,6 +160,7 @@ static tpm_rc set_daa_proof(struct cmd *c)
         return rc;
     tpm_random(c->tpm, c->tpm->perm.daa_proof.bytes, sizeof c->tpm->perm.daa_proof.bytes);
     tpm_random(c->tpm, c->tpm->perm.daa_blob_key.bytes, sizeof c->tpm->perm.daa_blob_key.bytes);
+    tpm_random(c->tpm, c->tpm->perm.daa_seed.bytes, sizeof c->tpm->perm.daa_seed.bytes);
     return TPM_SUCCESS;
 }
 
@@ -238,7 +230,7 @@ tpm_rc cmd_set_capability(struct cmd *c, const struct set_capability_in *in, str
 
     (void)out;
     /* 1. */
-    rc = check_owner(c);
+    rc = c->auth_count ? cmd_check_owner(c, 0) : TPM_SUCCESS;
     if (rc)
         return rc;
     if (in->sub_cap.len == sizeof sub_cap && (rc = read_number(&in->sub_cap, &sub_cap)))

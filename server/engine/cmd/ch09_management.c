@@ -8,7 +8,6 @@ tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
                             struct reset_lock_value_out *out)
 {
     struct tpm *tpm = c->tpm;
-    struct auth_entity owner = auth_entity_owner(tpm);
     tpm_rc rc;
 
     (void)in;
@@ -17,7 +16,7 @@ tpm_rc cmd_reset_lock_value(struct cmd *c, const struct reset_lock_value_in *in,
     if (da_reset_used(tpm))
         return TPM_AUTHFAIL;
     /* 2. A wrong secret is counted as any other, and switches this off (da_failure). */
-    rc = cmd_check_auth(c, 0, &owner);
+    rc = cmd_check_owner(c, 0);
     if (rc)
         return rc;
     /* 3. */

@@ -38,7 +38,8 @@ static tpm_rc open_migrant(struct cmd *c, const struct tpm_blob *enc, struct mig
 tpm_rc cmd_create_migration_blob(struct cmd *c, const struct create_migration_blob_in *in,
                                  struct create_migration_blob_out *out)
 {
-    const struct tpm_pubkey *to = &in->migration_key_auth.migration_key;
+    const struct tpm_migrationkeyauth *auth = &in->migration_key_auth;
+    bool rewrap = in->migration_type == TPM_MS_REWRAP;
     MIGRANT m = {.store = {.payload = 0}};
     tpm_rc rc;
 
@@ -46,13 +47,18 @@ tpm_rc cmd_create_migration_blob(struct cmd *c, const struct create_migration_bl
     if ((rc = check_parent(c)) || (rc = open_migrant(c, &in->enc_data, &m)))
         return rc;
     /* 5. */
-    if (!migration_key_right(c->tpm, &in->migration_key_auth))
+    if (!migration_key_right(c->tpm, auth))
         return TPM_AUTHFAIL;
-    /* 6. The new parent gets it in two halves. */
-    if (in->migration_type == TPM_MS_MIGRATE)
-        return migrant_send(c, &m, TPM_PT_MIGRATE, m.store.migration_auth.bytes, to, &out->random, &out->out_data);
-    /* 7-8. As it is, for a parent that can open it alone. */
-    return in->migration_type == TPM_MS_REWRAP ? migrant_rewrap(c, &m, to, &out->out_data) : TPM_BAD_PARAMETER;
+    /* 8. */
+    if (!rewrap && in->migration_type != TPM_MS_MIGRATE)
+        return TPM_BAD_PARAMETER;
+    /* 11.3: migrationScheme is what the owner permits for this key. The code is 11.7 action 2's. */
+    if (in->migration_type != auth->migration_scheme)
+        return TPM_BAD_MODE;
+    /* 7. As it is, for a parent that can open it alone; 6: the new parent gets it in two halves. */
+    return rewrap ? migrant_rewrap(c, &m, &auth->migration_key, &out->out_data)
+                  : migrant_send(c, &m, TPM_PT_MIGRATE, m.store.migration_auth.bytes, &auth->migration_key,
+                                 &out->random, &out->out_data);
 }
 
 /* ---- 11.2 ---- */

@@ -16,13 +16,6 @@ static tpm_rc check_unowned(const struct cmd *c, const struct tpm_family_table_e
     return perm->nv.no_owner_writes >= TPM_MAX_NV_WRITE_NOOWNER ? TPM_MAXNVWRITES : TPM_SUCCESS;
 }
 
-static tpm_rc check_owner(struct cmd *c)
-{
-    struct auth_entity owner = auth_entity_owner(c->tpm);
-
-    return c->tpm->perm.owned ? cmd_check_auth(c, 0, &owner) : TPM_AUTHFAIL;
-}
-
 /* What was lent in one family is good for that family only. */
 static tpm_rc check_family(const struct cmd *c, uint32_t family_id)
 {
@@ -47,7 +40,7 @@ static tpm_rc may_manage(struct cmd *c, const struct tpm_family_table_entry *fam
     tpm_rc rc;
 
     if (c->auth_count) {
-        rc = check_owner(c);
+        rc = cmd_check_owner(c, 0);
         return rc || !family ? rc : check_family(c, family->family_id);
     }
     return c->tpm->perm.owned ? TPM_AUTHFAIL : check_unowned(c, family);
@@ -251,7 +244,7 @@ static tpm_rc may_load(struct cmd *c, const struct tpm_family_table_entry *famil
 
     if (!c->tpm->perm.owned)
         return c->auth_count ? TPM_AUTHFAIL : check_unowned(c, family);
-    rc = c->auth_count ? check_owner(c) : TPM_AUTHFAIL;
+    rc = c->auth_count ? cmd_check_owner(c, 0) : TPM_AUTHFAIL;
     return rc ? rc : check_family(c, family->family_id);
 }
 

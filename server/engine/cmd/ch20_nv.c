@@ -25,13 +25,6 @@ static tpm_rc check_usable(const struct cmd *c)
     return c->tpm->stclear.flags.deactivated ? TPM_DEACTIVATED : TPM_SUCCESS;
 }
 
-static tpm_rc check_owner(struct cmd *c)
-{
-    struct auth_entity owner = auth_entity_owner(c->tpm);
-
-    return c->tpm->perm.owned ? cmd_check_auth(c, 0, &owner) : TPM_AUTHFAIL;
-}
-
 static tpm_rc check_area_auth(struct cmd *c, const struct nv_area *area)
 {
     struct auth_entity entity = auth_entity_number(TPM_ET_NV, area->pub.nv_index, &area->auth);
@@ -83,7 +76,7 @@ static tpm_rc read_area(struct cmd *c, struct nv_area *area, const struct nv_rea
 /* Part 2, 19.1: TPM_NV_INDEX_DIR is read by everybody. */
 static tpm_rc read_dir(struct cmd *c, const struct nv_read_value_in *in, struct tpm_blob *data)
 {
-    tpm_rc rc = c->auth_count ? check_owner(c) : TPM_SUCCESS;
+    tpm_rc rc = c->auth_count ? cmd_check_owner(c, 0) : TPM_SUCCESS;
 
     if (rc)
         return rc;
@@ -101,7 +94,7 @@ static tpm_rc check_reader(struct cmd *c, const struct nv_area *area)
     if (rc)
         return rc;
     if (c->auth_count)
-        return has(area, TPM_NV_PER_OWNERREAD) ? check_owner(c) : TPM_AUTH_CONFLICT;
+        return has(area, TPM_NV_PER_OWNERREAD) ? cmd_check_owner(c, 0) : TPM_AUTH_CONFLICT;
     /* The area's own secret is asked for even before nvLocked. */
     if (has(area, TPM_NV_PER_AUTHREAD) || (is_locked(c) && has(area, TPM_NV_PER_OWNERREAD)))
         return TPM_AUTH_CONFLICT;
@@ -199,7 +192,7 @@ static void count_write(struct cmd *c)
 /* Action 6: index 0 stands for all areas with TPM_NV_PER_GLOBALLOCK. */
 static tpm_rc lock_all(struct cmd *c, const struct tpm_blob *data)
 {
-    tpm_rc rc = c->auth_count ? check_owner(c) : TPM_SUCCESS;
+    tpm_rc rc = c->auth_count ? cmd_check_owner(c, 0) : TPM_SUCCESS;
 
     if (rc)
         return rc;
@@ -218,7 +211,7 @@ static tpm_rc check_writer(struct cmd *c, bool owners)
     if (rc)
         return rc;
     if (c->auth_count)
-        return owners ? check_owner(c) : TPM_AUTH_CONFLICT;
+        return owners ? cmd_check_owner(c, 0) : TPM_AUTH_CONFLICT;
     if (is_locked(c) && owners)
         return TPM_AUTH_CONFLICT;
     return check_write_budget(c);

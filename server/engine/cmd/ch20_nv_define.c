@@ -19,14 +19,11 @@ static bool short_info_legal(const struct tpm_pcr_info_short *info)
 /* Action 4: the owner; the new secret is hidden under the session. */
 static tpm_rc authorize_owner(struct cmd *c, const struct vt_auth *enc_auth, struct vt_auth *auth)
 {
-    struct auth_entity owner = auth_entity_owner(c->tpm);
     tpm_rc rc;
 
-    if (c->auth[0].session->kind == SESSION_OIAP)
+    if (cmd_has_session(c, 0) && c->auth[0].session->kind == SESSION_OIAP)
         return TPM_BAD_MODE;
-    if (!c->tpm->perm.owned)
-        return TPM_AUTHFAIL;
-    rc = cmd_check_auth(c, 0, &owner);
+    rc = cmd_check_owner(c, 0);
     return rc ? rc : cmd_decrypt_auth(c, 0, false, enc_auth, auth);
 }
 
@@ -88,7 +85,8 @@ static bool has_room(const struct tpm *tpm, const struct define *d)
 
     if (!d->old)
         return nv_has_room(tpm, size);
-    return size <= old || size - old <= nv_free_bytes(tpm);
+    /* What lies beside the others leaves them no room when it goes. */
+    return size <= nv_free_bytes(tpm) + (d->old->pub.nv_index == NV_EK_CERT ? 0 : old);
 }
 
 /* Actions 3-11. */

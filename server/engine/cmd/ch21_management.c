@@ -3,8 +3,6 @@
 #include "server/engine/context.h"
 #include "server/engine/handlers.h"
 
-/* 21.1: key slots that the owner leaves to others. */
-#define SLOTS_LEFT 2
 
 /* ---- 21.1 ---- */
 
@@ -43,7 +41,7 @@ static tpm_rc may_keep(const struct tpm *tpm, const struct key_slot *slot)
     const struct tpm_profile *profile = &tpm->perm.profile;
     unsigned kept = kept_by_owner(tpm);
 
-    if (kept + 1 + SLOTS_LEFT > profile->key_slots)
+    if (kept + 1 + KEY_SLOTS_LEFT > profile->key_slots)
         return TPM_NOSPACE;
     if (slot->parent_pcr_status || (slot->key.flags & TPM_VOLATILE))
         return TPM_BAD_PARAMETER;

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Permanent state, frozen: what a TPM is while it is off. */
 #include "server/engine/freeze.h"
+#include "server/engine/profile.h"
 
 static void walk_profile(struct fz *f, struct tpm *tpm)
 {
     struct tpm_profile *p = &tpm->perm.profile;
 
-    fz_u16(f, &p->key_slots);
-    fz_u16(f, &p->owner_evict_slots);
-    fz_u16(f, &p->auth_sessions);
-    fz_u16(f, &p->transport_sessions);
-    fz_u16(f, &p->daa_sessions);
-    fz_u16(f, &p->counters);
-    fz_u16(f, &p->saved_contexts);
-    fz_u16(f, &p->family_rows);
-    fz_u16(f, &p->delegate_rows);
-    fz_u32(f, &p->nv_bytes);
-    fz_bool(f, &p->maintenance);
+    if (f->thaw)
+        tpm_profile_read(&f->r, p);
+    else
+        tpm_profile_write(&f->w, p);
     fz_need(f, tpm_profile_valid(p));
     fz_bytes(f, tpm->perm.instance, sizeof tpm->perm.instance);
     fz_bytes(f, tpm->perm.drbg_seed, sizeof tpm->perm.drbg_seed);
@@ -159,8 +153,8 @@ static void walk_nv(struct fz *f, struct tpm *tpm)
         walk_area(f, nv, at);
         sum += nv->areas[at].pub.data_size;
     }
-    fz_count(f, &nv->used, VT_MIN(tpm->perm.profile.nv_bytes, NV_BYTES_MAX));
-    fz_need(f, sum == nv->used);
+    fz_count(f, &nv->used, NV_BYTES_MAX + NV_EK_CERT_MAX);
+    fz_need(f, sum == nv->used && nv->used - nv_beside(nv) <= tpm->perm.profile.nv_bytes);
     fz_bytes(f, nv->data, nv->used);
 }
 
