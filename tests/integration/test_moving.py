@@ -2,6 +2,7 @@
 """Instances between two real servers, and backups (docs/moving.md): PCRs kept, imported once, the source refuses."""
 import json
 import os
+import subprocess
 import threading
 import time
 
@@ -188,6 +189,42 @@ def back(a, b, guest, uuid, blob, pcr):
         check(rig.ctl_json("check")["check"]["ok"], "the store is whole")
 
 
+def killed(a, b, rounds=8):
+    """kill -9 of the server somewhere in an export or an import: repeated, it is done, and the instance is whole."""
+    rigs, names = [a, b], ["A", "B"]
+    uuid = a.create("hop")
+    guest = Guest(a, a.path("hop.cred"))
+    guest.on(a)
+    pcr = guest.tpm.extend(3, b"\x03" * 20)
+    for k in range(rounds):
+        here, there, name = rigs[k % 2], rigs[1 - k % 2], names[1 - k % 2]
+        guest.away()
+        wait_detached(here, "hop")
+        bundle = here.path("hop%d" % k)
+        killed_in(here, k, "instance", "export", "hop", "--to", name, "--out", bundle)
+        if not os.path.exists(bundle) or not os.path.getsize(bundle):
+            bundle += ".again"
+            here.ctl("instance", "export", "hop", "--to", name, "--out", bundle)
+        killed_in(there, k, "instance", "import", bundle)
+        there.ctl("instance", "import", bundle, ok=False)
+        refused(there, 5, "imported here before", "instance", "import", bundle)
+        states = [dict((i[1], i[2]) for i in instances(rig)).get(uuid) for rig in (here, there)]
+        check(states == ["disabled", "on"], "round %d: it left there and is here" % k)
+        guest.on(there)
+        check(guest.tpm.pcr(3) == pcr, "with its PCRs")
+        pcr = guest.tpm.extend(3, bytes([k]) * 20)
+    guest.away()
+
+
+def killed_in(rig, k, *argv):
+    p = subprocess.Popen([program("vtpmctl"), "--admin", rig.admin, *argv], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    time.sleep(0.004 * k)
+    rig.server.kill9()
+    p.wait(60)
+    rig.start_server()
+
+
 def taken(a, b, third):
     """Names and uuids that are in use."""
     a.create("twin", "--no-ek")
@@ -246,6 +283,8 @@ def backup(a):
         said = a.ctl_json("backup", copy + str(k))["backup"]
         check(said["bytes"] == os.path.getsize(copy + str(k)), "backup %d: %d bytes, generation %d, with %d writes behind it" %
               (k, said["bytes"], said["generation"], writer.count))
+    count, longest = neighbour.went_on()
+    print("a guest beside it: %d extends, the longest pause %.0f ms" % (count, 1000 * longest))
     writer.leave()
     neighbour.leave()
     copy += "4"
@@ -312,6 +351,8 @@ def main():
         blob, pcr = there(a, b, guest, uuid, third)
         back(a, b, guest, uuid, blob, pcr)
         taken(a, b, third)
+        guest.away()
+        killed(a, b)
         backup(a)
 
 
