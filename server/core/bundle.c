@@ -328,7 +328,8 @@ int bundle_open(const struct bundle_head *head, const uint8_t *in, size_t len, c
     VT_CLEANUP(box_wipe) struct box box = {0};
     int err = cr_ec_public(own, target);
 
-    assert(len == HEAD_LEN + (size_t)head->sealed_len + REST_LEN);
+    if (!err && len != HEAD_LEN + (size_t)head->sealed_len + REST_LEN)
+        err = VT_EDAMAGED; /* not what bundle_read has seen */
     if (!err)
         err = make_box(&box, own, head->ephemeral, in, target);
     contents = err ? NULL : vt_calloc(1, head->sealed_len ? head->sealed_len : 1);
