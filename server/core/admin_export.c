@@ -119,8 +119,8 @@ static void bundled(void *arg)
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
 
     if (leaving->err) {
-        vt_fail(&call->why, leaving->err, "%s is exported, but its bundle cannot be made now: %s; repeat it", call->name,
-                vt_err_text(leaving->err));
+        vt_fail(&call->why, leaving->err, "%s is exported, but its bundle cannot be made now: %s; repeat it",
+                call->name, vt_err_text(leaving->err));
         end(leaving, leaving->err);
         return;
     }

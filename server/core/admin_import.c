@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `instance import` (docs/moving.md): everything is checked, opened and sealed anew on a worker, one at a time; then the
- * runtime store gets its mark and the store the instance, in one transaction with the export's id. Refused: nothing has
- * changed.
+ * `instance import` (docs/moving.md): everything is checked, opened and sealed anew on a worker, one at a time; then
+ * the runtime store gets its mark and the store the instance, in one transaction with the export's id. Refused: nothing
+ * has changed.
  */
 #include "server/core/admin_priv.h"
 
@@ -86,7 +86,8 @@ static int check_new(struct arriving *a)
     if (err || !seen)
         return err;
     vt_hex(id, a->head.id, sizeof a->head.id);
-    return vt_fail(&a->call->why, VT_EEXISTS, "export %s was imported here before: an export is imported once only", id);
+    return vt_fail(&a->call->why, VT_EEXISTS, "export %s was imported here before: an export is imported once only",
+                   id);
 }
 
 /* The uuid is new, or that of an instance which left from here and is older than what comes. */
@@ -126,8 +127,8 @@ static int check_name(struct arriving *a)
         return VT_OK;
     if (err)
         return err;
-    return vt_fail(&a->call->why, VT_EEXISTS, "another instance is called %s here: vtpmctl instance rename %s", row.name,
-                   row.name);
+    return vt_fail(&a->call->why, VT_EEXISTS, "another instance is called %s here: vtpmctl instance rename %s",
+                   row.name, row.name);
 }
 
 /* What this server's engine could not thaw would be broken here and fenced there. */
@@ -139,8 +140,8 @@ static int check_state(struct arriving *a)
 
     if (r.bad || memcmp(magic, "VTPM", 4) != 0 || version <= FZ_VERSION)
         return VT_OK;
-    return vt_fail(&a->call->why, VT_ENOTSUP, "its state is of version %u, made by a newer vtpm-server; this one knows up "
-                   "to %d", version, FZ_VERSION);
+    return vt_fail(&a->call->why, VT_ENOTSUP, "its state is of version %u, made by a newer vtpm-server; this one knows "
+                   "up to %d", version, FZ_VERSION);
 }
 
 static int accept_bundle(struct arriving *a)

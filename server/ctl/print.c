@@ -330,8 +330,8 @@ void print_exported(const struct ctl *ctl, const char *file, size_t bytes)
 void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char *file)
 {
     if (ctl->json)
-        emit(json_pack("{s:{s:s s:I s:I s:I}}", "backup", "file", file, "bytes", (json_int_t)backup->bytes, "generation",
-                       (json_int_t)backup->generation, "instances", (json_int_t)backup->instances));
+        emit(json_pack("{s:{s:s s:I s:I s:I}}", "backup", "file", file, "bytes", (json_int_t)backup->bytes,
+                       "generation", (json_int_t)backup->generation, "instances", (json_int_t)backup->instances));
     else
         printf("%s: %llu bytes, generation %llu, %llu instances, sealed as in the store\n", file,
                (unsigned long long)backup->bytes, (unsigned long long)backup->generation,

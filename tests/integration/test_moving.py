@@ -293,6 +293,11 @@ def backup(a):
     refused(a, 1, "No such file", "backup", a.path("no/such/dir"))
     secret = open(a.path("busy.cred")).read().split("key=")[1].strip()
     check(bytes.fromhex(secret) not in open(copy, "rb").read(), "it is sealed")
+    os.makedirs(a.path("restored/restore.new"), 0o700)
+    os.chmod(a.path("restored"), 0o700)
+    for name in "vtpm.db", "vtpm.db-wal", "lock":
+        with open(a.path("restored/restore.new/" + name), "wb") as f:
+            f.write(b"of a restore that was cut off")
     r = restore(a, copy, "restored", slot)
     check("undone" in r.stderr and "docs/moving.md" in r.stderr and not r.stdout, "restored, with a warning")
     check(os.stat(a.path("restored")).st_mode & 0o777 == 0o700 and sorted(os.listdir(a.path("restored"))) == ["vtpm.db"]
