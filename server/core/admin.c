@@ -39,6 +39,8 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR] = {"instance measure --clear", admin_measure_clear, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP] = {"instance measure --clear --once", admin_measure_drop, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE] = {"instance require-measure", admin_require_measure, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL] = {"ekcert install", admin_ekcert_install, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW] = {"ekcert show", admin_ekcert_show, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
 

@@ -73,6 +73,9 @@ void admin_measure_list(struct admin_call *call);
 void admin_measure_clear(struct admin_call *call);
 void admin_measure_drop(struct admin_call *call);
 void admin_require_measure(struct admin_call *call);
+/* admin_ekcert.c */
+void admin_ekcert_install(struct admin_call *call);
+void admin_ekcert_show(struct admin_call *call);
 /* admin_keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

@@ -218,7 +218,7 @@ static void on_committed(void *arg, int err)
 static const char *const power_words[] = {
     [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
 
-/* What jobs leave in the events; a text that depends on the job is instance_measure_text's. */
+/* What jobs leave in the events; a text that depends on the job is made by its room. */
 static const struct act {
     const char *kind, *text;
 } acts[] = {
@@ -229,6 +229,8 @@ static const struct act {
     [INSTANCE_POWER_OFF] = {"power-off", "powered off"},
     [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
     [INSTANCE_MEASURE] = {"measure", NULL},
+    [INSTANCE_EK_READ] = {NULL, NULL},
+    [INSTANCE_EK_INSTALL] = {"ekcert", NULL},
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
@@ -268,7 +270,10 @@ static int commit(struct instance *i, const struct record *whole)
     if (err)
         return err;
     if (act->kind && !act->text) {
-        instance_measure_text(i, job, text, sizeof text);
+        if (job->what.kind == INSTANCE_EK_INSTALL)
+            instance_ek_text(job, text, sizeof text);
+        else
+            instance_measure_text(i, job, text, sizeof text);
         audit.text = text;
     }
     args.record.data = sealed;
