@@ -41,7 +41,7 @@ void instance_ek_refused(struct instance *i)
         int err;
         const char *text;
     } verdicts[] = {
-        [SANDBOX_EK_NO_CERTIFICATE] = {VT_EUSAGE, "this is no X.509 certificate of an RSA key, in DER"},
+        [SANDBOX_EK_NO_CERTIFICATE] = {VT_EUSAGE, "this is no X.509 certificate (version 3) of an RSA key"},
         [SANDBOX_EK_OTHER_KEY] = {VT_ECONFLICT, "the certificate is for another key than this instance's endorsement key: "
                                                 "vtpmctl ekcert request shows the right one"},
         [SANDBOX_EK_NO_KEY] = {VT_ECONFLICT, "it has no endorsement key (--no-ek)"},
