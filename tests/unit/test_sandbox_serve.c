@@ -143,7 +143,7 @@ static void test_ek__lengths__checked(void **state)
     for (size_t over = 0; over < 3; over++) {
         w = wr_to(bytes, sizeof bytes);
         wr_put32(&w, CR_RSA_MAX + (over == 1));
-        wr_copy(&w, bytes, CR_RSA_MAX);
+        memset(wr_room(&w, CR_RSA_MAX), 0xC3, CR_RSA_MAX);
         wr_put32(&w, 65537);
         wr_put32(&w, TPM_EK_CERT_MAX + (over == 2));
         assert_int_equal(sandbox_rd_ek(&ek, bytes, sizeof bytes - 1), over == 0);
