@@ -36,6 +36,9 @@ int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request);
 /* A request that brings a fresh key: its file is there first, and dropped again if the request fails; then print. */
 int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request,
                     void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file));
+/* The same with something more to do, once the key is in its file: `then` gives the exit code. */
+int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *request,
+                         int (*then)(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg), void *arg);
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
 

@@ -53,6 +53,20 @@ static int take_profile(const struct arguments *a, struct profile_file *file, Vt
     return err;
 }
 
+/* It is there, without a certificate, when this fails: the caller's stdout has the error only. */
+static int certify(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg)
+{
+    char *uuid = reply->n_instances == 1 ? reply->instances[0]->uuid : NULL;
+    int code = uuid ? ekcert_certify(a, arg, uuid) : print_error(&a->ctl, VT_EPROTO, "the server's answer names no instance");
+
+    if (!code)
+        print_created(&a->ctl, reply, a->credential);
+    else if (uuid)
+        fprintf(stderr, "vtpmctl: %s was created, without a certificate: vtpmctl ekcert sign it before its first power on, "
+                        "or delete it\n", uuid);
+    return code;
+}
+
 /* The CA is opened first: what is wrong with it leaves no instance behind. */
 static int create_certified(const struct arguments *a, const Vtpm__AdminRequest *request)
 {
@@ -68,13 +82,7 @@ static int create_certified(const struct arguments *a, const Vtpm__AdminRequest 
         err = ekcert_open_ca(a, &ca, &why);
     if (err)
         return ctl_fail(a, err, &why);
-    code = ctl_ask_for_key(a, request, print_created_checked);
-    if (!code) {
-        code = ekcert_certify(a, ca, request->create->name);
-        if (code)
-            fprintf(stderr, "vtpmctl: %s was created, without a certificate: vtpmctl ekcert sign it before its first power "
-                            "on, or delete it\n", request->create->name);
-    }
+    code = ctl_ask_for_key_then(a, request, certify, ca);
     ek_ca_close(ca);
     return code;
 }
