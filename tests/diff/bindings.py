@@ -169,7 +169,7 @@ def sealed(x):
         spoiled[at] ^= 1
         x.step("Unseal, byte %d altered" % at, t.unseal(KH_SRK, SRK, DATA, bytes(spoiled))[0])
     forgive(x)
-    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + b"\0")[0])
+    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + bytes(90))[0])
     for size in (0, 100, 255, 257, 512):
         cut = blob[:-260] + U32(size) + bytes(size)
         x.step("Unseal, %d encrypted bytes" % size, t.unseal(KH_SRK, SRK, DATA, cut)[0])
@@ -245,7 +245,7 @@ def key_shapes(x):
 def key_damage(x):
     ready(x)
     key = make(x, "to be damaged", key11())
-    for at in list(range(0, 56)) + list(range(110, len(key), 37)):
+    for at in list(range(0, 56)) + list(range(111, len(key), 37)):
         spoiled = bytearray(key)
         spoiled[at] ^= 1
         handle = load(x, "byte %d altered" % at, bytes(spoiled))
@@ -255,7 +255,7 @@ def key_damage(x):
     load(x, "no modulus", head + U32(0) + key[-4 - 256:])
     load(x, "no encData", key[:-4 - 256] + U32(0))
     load(x, "short encData", key[:-4 - 256] + U32(100) + key[-100:])
-    load(x, "trailing byte", key + b"\0")
+    load(x, "trailing bytes", key + bytes(25))
     load(x, "under another storage key", key, x.keys["store"], KEY)
     load(x, "under a signing key", key, x.keys["sign"], KEY)
     close_sessions(x, "damaged keys")

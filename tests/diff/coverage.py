@@ -50,7 +50,7 @@ BEHAVIOURS = (
     ("contexts: replay", "LoadContext OIAP, replayed", "LoadContext OIAP after a reboot"),
     ("delegation: verification count", "DSAP row 0, old count", "Delegate_VerifyDelegation, old count"),
     ("delegation: a disabled family", "DSAP disabled"),
-    ("delegation: permission bits", "delegated: few, DisablePubekRead", "delegated: Quote", "delegated: CMK_ConvertMigration"),
+    ("delegation: permission bits", "delegated: few, DisablePubekRead", "lent: OwnerSetDisable, bit * alone", "lent: OwnerSetDisable, bit * missing", "delegated: Quote", "delegated: CMK_ConvertMigration"),
     ("one active counter per boot", "*after one more reboot"),
     ("tick nonce", "GetTicks after a reboot"),
     ("keys that the owner keeps", "Sign with a kept key after a reboot"),

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit, delegations, transport sessions."""
+import os
+import re
 import struct
 import subprocess
 
 from authority import ready
+from differences import ROOT
 from scenario import DATA, KEY, OWNER, SRK, close_sessions, flush_sessions, forgive
 from states import COMMANDS, U16, U32, owned, reboot
 from tpm12 import (ET_KEYHANDLE, ET_OWNER, ET_SRK, KH_OWNER, KH_SRK, ORD, Auth, Session, hmac1, key_modulus, mgf1, oaep,
@@ -214,6 +217,35 @@ def rows(x):
     flush_sessions(x)
 
 
+def owner_bits():
+    """(ordinal, its bit of per1), as commands.def has them."""
+    with open(os.path.join(ROOT, "server/engine/commands.def"), encoding="utf-8") as f:
+        text = f.read()
+    for row in re.findall(r"^TPM_CMD\(TPM_ORD_(.*?)\)\n(?=\n|TPM_|/\*|$)", text, re.S | re.M):
+        bit = re.search(r"owner_bit = DELEGATE_BIT\((\d+)\)", row)
+        if bit:
+            yield row.split(",")[0], int(bit[1])
+
+
+# These would end what the next ones need.
+LASTING = ("OwnerClear", "DisableOwnerClear", "DisablePubekRead")
+
+
+def permission_bits(x):
+    """Each of the owner's commands with its bit alone, and with all but that: the proof is right in both cases."""
+    known = {name: (handles, params) for name, handles, params in COMMANDS}
+    for name, bit in owner_bits():
+        if name in LASTING:
+            continue
+        handles, params = known[name]
+        for label, per1 in (("alone", 1 << bit), ("missing", 0x7FFFFFFF & ~(1 << bit))):
+            s = dsap(x, "bit %d" % bit, 7, 0, lend(x, "bit %d %s" % (bit, label), public(x.family, 1, per1)))
+            rc = x.t.raw(name, handles=handles, params=params, auths=[Auth(s)])[0]
+            x.step("lent: %s, bit %d %s" % (name, bit, label), rc)
+            forgive(x)
+            flush_sessions(x)
+
+
 def key_rows(x):
     t = x.t
     blob = lend_key(x, "Sign", public(x.family, 2, 0x4000))
@@ -409,4 +441,4 @@ def release(x):
     close_sessions(x, "release")
 
 
-SCENES = (audit, families, delegating, rows, key_rows, transports, exclusive, release)
+SCENES = (audit, families, delegating, rows, permission_bits, key_rows, transports, exclusive, release)

@@ -32,7 +32,7 @@ def server():
         rig.start_server()
         rig.create("guest")
         rig.start_shim("guest")
-        return scenario.play(Socket(rig.path("guest.tpm")))
+        return scenario.play(Socket(rig.path("guest.tpm"), 300))
 
 
 def swtpm():

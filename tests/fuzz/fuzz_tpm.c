@@ -242,10 +242,12 @@ static void check_response(const uint8_t *cmd, size_t len, struct response *rsp)
     if (rsp->rc)
         FUZZ_CHECK(tag == TPM_TAG_RSP_COMMAND && rsp->len == TPM_HEADER_LEN);
     else
-        FUZZ_CHECK(len >= TPM_HEADER_LEN && tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
+        FUZZ_CHECK(len >= TPM_HEADER_LEN &&
+                   tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
 }
 
-/* The bytes in memory tell sooner than frozen ones that nothing happened. Keys that the owner keeps lie among the others. */
+/* The bytes in memory tell sooner than frozen ones that nothing happened. Keys that the owner keeps lie among
+ * the others. */
 static bool untouched(const struct tpm *a, const struct tpm *b, bool permanent)
 {
     if (memcmp(a->keys, b->keys, sizeof a->keys) != 0)
@@ -253,7 +255,8 @@ static bool untouched(const struct tpm *a, const struct tpm *b, bool permanent)
     if (permanent)
         return !memcmp(&a->perm, &b->perm, sizeof a->perm);
     return a->on == b->on && !memcmp(&a->drbg, &b->drbg, sizeof a->drbg) &&
-           !memcmp(&a->stclear, &b->stclear, sizeof a->stclear) && !memcmp(&a->stany, &b->stany, sizeof a->stany);
+           !memcmp(&a->stclear, &b->stclear, sizeof a->stclear) &&
+           !memcmp(&a->stany, &b->stany, sizeof a->stany);
 }
 
 /* What is not said to have changed is not written down: it would be lost with the process. */
@@ -285,7 +288,8 @@ void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const 
     tpm_execute(tpm, locality, now_us, cmd, len, rsp->bytes, &rsp->len, &rsp->dirty);
     check_response(cmd, len, rsp);
     if (len >= TPM_HEADER_LEN)
-        fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9], rsp->rc);
+        fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9],
+                       rsp->rc);
     check_dirty(&before, tpm, rsp->dirty);
 }
 
@@ -319,7 +323,8 @@ static void tell_reach(void)
         reached += rows[i].run && succeeded[i];
         sum += came[i];
         if (table && rows[i].run)
-            fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i], succeeded[i]);
+            fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i],
+                    succeeded[i]);
     }
     if (!sum)
         return;

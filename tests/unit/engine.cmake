@@ -25,3 +25,5 @@ foreach(part dirty replay)
   vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c ${guest}
     LIBS vt_tpm_client)
 endforeach()
+# Four such sessions: long under sanitizers.
+set_tests_properties(test_engine_replay PROPERTIES TIMEOUT 900)

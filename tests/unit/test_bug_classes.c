@@ -72,6 +72,7 @@ static void each_ordinal(void (*visit)(struct tc *tc, const struct cmd_row *row)
             continue;
         spec_setup_owned(&tc);
         ((struct tc *)tc)->no_freeze = true;
+        ((struct tc *)tc)->tpm->perm.profile.maintenance = true;
         visit(tc, &rows[i]);
         spec_teardown(&tc);
     }
