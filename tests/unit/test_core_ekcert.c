@@ -7,17 +7,20 @@
 
 #include <stdio.h>
 
+#include "server/base/alloc.h"
 #include "server/sandbox/messages.h"
 
 static struct rig rig;
 static struct peer peer;
 static struct vt_uuid uuid;
+static char subject[24];
 
 static int make(void **state)
 {
     (void)state;
     rig_make(&rig);
-    rig_create(&rig, "a", &uuid);
+    snprintf(subject, sizeof subject, "a");
+    rig_create(&rig, subject, &uuid);
     peer = (struct peer){0};
     return 0;
 }
@@ -34,11 +37,10 @@ static Vtpm__AdminReply *install(const uint8_t *bytes, size_t len)
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__EkCertInstall order = VTPM__EK_CERT_INSTALL__INIT;
     uint8_t copy[TPM_EK_CERT_MAX + 1];
-    char name[] = "a";
 
     assert_true(len <= sizeof copy);
     memcpy(copy, bytes, len);
-    order.instance = name;
+    order.instance = subject;
     order.certificate = (ProtobufCBinaryData){.data = copy, .len = len};
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL;
     request.ekcert_install = &order;
@@ -60,9 +62,9 @@ static void expect_there(bool there)
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
     Vtpm__AdminReply *reply;
-    char name[] = "a", text[VT_UUID_TEXT];
+    char text[VT_UUID_TEXT];
 
-    ref.instance = name;
+    ref.instance = subject;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW;
     request.ekcert_show = &ref;
     reply = admin_ask(&rig, ADMIN_MONITOR, &request);
@@ -72,7 +74,7 @@ static void expect_there(bool there)
     assert_int_equal(reply->ekcert->certificate.len, there ? 4 : 0);
     vt_uuid_text(text, &uuid);
     assert_string_equal(reply->ekcert->uuid, text);
-    assert_string_equal(reply->ekcert->name, "a");
+    assert_string_equal(reply->ekcert->name, subject);
     vtpm__admin_reply__free_unpacked(reply, NULL);
 }
 
@@ -237,6 +239,39 @@ static void test_ekcert__disabled_or_deleted__refused(void **state)
     assert_int_equal(admin_ref(&rig, VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW, "a"), VT_ENOTFOUND);
 }
 
+#ifdef VTPM_TEST_HOOKS
+/* The k-th allocation fails, for all k until none is reached. */
+static void test_ekcert__memory_runs_out__there_or_not(void **state)
+{
+    static const uint8_t der[700];
+    long k, errors = 0;
+
+    (void)state;
+    for (k = 0; k < 300; k++) {
+        Vtpm__AdminReply *reply;
+        long made;
+        int err;
+
+        snprintf(subject, sizeof subject, "k%ld", k);
+        rig_create(&rig, subject, &uuid);
+        (void)vt_alloc_fail_after(k);
+        reply = install(der, sizeof der);
+        made = vt_alloc_fail_after(-1);
+        err = reply->err;
+        errors += err != 0;
+        vtpm__admin_reply__free_unpacked(reply, NULL);
+        expect_there(err == VT_OK);
+        expect_install(SANDBOX_EK_INSTALLED, err ? VT_OK : VT_ECONFLICT, NULL);
+        expect_state("ready");
+        if (made <= k)
+            break;
+    }
+    assert_int_equal(events(), k + 1);
+    assert_true(errors > 2);
+    assert_true(k < 300);
+}
+#endif
+
 #define T(test) cmocka_unit_test_setup_teardown(test, make, unmake)
 
 int main(void)
@@ -250,6 +285,9 @@ int main(void)
         T(test_ekcert__engine_that_lies_or_dies__nothing_or_once),
         T(test_ekcert__store_shut__nothing),
         T(test_ekcert__disabled_or_deleted__refused),
+#ifdef VTPM_TEST_HOOKS
+        T(test_ekcert__memory_runs_out__there_or_not),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
