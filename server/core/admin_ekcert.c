@@ -15,7 +15,8 @@ void admin_ekcert_install(struct admin_call *call)
     if (!job.len)
         admin_fail(call, VT_EUSAGE, "the certificate is empty");
     else if (job.len > TPM_EK_CERT_MAX)
-        admin_fail(call, VT_EUSAGE, "a certificate of %zu bytes: the TPM has room for %d", job.len, TPM_EK_CERT_MAX);
+        admin_fail(call, VT_EUSAGE, "a certificate of %zu bytes: the TPM has room for %d", job.len,
+                   TPM_EK_CERT_MAX);
     else
         admin_submit(call, asked->instance, &job);
 }

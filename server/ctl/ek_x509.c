@@ -51,8 +51,10 @@ static int check_ca(const struct ek_ca *ca, const char *key, const char *cert, s
     if (X509_check_private_key(ca->cert, ca->key) != 1)
         return vt_fail(why, VT_EUSAGE, "--ca-key %s is not the key of --ca-cert %s", key, cert);
     if (X509_check_ca(ca->cert) != 1 || !(X509_get_key_usage(ca->cert) & KU_KEY_CERT_SIGN))
-        return vt_fail(why, VT_EUSAGE, "--ca-cert %s is not a CA's: it needs basicConstraints CA:TRUE, and keyCertSign if "
-                       "it limits its use", cert);
+        return vt_fail(why, VT_EUSAGE,
+                       "--ca-cert %s is not a CA's: it needs basicConstraints CA:TRUE, and keyCertSign if "
+                       "it limits its use",
+                       cert);
     if (X509_cmp_current_time(X509_get0_notAfter(ca->cert)) < 0)
         return vt_fail(why, VT_EUSAGE, "--ca-cert %s has expired", cert);
     return VT_OK;
@@ -120,7 +122,7 @@ static EVP_PKEY *key_of(const Vtpm__EkCert *ek)
 
 /* ---- The certificate ---- */
 
-/* Who made the TPM (3.2.9): three names of TCG's arc, each an RDN of its own. Vendor and version as TPM_GetCapability. */
+/* Who made the TPM (3.2.9): three names of TCG's arc, each an RDN of its own; as TPM_GetCapability has them. */
 static bool add_tpm_name(X509_NAME *name)
 {
     static const struct {
@@ -136,7 +138,8 @@ static bool add_tpm_name(X509_NAME *name)
         ASN1_OBJECT *oid = OBJ_txt2obj(parts[k].oid, 1);
 
         ok = ok && oid &&
-             X509_NAME_add_entry_by_OBJ(name, oid, MBSTRING_UTF8, (const uint8_t *)parts[k].value, -1, -1, 0) == 1;
+             X509_NAME_add_entry_by_OBJ(name, oid, MBSTRING_UTF8, (const uint8_t *)parts[k].value, -1, -1,
+                                        0) == 1;
         ASN1_OBJECT_free(oid);
     }
     return ok;
@@ -307,7 +310,8 @@ int ek_cert_pem(const uint8_t *der, size_t len, char **text, struct vt_why *why)
 }
 
 /* The bytes as they are in the PEM: what a CA has signed is not encoded anew. */
-static int take_pem(const char *path, const uint8_t *bytes, size_t n, uint8_t **der, size_t *len, struct vt_why *why)
+static int take_pem(const char *path, const uint8_t *bytes, size_t n, uint8_t **der, size_t *len,
+                    struct vt_why *why)
 {
     BIO *bio = BIO_new_mem_buf(bytes, (int)n);
     uint8_t *data = NULL;
@@ -335,7 +339,8 @@ int ek_cert_read(const char *path, size_t max, uint8_t **der, size_t *len, struc
     n = bytes ? fread(bytes, 1, max + 1, file) : 0;
     fclose(file);
     if (!n || n > max)
-        return vt_fail(why, VT_EUSAGE, "%s: %s", path, n ? "is larger than a certificate can be" : "nothing can be read");
+        return vt_fail(why, VT_EUSAGE, "%s: %s", path,
+                       n ? "is larger than a certificate can be" : "nothing can be read");
     if (bytes[0] != 0x30) /* a SEQUENCE */
         return take_pem(path, bytes, n, der, len, why);
     *der = bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The endorsement key's certificate (docs/ekcert.md). The CA's key is opened here, on the operator's side: the server
- * sees the key that is to be certified go out and the certificate come in, and nothing else.
+ * The endorsement key's certificate (docs/ekcert.md). The CA's key is opened here, on the operator's side:
+ * the server sees the key that is to be certified go out and the certificate come in, and nothing else.
  */
 #include "server/ctl/ek_x509.h"
 #include "server/ctl/verbs.h"

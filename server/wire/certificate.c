@@ -106,8 +106,8 @@ bool certificate_key(struct certificate_key *key, const uint8_t *der, size_t len
     der_skip(&certificate, DER_SEQUENCE);   /* signatureAlgorithm */
     der_skip(&certificate, DER_BIT_STRING); /* signatureValue */
     der_skip(&body, DER_VERSION);
-    der_skip(&body, DER_INTEGER);           /* serialNumber */
-    for (int i = 0; i < 4; i++)             /* signature, issuer, validity, subject */
+    der_skip(&body, DER_INTEGER); /* serialNumber */
+    for (int i = 0; i < 4; i++)   /* signature, issuer, validity, subject */
         der_skip(&body, DER_SEQUENCE);
     spki = der_open(&body, DER_SEQUENCE);
     if (!rd_done(&all) || !rd_done(&certificate) || body.bad)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom an X.509 certificate is for: the RSA key in it, and nothing else. No signature and no extension is looked at:
- * who verifies the certificate does that. Strict DER; any thread.
+ * Whom an X.509 certificate is for: the RSA key in it, and nothing else. No signature and no extension is
+ * looked at: who verifies the certificate does that. Strict DER; any thread.
  */
 #ifndef VTPM_WIRE_CERTIFICATE_H
 #define VTPM_WIRE_CERTIFICATE_H

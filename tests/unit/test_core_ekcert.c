@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The endorsement key's certificate: in while the TPM was never powered on, once, durable, and refused in any other
- * case. The fake TPM takes the first byte of a certificate as its verdict.
+ * The endorsement key's certificate: in while the TPM was never powered on, once, durable, and refused in any
+ * other case. The fake TPM takes the first byte of a certificate as its verdict.
  */
 #include "tests/unit/core_rig.h"
 
@@ -194,7 +194,7 @@ static void test_ekcert__verdicts_and_lengths__refused_and_the_right_one_goes_in
     expect_there(true);
 }
 
-/* What an engine says is not believed further than it makes sense; what it did counts only with its record. */
+/* What an engine says must make sense; what it did counts only with its record. */
 static void test_ekcert__engine_that_lies_or_dies__nothing_or_once(void **state)
 {
     (void)state;
