@@ -101,4 +101,9 @@ const struct hwtpm_ops hwtpm_tpm12 = {
     .random = tpm12_random,
     .seal = tpm12_seal,
     .unseal = tpm12_unseal,
+    .key_make = tpm12_key_make,
+    .quote = tpm12_quote,
+    .anchor_make = tpm12_anchor_make,
+    .anchor_read = tpm12_anchor_read,
+    .anchor_advance = tpm12_anchor_advance,
 };

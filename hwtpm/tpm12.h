@@ -37,6 +37,8 @@ struct tpm12_call {
     size_t handle_count;
     struct tpm12_session *sessions[2];
     size_t session_count;
+    bool has_out_handle;    /* the response begins with one, which no HMAC covers (Part 1, 13.1) */
+    uint32_t out_handle;
     struct wr in;
     struct rd out;
     uint8_t params[TPM12_PARAMS], response[TPM12_RESPONSE];
@@ -48,9 +50,14 @@ void tpm12_end(struct tpm12_call *call);
 
 int tpm12_oiap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_session *session,
                struct vt_why *why) VT_USE_RESULT;
-/* For the SRK. */
-int tpm12_osap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_session *session,
-               struct vt_why *why) VT_USE_RESULT;
+/* For one entity: TPM_ET_SRK and TPM_KH_SRK, TPM_ET_OWNER and TPM_KH_OWNER. */
+int tpm12_osap(struct hwtpm *tpm, uint16_t entity_type, uint32_t entity, const struct vt_auth *secret,
+               struct tpm12_session *session, struct vt_why *why) VT_USE_RESULT;
+/* Part 1, 15: ADIP with XOR: a new secret over SHA-1(shared secret || nonceEven) of the OSAP session. */
+void tpm12_encrypt_auth(const struct tpm12_session *session, const struct vt_auth *secret, struct vt_auth *out);
+/* As tpm12_run, for secrets that are not the SRK's: `whose` says in the reason which one is wrong. */
+int tpm12_run_for(struct hwtpm *tpm, struct tpm12_call *call, const char *doing, const char *whose,
+                  struct vt_why *why) VT_USE_RESULT;
 /* A session that no command has used up. */
 void tpm12_flush(struct hwtpm *tpm, const struct tpm12_session *session);
 
@@ -64,5 +71,14 @@ int tpm12_seal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const uint8
                struct vt_why *why) VT_USE_RESULT;
 int tpm12_unseal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const struct hwtpm_sealed *sealed,
                  uint8_t *secret, struct vt_why *why) VT_USE_RESULT;
+
+int tpm12_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
+                   struct vt_why *why) VT_USE_RESULT;
+int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
+                struct hwtpm_quote *out, struct vt_why *why) VT_USE_RESULT;
+int tpm12_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
+                      struct vt_why *why) VT_USE_RESULT;
+int tpm12_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;
+int tpm12_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;
 
 #endif

@@ -20,6 +20,10 @@ static const struct {
     {TPM_DISABLED, VT_ENOTSUP, "it is disabled: enable it in the firmware, then tpm_takeownership -z"},
     {TPM_INVALID_POSTINIT, VT_EAGAIN, "it was not started (TPM_Startup): the firmware does that; restart the host"},
     {TPM_FAILEDSELFTEST, VT_EIO, "its self-test failed: restart the host; if that does not help it is broken"},
+    {TPM_BADINDEX, VT_ENOTFOUND, "there is nothing at this index: the TPM was cleared, is another one, or somebody removed it"},
+    {TPM_NOSPACE, VT_ENOSPC, "its memory is full: remove what nobody needs (tpm_nvrelease)"},
+    {TPM_BAD_COUNTER, VT_EAGAIN, "another program's counter was used since this boot, or ours is gone: a TPM 1.2 counts "
+                                 "with one until the next boot"},
     {TPM_RETRY, VT_EAGAIN, "it is busy: try again"},
     {TPM_RESOURCES, VT_EAGAIN, "other programs use all its sessions or keys: stop them"},
     {TPM_WRONGPCRVAL, VT_EKEY, "its PCRs are not those that were sealed to"},
@@ -144,7 +148,9 @@ static int take(struct tpm12_call *call, size_t len, const struct tpm_nonce odd[
         return vt_fail(why, VT_EPROTO, "the host TPM answers what is no TPM 1.2 response: a TPM 2.0? Use tpm2:...");
     if (header.return_code)
         return fail(header.return_code, doing, why);
-    if (header.tag != TPM_TAG_RSP_COMMAND + call->session_count || r.left < trailer_len)
+    if (call->has_out_handle)
+        call->out_handle = rd_get32(&r);
+    if (r.bad || header.tag != TPM_TAG_RSP_COMMAND + call->session_count || r.left < trailer_len)
         return vt_fail(why, VT_EPROTO, "the host TPM's answer has the wrong form");
     call->out = rd_from(r.at, r.left - trailer_len);
     trailer = rd_from(r.at + call->out.left, trailer_len);
@@ -169,6 +175,17 @@ int tpm12_run(struct hwtpm *tpm, struct tpm12_call *call, const char *doing, str
     return err ? err : take(call, len, odd, doing, why);
 }
 
+int tpm12_run_for(struct hwtpm *tpm, struct tpm12_call *call, const char *doing, const char *whose,
+                  struct vt_why *why)
+{
+    struct vt_why own = {0};
+    int err = tpm12_run(tpm, call, doing, &own);
+
+    if (err == VT_EAUTH)
+        return vt_fail(why, err, "the host TPM cannot %s: %s", doing, whose);
+    return err ? vt_fail(why, err, "%s", own.text) : VT_OK;
+}
+
 /* ---- Sessions ---- */
 
 /* A command without authorisation, which nearly all of this file is for the sake of. */
@@ -184,9 +201,10 @@ int tpm12_oiap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_ses
     int err;
 
     tpm12_begin(&call, TPM_ORD_OIAP);
+    call.has_out_handle = true;
     err = run_plain(tpm, &call, why);
     if (!err) {
-        session->handle = rd_get32(&call.out);
+        session->handle = call.out_handle;
         rd_oiap_out(&call.out, &out);
         err = rd_done(&call.out) ? VT_OK : vt_fail(why, VT_EPROTO, "the host TPM's answer has the wrong form");
         session->even = out.nonce_even;
@@ -196,9 +214,10 @@ int tpm12_oiap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_ses
     return err;
 }
 
-int tpm12_osap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_session *session, struct vt_why *why)
+int tpm12_osap(struct hwtpm *tpm, uint16_t entity_type, uint32_t entity, const struct vt_auth *secret,
+               struct tpm12_session *session, struct vt_why *why)
 {
-    struct osap_in in = {.entity_type = TPM_ET_SRK, .entity_value = TPM_KH_SRK};
+    struct osap_in in = {.entity_type = entity_type, .entity_value = entity};
     struct tpm12_call call;
     struct osap_out out;
     int err;
@@ -206,13 +225,14 @@ int tpm12_osap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_ses
     if (cr_os_random(in.nonce_odd_osap.bytes, sizeof in.nonce_odd_osap.bytes))
         return vt_fail(why, VT_EIO, "no random numbers from the operating system");
     tpm12_begin(&call, TPM_ORD_OSAP);
+    call.has_out_handle = true;
     wr_osap_in(&call.in, &in);
     err = run_plain(tpm, &call, why);
     if (!err) {
         struct cr_slice slices[] = {CR_SLICE(out.nonce_even_osap.bytes, CR_SHA1_LEN),
                                     CR_SLICE(in.nonce_odd_osap.bytes, CR_SHA1_LEN)};
 
-        session->handle = rd_get32(&call.out);
+        session->handle = call.out_handle;
         rd_osap_out(&call.out, &out);
         err = rd_done(&call.out) ? VT_OK : vt_fail(why, VT_EPROTO, "the host TPM's answer has the wrong form");
         session->even = out.nonce_even;
@@ -220,6 +240,16 @@ int tpm12_osap(struct hwtpm *tpm, const struct vt_auth *secret, struct tpm12_ses
     }
     tpm12_end(&call);
     return err;
+}
+
+void tpm12_encrypt_auth(const struct tpm12_session *session, const struct vt_auth *secret, struct vt_auth *out)
+{
+    struct cr_slice slices[] = {CR_SLICE(session->key.bytes, sizeof session->key.bytes),
+                                CR_SLICE(session->even.bytes, sizeof session->even.bytes)};
+
+    cr_sha1v(out->bytes, slices, VT_COUNT(slices));
+    for (size_t i = 0; i < sizeof out->bytes; i++)
+        out->bytes[i] ^= secret->bytes[i];
 }
 
 void tpm12_flush(struct hwtpm *tpm, const struct tpm12_session *session)

@@ -34,17 +34,6 @@ static void put_info(struct wr *w, const struct hwtpm_pcrs *pcrs)
     wr_pcr_info(w, &info);
 }
 
-/* Part 1, 15: ADIP with XOR: the new secret over SHA-1(shared secret || nonceEven). */
-static void encrypt_auth(const struct tpm12_session *session, const struct vt_auth *secret, struct vt_auth *out)
-{
-    struct cr_slice slices[] = {CR_SLICE(session->key.bytes, sizeof session->key.bytes),
-                                CR_SLICE(session->even.bytes, sizeof session->even.bytes)};
-
-    cr_sha1v(out->bytes, slices, VT_COUNT(slices));
-    for (size_t i = 0; i < sizeof out->bytes; i++)
-        out->bytes[i] ^= secret->bytes[i];
-}
-
 /* What is kept are the bytes of TPM_STORED_DATA as they came. */
 static int take_stored(struct rd *out, struct hwtpm_sealed *sealed, struct vt_why *why)
 {
@@ -67,14 +56,14 @@ int tpm12_seal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const uint8
     struct seal_in in = {.in_data = {.len = HWTPM_SECRET, .data = secret}};
     struct tpm12_session session;
     struct tpm12_call call;
-    int err = tpm12_osap(tpm, &tpm12_of(tpm)->srk, &session, why);
+    int err = tpm12_osap(tpm, TPM_ET_SRK, TPM_KH_SRK, &tpm12_of(tpm)->srk, &session, why);
 
     if (err)
         return err;
     if (policy->pcrs.mask)
         put_info(&w, &policy->pcrs);
     in.pcr_info = (struct tpm_blob){.len = (uint32_t)w.len, .data = info};
-    encrypt_auth(&session, &data_auth, &in.enc_auth);
+    tpm12_encrypt_auth(&session, &data_auth, &in.enc_auth);
     tpm12_begin(&call, TPM_ORD_Seal);
     call.handles[call.handle_count++] = TPM_KH_SRK;
     call.sessions[call.session_count++] = &session;

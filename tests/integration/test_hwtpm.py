@@ -213,6 +213,34 @@ def lost(kind):
         store.opens("resealed after the clear")
 
 
+def killed(kind):
+    """The server is killed at moments of reseal, add and remove: the store opens by its TPM all the same."""
+    with Rig() as rig:
+        tpm = kind(rig, "host")
+        begin(rig, tpm)
+        store = Store(rig, tpm)
+        predicted = write(rig, "prediction", "extend %d %s\n" % (PCR[kind], tpm.digest(b"next").hex()))
+        verbs = (["keyslot", "reseal", "0", "--predict", predicted], ["keyslot", "reseal", "0"],
+                 ["keyslot", "add", "%s:pcrs=none:%s" % (tpm.kind, tpm.spec)], ["keyslot", "remove", "2"])
+        done = 0
+        for i in range(24):
+            server = store.start(store.spec)
+            p = subprocess.Popen([program("vtpmctl"), "--admin", rig.admin, *verbs[i % 4]], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+            try:
+                p.wait(0.02 * (i // 4) if i < 20 else 10)
+            except subprocess.TimeoutExpired:
+                pass
+            server.kill9()
+            if kind is Tpm2:
+                tpm.tidy()
+            done += p.wait() == 0
+        store.opens("after 24 kills, %d verbs of which were done" % done)
+        check(done >= 2, "some were done")
+        r = run([program("vtpm-server"), "check", "--data-dir", rig.data, "--keyslot", store.spec, "--allow-root"])
+        check("ok:" in r.stdout, "and the store is whole")
+
+
 def lockout2():
     with Rig() as rig:
         tpm = Tpm2(rig, "host")
@@ -417,7 +445,7 @@ def credential():
 if __name__ == "__main__":
     need("swtpm", "tpm2_pcrextend", "openssl")
     scenes = {"life2": lambda: life(Tpm2), "lost2": lambda: lost(Tpm2), "lockout2": lockout2, "owner2": owner_password2,
-              "signed2": signed2, "life12": lambda: life(Tpm12), "lost12": lambda: lost(Tpm12),
+              "signed2": signed2, "killed2": lambda: killed(Tpm2), "killed12": lambda: killed(Tpm12), "life12": lambda: life(Tpm12), "lost12": lambda: lost(Tpm12),
               "special12": special12,
               "entropy": entropy, "credential": credential}
     for name in sys.argv[1:] or scenes:

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from rig import Process, free_port
@@ -88,6 +89,29 @@ class Tpm2(HostTpm):
     def clear(self):
         self.tool("tpm2_clear")
 
+    def tidy(self):
+        """What the kernel's resource manager does when a program dies: its keys and sessions go."""
+        for what in ("-t", "-l"):
+            self.tool("tpm2_flushcontext", what)
+
+
+def enable12(t):
+    """With physical presence: enabled and activated, after a reboot."""
+    for bits in (0x20, 0x08):
+        t.raw("PhysicalPresence", params=struct.pack(">H", bits))
+    t.raw("PhysicalEnable")
+    t.raw("PhysicalSetDeactivated", params=b"\0")
+    t.send.close()
+
+
+def own12(t, srk=WELL_KNOWN):
+    t.raw("CreateEndorsementKeyPair", params=bytes(20) + struct.pack(">IHHI", 1, 3, 1, 12) +
+          struct.pack(">III", 2048, 2, 0))
+    rc, _ = t.take_ownership(OWNER, srk)
+    t.send.close()
+    if rc:
+        raise AssertionError("no ownership of swtpm: 0x%x" % rc)
+
 
 class Tpm12(HostTpm):
     kind = "tpm12"
@@ -106,22 +130,10 @@ class Tpm12(HostTpm):
 
     def own(self, srk=WELL_KNOWN):
         self.enable()
-        t = self.tpm()
-        t.raw("CreateEndorsementKeyPair", params=bytes(20) + struct.pack(">IHHI", 1, 3, 1, 12) +
-              struct.pack(">III", 2048, 2, 0))
-        rc, _ = t.take_ownership(OWNER, srk)
-        t.send.close()
-        if rc:
-            raise AssertionError("no ownership of swtpm: 0x%x" % rc)
+        own12(self.tpm(), srk)
 
     def enable(self):
-        """With physical presence: enabled and activated, after a reboot."""
-        t = self.tpm()
-        for bits in (0x20, 0x08):
-            t.raw("PhysicalPresence", params=struct.pack(">H", bits))
-        t.raw("PhysicalEnable")
-        t.raw("PhysicalSetDeactivated", params=b"\0")
-        t.send.close()
+        enable12(self.tpm())
         self.reboot()
 
     @staticmethod
@@ -146,3 +158,7 @@ class Tpm12(HostTpm):
         t.send.close()
         if rc:
             raise AssertionError("OwnerClear: 0x%x" % rc)
+
+
+if __name__ == "__main__":  # enable|own SOCKET: for tests in C
+    {"enable": enable12, "own": own12}[sys.argv[1]](Tpm(Socket(sys.argv[2])))

@@ -4,4 +4,5 @@
 foreach(subject pcr tpm12 real)
   vtpm_test(test_hwtpm_${subject} LABELS unit hwtpm SOURCES test_hwtpm_${subject}.c LIBS vt_hwtpm Threads::Threads)
 endforeach()
+target_compile_definitions(test_hwtpm_real PRIVATE TEST_LIB_DIR="${CMAKE_SOURCE_DIR}/tests/lib")
 vtpm_test(test_crypto_pool LABELS unit SOURCES test_crypto_pool.c LIBS vt_crypto)

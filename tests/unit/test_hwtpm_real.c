@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +21,18 @@ static char dir[64];
 static pid_t child;
 static struct hwtpm_config config;
 
-static bool is_there(const char *name)
+/* Its control channel is the last that it opens. */
+static bool listens(void)
 {
-    char path[128];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is;
 
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return access(path, F_OK) == 0;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/tpm.ctrl", dir);
+    is = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is;
 }
 
 static void swtpm_exec(bool is_2)
@@ -43,22 +50,60 @@ static void swtpm_exec(bool is_2)
     _exit(127);
 }
 
-static int start(bool is_2)
+static void remove_sockets(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/test_hwtpm.XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/tpm", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/tpm.ctrl", dir);
+    unlink(path);
+}
+
+static int run_swtpm(bool is_2)
+{
+    remove_sockets();
     child = fork();
     if (child == 0)
         swtpm_exec(is_2);
     config = (struct hwtpm_config){.kind = is_2 ? HWTPM_TPM2 : HWTPM_TPM12, .limit_ms = 60000};
     snprintf(config.where, sizeof config.where, is_2 ? "swtpm:path=%s/tpm" : "unix:%s/tpm", dir);
-    while (!is_there("tpm") || !is_there("tpm.ctrl")) {
+    while (!listens()) {
         if (waitpid(child, NULL, WNOHANG) != 0)
             return -1; /* not installed? */
         usleep(10000);
     }
     return 0;
+}
+
+static int start(bool is_2)
+{
+    snprintf(dir, sizeof dir, "/tmp/test_hwtpm.XXXXXX");
+    return mkdtemp(dir) ? run_swtpm(is_2) : -1;
+}
+
+static int prepare(const char *what)
+{
+    char command[512];
+
+    snprintf(command, sizeof command, "PYTHONDONTWRITEBYTECODE=1 python3 " TEST_LIB_DIR "/hosttpm.py %s %s/tpm", what, dir);
+    return system(command);
+}
+
+static void end_swtpm(void)
+{
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+/* With an owner, whose secret is SHA-1("host owner") as in tests/lib/hosttpm.py. */
+static int start_owned(void **state)
+{
+    (void)state;
+    if (start(false) || prepare("enable"))
+        return -1;
+    end_swtpm();
+    return run_swtpm(false) || prepare("own") ? -1 : 0;
 }
 
 static int start_2(void **state)
@@ -78,8 +123,7 @@ static int stop(void **state)
     char command[128];
 
     (void)state;
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    end_swtpm();
     snprintf(command, sizeof command, "rm -r '%s'", dir);
     return system(command);
 }
@@ -286,9 +330,12 @@ static void test_tcti__wrong__says_what_there_is(void **state)
 
 #define INDEX 0x01800100u
 
+static struct vt_auth owner;
+static bool has_owner;
+
 static int do_make(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
-    return hwtpm_anchor_make(tpm, arg, NULL, why);
+    return hwtpm_anchor_make(tpm, arg, has_owner ? &owner : NULL, why);
 }
 
 static int do_read(struct hwtpm *tpm, void *arg, struct vt_why *why)
@@ -415,7 +462,7 @@ static int do_key(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
     struct quoting *q = arg;
 
-    return hwtpm_key_make(tpm, NULL, &q->key, &q->pub, why);
+    return hwtpm_key_make(tpm, has_owner ? &owner : NULL, &q->key, &q->pub, why);
 }
 
 static int do_quote(struct hwtpm *tpm, void *arg, struct vt_why *why)
@@ -457,6 +504,110 @@ static void test_tpm2_quote__signs_nonce_and_pcrs(void **state)
     assert_int_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_EDAMAGED);
 }
 
+/* ---- The same of a TPM 1.2 with an owner ---- */
+
+static void know_owner(bool is_right)
+{
+    cr_sha1(owner.bytes, "host owner", 10);
+    owner.bytes[0] ^= !is_right;
+    has_owner = true;
+}
+
+static void test_tpm12__sealed__comes_out_unaltered_only(void **state)
+{
+    struct work w = {.mask = 0x800011, .secret = {1, 2, 250}};
+
+    (void)state;
+    runs(do_seal, &w);
+    runs(do_unseal, &w);
+    assert_memory_equal(w.out, w.secret, sizeof w.secret);
+    runs(do_unseal_altered, &w);
+    assert_true(w.flipped > 60);
+    w.policy.pcrs.mask = 0;
+    w.mask = 0;
+    runs(do_seal, &w);
+    runs(do_unseal, &w);
+}
+
+static int do_seal_other12(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    struct work *w = arg;
+
+    w->policy.pcrs.value[4][0] ^= 1;
+    return hwtpm_seal(tpm, &w->policy, w->secret, &w->sealed, why);
+}
+
+static void test_tpm12__sealed_to_a_state_to_come__does_not_come_out_now(void **state)
+{
+    struct work w = {.mask = 1u << 4, .secret = {9}};
+    struct vt_why why = {0};
+
+    (void)state;
+    runs(do_seal, &w);
+    runs(do_seal_other12, &w);
+    assert_int_equal(hwtpm_run(&config, do_unseal, &w, sizeof w, &why), VT_EKEY);
+    assert_non_null(strstr(why.text, "PCRs are not those"));
+}
+
+static void test_tpm12_anchor__only_goes_on(void **state)
+{
+    struct hwtpm_anchor anchor = {.index = 0x00011000, .auth = {{1, 2, 3}}, .data = {9}}, other;
+    struct vt_why why;
+    uint64_t first;
+
+    (void)state;
+    has_owner = false;
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_EAUTH);
+    know_owner(false);
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_EAUTH);
+    assert_non_null(strstr(why.text, "owner's secret is wrong"));
+    know_owner(true);
+    assert_int_equal(with_anchor(do_read, &anchor, &why), VT_ENOTFOUND);
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_OK);
+    assert_int_equal(with_anchor(do_make, &anchor, &why), VT_EEXISTS);
+    first = anchor.counter;
+    for (uint8_t i = 1; i < 4; i++) {
+        memset(anchor.data, i, sizeof anchor.data);
+        assert_int_equal(with_anchor(do_advance, &anchor, &why), VT_OK);
+        other = (struct hwtpm_anchor){.index = anchor.index, .auth = anchor.auth};
+        assert_int_equal(with_anchor(do_read, &other, &why), VT_OK);
+        assert_int_equal(other.counter, first + i);
+        assert_memory_equal(other.data, anchor.data, sizeof other.data);
+    }
+    other.auth.bytes[31] ^= 1;
+    assert_int_equal(with_anchor(do_read, &other, &why), VT_EAUTH);
+    assert_non_null(strstr(why.text, "not this store's"));
+    has_owner = false;
+}
+
+static void test_tpm12_quote__signs_nonce_and_pcrs(void **state)
+{
+    struct quoting q = {.mask = 0x800011, .nonce = {4, 5, 6, 200, 201}};
+    uint8_t digest[CR_SHA1_LEN];
+    struct vt_why why = {0};
+
+    (void)state;
+    assert_int_equal(hwtpm_run(&config, do_key, &q, sizeof q, &why), VT_EAUTH);
+    know_owner(true);
+    memset(&why, 0, sizeof why);
+    if (hwtpm_run(&config, do_key, &q, sizeof q, &why) || hwtpm_run(&config, do_quote, &q, sizeof q, &why))
+        fail_msg("%s", why.text);
+    cr_sha1(digest, q.quote.message, q.quote.message_len);
+    assert_int_equal(q.quote.signature_len, CR_RSA_MAX);
+    assert_int_equal(cr_rsa_verify(&q.pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, q.quote.signature, CR_RSA_MAX), VT_OK);
+    assert_memory_equal(q.quote.message + 28, q.nonce, 20);
+    q.quote.message[27] ^= 1;
+    cr_sha1(digest, q.quote.message, q.quote.message_len);
+    assert_int_equal(cr_rsa_verify(&q.pub, CR_SIG_PKCS1_SHA1, digest, sizeof digest, q.quote.signature, CR_RSA_MAX),
+                     VT_ECRYPTO);
+    /* More quotes than the TPM has room for keys: each is unloaded. */
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_OK);
+    q.key.bytes[q.key.len - 1] ^= 1;
+    assert_int_not_equal(hwtpm_run(&config, do_quote, &q, sizeof q, &why), VT_OK);
+    has_owner = false;
+}
+
 int main(void)
 {
 #define WITH(test, how) cmocka_unit_test_setup_teardown(test, how, stop)
@@ -470,6 +621,10 @@ int main(void)
         WITH(test_tpm2_quote__signs_nonce_and_pcrs, start_2),
         WITH(test_tpm12__random_and_pcrs, start_12),
         WITH(test_tpm12__without_owner__says_how_to_make_one, start_12),
+        WITH(test_tpm12__sealed__comes_out_unaltered_only, start_owned),
+        WITH(test_tpm12__sealed_to_a_state_to_come__does_not_come_out_now, start_owned),
+        WITH(test_tpm12_anchor__only_goes_on, start_owned),
+        WITH(test_tpm12_quote__signs_nonce_and_pcrs, start_owned),
         WITH(test_tpm2_spoken_to_as_tpm12__says_so, start_2),
         cmocka_unit_test(test_tcti__wrong__says_what_there_is),
     };

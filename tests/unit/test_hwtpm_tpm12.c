@@ -118,10 +118,11 @@ static int ask_unseal(struct hwtpm *tpm, void *arg, struct vt_why *why)
 
 static int ask_more(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
-    struct hwtpm_anchor anchor = {.index = 1};
+    struct asked *asked = arg;
 
-    (void)arg;
-    return hwtpm_anchor_read(tpm, &anchor, why);
+    /* A TPM 1.2 knows no signed policies. */
+    asked->policy.is_signed = true;
+    return hwtpm_seal(tpm, &asked->policy, asked->bytes, &asked->sealed, why);
 }
 
 static int ask(hwtpm_work what, struct vt_why *why)
