@@ -15,6 +15,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
+#include "server/core/anchor.h"
 #include "server/core/broker.h"
 #include "server/core/hosttpm.h"
 #include "server/core/loop.h"
@@ -33,6 +34,7 @@
 struct plan {
     struct keyslot_spec *keyslots;
     struct hwtpm_config hwtpm;
+    struct anchor_config anchor;
     struct net_addr *listen;
     struct net_addr admin;
     struct role_policy policy;
@@ -104,9 +106,12 @@ static int plan_keyslots(struct plan *plan, const struct config *config, struct 
 
 static int plan_make(struct plan *plan, const struct config *config, struct vt_why *why)
 {
-    const bool is_serving = !config->init && !config->check;
+    const bool is_serving = !config->init && !config->check && !config->accept_rollback;
     int err = plan_keyslots(plan, config, why);
 
+    if (!err)
+        err = anchor_parse(&plan->anchor, config->anchor, why);
+    plan->anchor.minutes = (uint32_t)config->anchor_minutes;
     if (!err && is_serving)
         err = hosttpm_parse(&plan->hwtpm, config->hwtpm, why);
     if (!err && is_serving)
@@ -185,6 +190,20 @@ static int run_check(const struct config *config, const struct plan *plan, struc
            (unsigned long long)found.db.events, found.text);
     return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup%s", config->data_dir,
                                                found.broken ? ", or start the server and delete what is broken" : "");
+}
+
+/* ---- accept-rollback ---- */
+
+static int run_accept(const struct config *config, const struct plan *plan, struct vt_why *why)
+{
+    char report[ANCHOR_STATUS];
+    int err = process_become(&plan->user, &plan->policy, why);
+
+    if (!err)
+        err = store_accept_rollback(config->data_dir, plan->keyslots, config->keyslots.count, &plan->anchor, report, why);
+    if (!err)
+        logsink_say(VT_LOG_NOTICE, "%s: %s", config->data_dir, report);
+    return err;
 }
 
 /* ---- Stopping: listeners, broker, channels, administrators; then the loop ---- */
@@ -291,6 +310,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .runtime_dir = config->runtime_dir,
         .engine_path = server->plan->engine,
         .hwtpm = &server->plan->hwtpm,
+        .anchor = &server->plan->anchor,
         .keyslots = server->plan->keyslots,
         .keyslot_count = config->keyslots.count,
         .idle_s = (uint32_t)config->idle_s,
@@ -470,6 +490,8 @@ static int act(const struct config *config, struct vt_why *why)
             logsink_say(VT_LOG_NOTICE, "the configuration is good");
     } else if (config->check) {
         err = run_check(config, &plan, why);
+    } else if (config->accept_rollback) {
+        err = run_accept(config, &plan, why);
     } else if (config->init) {
         err = run_init(config, &plan, why);
     } else {

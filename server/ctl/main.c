@@ -47,6 +47,7 @@ static const struct verb verbs[] = {
     {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"check", NULL, {NULL}, 0, 0, 0, run_check, ""},
+    {"anchor", NULL, {NULL}, 0, 0, 0, run_anchor, ""},
     {"events", NULL, {NULL}, 0, OPT_VERIFY, 0, run_events, "[--verify]"},
     {"status", NULL, {NULL}, 0, 0, 0, run_status, ""},
 };

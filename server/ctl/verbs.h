@@ -61,6 +61,7 @@ int run_keyslot_reseal(const struct arguments *a, char *const *operands);
 int run_keyslot_test(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
+int run_anchor(const struct arguments *a, char *const *operands);
 int run_check(const struct arguments *a, char *const *operands);
 int run_events(const struct arguments *a, char *const *operands);
 
