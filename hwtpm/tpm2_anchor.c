@@ -13,6 +13,9 @@
 
 /* Written and read with the anchor's secret; nothing to guess for the dictionary attack logic: it has 256 bits. */
 #define ATTRIBUTES (TPMA_NV_AUTHWRITE | TPMA_NV_AUTHREAD | TPMA_NV_NO_DA)
+#define COUNTER_ATTRIBUTES (ATTRIBUTES | TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT)
+
+static const char not_ours[] = "the anchor in the host TPM is not this store's: it was made anew by somebody else";
 
 struct index {
     ESYS_TR data, counter;
@@ -53,6 +56,17 @@ static TPM2B_AUTH auth_of(const struct hwtpm_anchor *anchor)
     return auth;
 }
 
+/* Where a wrong secret would count as a guess, ours is not tried. */
+static bool has_our_shape(struct hwtpm *tpm, ESYS_TR what, TPMA_NV attributes, uint16_t len)
+{
+    TPM2B_NV_PUBLIC *public = NULL;
+    bool is = !Esys_NV_ReadPublic(tpm2_esys(tpm), what, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &public, NULL) &&
+              (public->nvPublic.attributes & ~TPMA_NV_WRITTEN) == attributes && public->nvPublic.dataSize == len;
+
+    Esys_Free(public);
+    return is;
+}
+
 static int open_index(struct hwtpm *tpm, const struct hwtpm_anchor *anchor, struct index *index, struct vt_why *why)
 {
     ESYS_CONTEXT *esys = tpm2_esys(tpm);
@@ -75,13 +89,16 @@ static int open_index(struct hwtpm *tpm, const struct hwtpm_anchor *anchor, stru
         return vt_fail(why, VT_ENOTFOUND, "the host TPM has no anchor at 0x%08x: it was cleared, is another one, or "
                        "somebody removed it", (unsigned)anchor->index);
     }
-    return VT_OK;
+    if (has_our_shape(tpm, index->data, ATTRIBUTES, DATA_LEN) && has_our_shape(tpm, index->counter, COUNTER_ATTRIBUTES, 8))
+        return VT_OK;
+    close_index(tpm, index);
+    return vt_fail(why, VT_EAUTH, "%s", not_ours);
 }
 
 static int failed(TSS2_RC rc, const char *doing, struct vt_why *why)
 {
     if (tpm2_plain(rc) == TPM2_RC_BAD_AUTH || tpm2_plain(rc) == TPM2_RC_AUTH_FAIL)
-        return vt_fail(why, VT_EAUTH, "the anchor in the host TPM is not this store's: it was made anew by somebody else");
+        return vt_fail(why, VT_EAUTH, "%s", not_ours);
     if (tpm2_plain(rc) == TPM2_RC_NV_UNINITIALIZED)
         return vt_fail(why, VT_ENOTFOUND, "the anchor in the host TPM was never finished");
     return tpm2_fail(rc, doing, why);
@@ -157,6 +174,8 @@ static int define_or_open(struct hwtpm *tpm, const struct index *index, uint32_t
         rc = Esys_TR_FromTPMPublic(tpm2_esys(tpm), handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, out);
         if (!rc)
             rc = Esys_TR_SetAuth(tpm2_esys(tpm), *out, auth);
+        if (!rc && !has_our_shape(tpm, *out, attributes, len))
+            return VT_EEXISTS;
     }
     return rc ? tpm2_fail(rc, "make an anchor", why) : VT_OK;
 }
@@ -191,27 +210,27 @@ static int make_both(struct hwtpm *tpm, struct index *index, struct hwtpm_anchor
     static const uint8_t zeros[HWTPM_ANCHOR];
     TPM2B_AUTH auth = auth_of(anchor);
     bool new_counter, new_data = false;
-    int err = define_or_open(tpm, index, anchor->index + 1, 8, ATTRIBUTES | TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT,
-                             &auth, &index->counter, &new_counter, why);
+    int err = define_or_open(tpm, index, anchor->index + 1, 8, COUNTER_ATTRIBUTES, &auth, &index->counter, &new_counter, why);
 
     if (!err)
         err = define_or_open(tpm, index, anchor->index, DATA_LEN, ATTRIBUTES, &auth, &index->data, &new_data, why);
     vt_wipe(&auth, sizeof auth);
-    if (err)
+    if (err && err != VT_EEXISTS)
         return err;
-    if (!new_data)
+    if (!err && !new_data)
         err = still_empty(tpm, index);
-    if (!err && begin_counter(tpm, index, &anchor->counter, why))
-        err = VT_EEXISTS;
-    if (err == VT_EEXISTS) {
+    if (!err)
+        err = begin_counter(tpm, index, &anchor->counter, why);
+    if (err == VT_EEXISTS || err == VT_EAUTH) {
         /* Somebody else's: what was added beside it goes again. */
         if (new_counter)
             undefine(tpm, index, &index->counter);
         if (new_data)
             undefine(tpm, index, &index->data);
-        return vt_fail(why, err, "the host TPM has something at 0x%08x already", (unsigned)anchor->index);
+        return vt_fail(why, VT_EEXISTS, "the host TPM has something at 0x%08x or behind it already: tpm2_nvundefine removes "
+                       "it", (unsigned)anchor->index);
     }
-    return write_data(tpm, index, anchor->counter, zeros, why);
+    return err ? err : write_data(tpm, index, anchor->counter, zeros, why);
 }
 
 int tpm2_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why)
