@@ -403,6 +403,6 @@ void config_help(FILE *out)
     fputs("\nThe long options, but for config, check-config, help and version, are also keys of the\n"
           "configuration file, in section [server]: `data-dir = DIR`. The command line wins.\n"
           "Exit status: 0 ok, 1 failure, 2 usage or configuration, 4 a store or a server is there already,\n"
-          "7 not permitted, 8 the store cannot be opened with this key, 9 the store is damaged.\n",
+          "7 not permitted, 8 the store cannot be opened with this key, 9 the store is damaged or not the newest.\n",
           out);
 }
