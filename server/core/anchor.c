@@ -28,6 +28,7 @@ struct anchor {
     struct loop_timer *timer;
     struct anchor_place place;
     bool is_on, is_skipped;     /* skipped: anchored, but opened by the recovery key without looking */
+    bool may_know;              /* no anchor in the file, but a slot of a TPM 2.0, which is `place` */
     bool is_abandoned, is_last; /* last: the advance of a clean stop was begun */
     uint64_t period_ms;
     uint32_t nv;                /* where the next row goes */
@@ -224,11 +225,34 @@ static int choose(struct anchor *anchor, const struct anchor_config *config, con
         vt_warning("anchor: NOT LOOKED AT (--anchor none, by the recovery key): this may be an older copy of the store");
     } else {
         /* A TPM 1.2 makes an anchor for its owner only, who must be named. */
-        anchor->is_on = config->mode == ANCHOR_AUTO && keyslot_is_tpm(slot->kind) &&
-                        !anchor_place_of_slots(&anchor->place, anchor->broker->db) &&
-                        anchor->place.config.kind == HWTPM_TPM2;
+        anchor->may_know = !anchor_place_of_slots(&anchor->place, anchor->broker->db);
+        anchor->is_on = anchor->may_know && config->mode == ANCHOR_AUTO && keyslot_is_tpm(slot->kind);
     }
     return VT_OK;
+}
+
+static int refuse(const struct anchor *anchor, enum anchor_verdict verdict, const struct anchor_held *held,
+                  struct vt_why *why)
+{
+    char text[ANCHOR_TEXT];
+
+    anchor_explain(text, verdict, &anchor->rows, held);
+    return vt_fail(why, VT_EDAMAGED, "%.270s; nothing was changed; put the newest copy back, or accept this one: " WAY_OUT,
+                   text, anchor->broker->data_dir);
+}
+
+/* A file that knows of no anchor, not to be anchored: the TPM of its slots may know better, if it answers. */
+static int look_aside(const struct anchor *anchor, struct vt_why *why)
+{
+    struct vt_why reason = {0};
+    struct anchor_held held;
+
+    if (anchor_look(&held, &anchor->place, anchor->broker->keys, &anchor->rows, &reason)) {
+        vt_debug("anchor: the host TPM cannot be asked: %s", reason.text);
+        return VT_OK;
+    }
+    return anchor_judge(&anchor->rows, &held, anchor->broker->keys) == ANCHOR_BEFORE
+               ? refuse(anchor, ANCHOR_BEFORE, &held, why) : VT_OK;
 }
 
 /* Fail closed: a TPM that cannot be asked could hold anything. */
@@ -251,10 +275,9 @@ static int look(struct anchor *anchor, const struct anchor_config *config, struc
         return VT_OK;
     }
     verdict = anchor_judge(&anchor->rows, &held, anchor->broker->keys);
-    anchor_explain(text, verdict, &anchor->rows, &held);
     if (!anchor_is_newest(verdict))
-        return vt_fail(why, VT_EDAMAGED, "%.270s; nothing was changed; put the newest copy back, or accept this one: "
-                       WAY_OUT, text, anchor->broker->data_dir);
+        return refuse(anchor, verdict, &held, why);
+    anchor_explain(text, verdict, &anchor->rows, &held);
     anchor->nv = anchor_rows_last(&anchor->rows) ? anchor_rows_last(&anchor->rows)->nv
                  : held.has_free ? held.free_nv : held.nv;
     vt_info("anchor: %s", verdict == ANCHOR_NEW ? "none yet: it is made" : text);
@@ -277,6 +300,8 @@ int anchor_open(struct anchor **out, struct broker *broker, const struct anchor_
         err = choose(anchor, config, slot, why);
     if (!err && anchor->is_on)
         err = look(anchor, config, why);
+    else if (!err && anchor->may_know)
+        err = look_aside(anchor, why);
     if (!err)
         err = loop_timer_new(broker->loop, &anchor->timer, on_timer, anchor);
     return err;

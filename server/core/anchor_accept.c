@@ -79,28 +79,6 @@ static int open_it(struct accept *a, const char *dir, const struct keyslot_spec 
     return err ? err : anchor_rows_read(&a->rows, a->db, why);
 }
 
-/* ---- Without an anchor from now on ---- */
-
-static int drop(struct accept *a, char report[ANCHOR_STATUS], struct vt_why *why)
-{
-    static const struct db_audit audit = {.kind = "anchor-removed", .peer = "accept-rollback",
-                                          .text = "by the recovery key: an older copy of the store is not noticed any more"};
-    int err;
-
-    if (!anchor_rows_last(&a->rows)) {
-        snprintf(report, ANCHOR_STATUS, "the store is not anchored: nothing was changed");
-        return VT_OK;
-    }
-    err = db_start(a->db, keys_mac(a->keys), false, why);
-    if (!err)
-        err = outcome(a, db_anchor_drop(a->db, &audit, on_db, a), why);
-    snprintf(report, ANCHOR_STATUS, "the store is anchored no more: an older copy of it will not be noticed; start the "
-             "server with --anchor none, or anchor it again with --anchor tpm2");
-    return err;
-}
-
-/* ---- Anchored anew ---- */
-
 static int choose_place(struct accept *a, const struct anchor_config *config, struct vt_why *why)
 {
     const struct db_anchor *last = anchor_rows_last(&a->rows);
@@ -115,6 +93,49 @@ static int choose_place(struct accept *a, const struct anchor_config *config, st
         return vt_fail(why, VT_EUSAGE, "the store names no host TPM: say which one: --anchor tpm2[:tcti=CONF]");
     return VT_OK;
 }
+
+/* ---- Without an anchor from now on ---- */
+
+/* The TPM forgets it too: else the file would be one from before it was anchored. */
+static void release(struct accept *a, const struct anchor_config *config, char report[ANCHOR_STATUS])
+{
+    static const struct anchor_rows none;
+    struct vt_why reason = {0};
+    size_t len;
+    int err = choose_place(a, config, &reason);
+
+    if (err == VT_EUSAGE)
+        return; /* neither rows nor slots know of a TPM */
+    if (!err)
+        err = anchor_look(&a->held, &a->place, a->keys, &a->rows, &reason);
+    if (!err && a->held.what == HELD_OURS && anchor_judge(&none, &a->held, a->keys) != ANCHOR_NEW)
+        err = anchor_release(&a->place, a->keys, &a->held, &reason);
+    len = strlen(report);
+    if (err)
+        snprintf(report + len, ANCHOR_STATUS - len, "; the host TPM could not be told, and may refuse the store until it is: "
+                 "%.200s", reason.text);
+}
+
+static int drop(struct accept *a, const struct anchor_config *config, char report[ANCHOR_STATUS], struct vt_why *why)
+{
+    static const struct db_audit audit = {.kind = "anchor-removed", .peer = "accept-rollback",
+                                          .text = "by the recovery key: an older copy of the store is not noticed any more"};
+    int err = VT_OK;
+
+    if (anchor_rows_last(&a->rows)) {
+        err = db_start(a->db, keys_mac(a->keys), false, why);
+        if (!err)
+            err = outcome(a, db_anchor_drop(a->db, &audit, on_db, a), why);
+    }
+    if (err)
+        return err;
+    snprintf(report, ANCHOR_STATUS, "the store is anchored no more: an older copy of it will not be noticed; start the "
+             "server with --anchor none, or it may be anchored again");
+    release(a, config, report);
+    return VT_OK;
+}
+
+/* ---- Anchored anew ---- */
 
 static struct db_anchor next_row(const struct accept *a)
 {
@@ -171,7 +192,7 @@ static int accept(struct accept *a, const struct anchor_config *config, char rep
     int err;
 
     if (config->mode == ANCHOR_OFF)
-        return drop(a, report, why);
+        return drop(a, config, report, why);
     err = choose_place(a, config, why);
     if (err)
         return err;

@@ -58,10 +58,10 @@ static int look_at_slot(void *ctx, const struct db_keyslot *slot)
 
     if (search->found || !keyslot_is_tpm(slot->kind) || keyslot_place_from_row(&place, slot->params, NULL, NULL))
         return VT_OK;
-    search->found = true;
-    search->place->config = (struct hwtpm_config){.kind = place.config.kind};
-    memcpy(search->place->config.where, place.config.where, sizeof place.config.where);
     vt_auth_wipe(&place.config.srk_auth);
+    search->found = place.config.kind == HWTPM_TPM2;
+    search->place->config.kind = HWTPM_TPM2;
+    memcpy(search->place->config.where, place.config.where, sizeof place.config.where);
     return VT_OK;
 }
 
@@ -72,6 +72,8 @@ int anchor_place_of_slots(struct anchor_place *place, struct db *db)
 
     memset(place, 0, sizeof *place);
     err = db_keyslot_each(db, look_at_slot, &search);
+    if (!search.found)
+        memset(place, 0, sizeof *place);
     return err || search.found ? err : VT_ENOTFOUND;
 }
 
@@ -252,6 +254,24 @@ int anchor_write(const struct anchor_place *place, const struct keys *keys, cons
     put_content(job.anchor.data, &store, row, job.hash);
     err = hwtpm_run(&config, do_write, &job, sizeof job, why);
     vt_wipe(&job, sizeof job);
+    return err;
+}
+
+static int do_release(struct hwtpm *tpm, void *arg, struct vt_why *why)
+{
+    return hwtpm_anchor_advance(tpm, arg, why);
+}
+
+int anchor_release(const struct anchor_place *place, const struct keys *keys, const struct anchor_held *held,
+                   struct vt_why *why)
+{
+    const struct hwtpm_config config = config_of(place);
+    struct hwtpm_anchor anchor = {.index = held->nv};
+    int err;
+
+    keys_anchor_auth(keys, &anchor.auth);
+    err = hwtpm_run(&config, do_release, &anchor, sizeof anchor, why);
+    vt_key_wipe(&anchor.auth);
     return err;
 }
 

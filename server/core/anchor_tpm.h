@@ -20,7 +20,7 @@ struct anchor_place {
 int anchor_place_parse(struct anchor_place *place, const char *text, struct vt_why *why) VT_USE_RESULT;
 /* As it is kept in a row: without the owner's file. */
 void anchor_place_text(char out[DB_ANCHOR_PLACE], const struct anchor_place *place);
-/* That of the store's first slot of a host TPM. VT_ENOTFOUND: it has none. */
+/* That of the store's first slot of a host TPM 2.0. VT_ENOTFOUND: it has none. */
 int anchor_place_of_slots(struct anchor_place *place, struct db *db) VT_USE_RESULT;
 
 /* What the file says. */
@@ -36,9 +36,9 @@ const struct db_anchor *anchor_rows_last(const struct anchor_rows *rows);
 struct anchor_held {
     enum { HELD_NOTHING, HELD_OURS, HELD_STRANGE } what; /* STRANGE: somebody else's, or one that contradicts itself */
     uint32_t nv;
-    uint64_t epoch;             /* 0: it was made, and nothing written yet */
+    uint64_t epoch;             /* 0: it was made, and nothing written yet, or released */
     int64_t time;
-    uint8_t hash[CR_SHA256_LEN]; /* keys_anchor_hash of the row; zeros: nothing yet */
+    uint8_t hash[CR_SHA256_LEN]; /* keys_anchor_hash of the row; zeros: nothing */
     bool has_free;
     uint32_t free_nv;           /* where a new one can be made */
 };
@@ -54,6 +54,10 @@ int anchor_look(struct anchor_held *held, const struct anchor_place *place, cons
  */
 int anchor_write(const struct anchor_place *place, const struct keys *keys, const struct db_anchor *row,
                  struct vt_why *why) VT_USE_RESULT;
+
+/* The TPM holds nothing any more of a store that is anchored no more: zeros, as when it was made. */
+int anchor_release(const struct anchor_place *place, const struct keys *keys, const struct anchor_held *held,
+                   struct vt_why *why) VT_USE_RESULT;
 
 enum anchor_verdict {
     ANCHOR_FITS,        /* the TPM holds the row that is done */

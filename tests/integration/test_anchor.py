@@ -131,6 +131,8 @@ def copies(auto=False):
         store.refused("the same, with --anchor none", "only the recovery key", "accept-rollback", anchor="none", code=4)
         store.put_back("never")
         store.refused("a copy from before the first anchor", "from before it was anchored", "accept-rollback")
+        if auto:
+            store.refused("the same, with --anchor none", "from before it was anchored", anchor="none")
         # The newest one still opens; nothing was spoilt.
         store.put_back("newest")
         store.start()
@@ -164,6 +166,12 @@ def copies(auto=False):
         store.accept(*(["--anchor", store.anchor] if not auto else []))
         store.start()
         store.advance("c")
+        store.stop()
+        r = store.accept("--anchor", "none")
+        check("anchored no more" in r.stderr and "could not be told" not in r.stderr,
+              "taken off: the TPM is told too")
+        store.start("none")
+        check("no host TPM anchor" in store.protection(), "and it opens without")
         store.stop()
 
 

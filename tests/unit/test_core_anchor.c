@@ -29,6 +29,8 @@ static struct {
     int fails;          /* with this, before anything */
     bool loses_answer;  /* an advance is made, but nobody hears */
     unsigned writes;
+    uint64_t hurried;   /* a timer of so many ms comes at once */
+    bool wrote;         /* since it was cleared */
     /* Each step: disk and TPM are kept. */
     bool keeps;
     unsigned kept;
@@ -59,6 +61,14 @@ static void keep(void)
         return;
     shell("cp -r %s %s/kept-%u", rig.data, rig.dir, mem.kept);
     mem.tpms[mem.kept++] = mem.tpm;
+}
+
+void __real_loop_timer_start(struct loop_timer *timer, uint64_t delay_ms);
+void __wrap_loop_timer_start(struct loop_timer *timer, uint64_t delay_ms);
+
+void __wrap_loop_timer_start(struct loop_timer *timer, uint64_t delay_ms)
+{
+    __real_loop_timer_start(timer, mem.hurried && delay_ms == mem.hurried ? 1 : delay_ms);
 }
 
 int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why)
@@ -122,6 +132,7 @@ int __wrap_hwtpm_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, 
     memcpy(mem.tpm.data, anchor->data, sizeof anchor->data);
     mem.tpm.counter++;
     mem.writes++;
+    mem.wrote = true;
     keep();
     return mem.loses_answer ? vt_fail(why, VT_ETIMEOUT, "the answer of the TPM of the test was lost") : VT_OK;
 }
@@ -230,6 +241,29 @@ static void test_start__changes_and_stop__each_is_anchored_once(void **state)
     assert_int_equal(row(true).epoch, 0);
     rig_stop(&rig);
     assert_int_equal(mem.writes, 3);
+}
+
+static void test_time_passes__what_changed__is_anchored(void **state)
+{
+    (void)state;
+    config.minutes = 7;
+    mem.hurried = 7 * 60000;
+    rig_start(&rig);
+    rig_wait(&rig, &mem.wrote);
+    rig_turn(&rig, 50); /* nothing changes */
+    assert_int_equal(mem.writes, 1);
+    mem.wrote = false;
+    change("a");
+    rig_wait(&rig, &mem.wrote);
+    mem.fails = VT_EAGAIN;
+    change("b");
+    while (!row(true).epoch)
+        rig_turn(&rig, 5);
+    mem.wrote = false;
+    mem.fails = 0;
+    rig_wait(&rig, &mem.wrote);
+    assert_int_equal(ask_anchor(), VT_OK);
+    says("every 7 minutes");
 }
 
 static void test_each_step__cut_off_there__opens_and_goes_on(void **state)
@@ -479,6 +513,24 @@ static void test_accept__each_step__opens_once_accepted(void **state)
     mem.fails = VT_EAGAIN;
     rig_start(&rig);
     says("no host TPM anchor");
+    rig_stop(&rig);
+    /* With the TPM there, it forgets too: the store can be anchored again, and a copy that was made before is refused. */
+    mem.fails = 0;
+    config.mode = ANCHOR_IN;
+    rig_start(&rig);
+    assert_int_equal(ask_anchor(), VT_OK);
+    rig_stop(&rig);
+    copy_to("anchored");
+    config.mode = ANCHOR_OFF;
+    assert_int_equal(accept_rollback(&spec, &why), VT_OK);
+    config.mode = ANCHOR_IN;
+    copy_to("released");
+    copy_back("anchored");
+    refused(VT_EDAMAGED, "set back");
+    copy_back("released");
+    rig_start(&rig);
+    assert_int_equal(ask_anchor(), VT_OK);
+    assert_int_equal(row(false).epoch, 1);
 }
 
 int main(void)
@@ -486,6 +538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ANCHOR_CASE(name) cmocka_unit_test_setup_teardown(name, make, unmake)
         ANCHOR_CASE(test_start__changes_and_stop__each_is_anchored_once),
+        ANCHOR_CASE(test_time_passes__what_changed__is_anchored),
         ANCHOR_CASE(test_each_step__cut_off_there__opens_and_goes_on),
         ANCHOR_CASE(test_answer_lost__advance_was_made__is_understood),
         ANCHOR_CASE(test_tpm_fails__while_running__goes_on_and_makes_up),
