@@ -78,7 +78,8 @@ static void ended(struct anchor *anchor, int err)
         anchor->is_stale = true;
         vt_fail(&anchor->why, err, "%s", vt_err_text(err));
         if (was_well)
-            vt_warning("anchor: the host TPM does not hold the newest state of the store; tried again: %s",
+            vt_warning("anchor: the host TPM does not hold the newest state of the store; %s: %s",
+                       err == VT_EAUTH ? "tried again at the next start or by vtpmctl anchor" : "tried again",
                        anchor->why.text);
     } else {
         anchor->why.text[0] = '\0';
@@ -86,7 +87,8 @@ static void ended(struct anchor *anchor, int err)
             vt_notice("anchor: the host TPM holds the newest state of the store again");
     }
     answer_all(anchor, err);
-    if (!broker->draining && !anchor->is_abandoned)
+    /* A wrong secret counts as a guess: it is not repeated without a person. */
+    if (!broker->draining && !anchor->is_abandoned && err != VT_EAUTH)
         loop_timer_start(anchor->timer, anchor->period_ms);
     broker_progress(broker);
 }
@@ -350,7 +352,7 @@ void anchor_now(struct anchor *anchor, void (*done)(void *arg, int err, const st
 
 bool anchor_settled(struct anchor *anchor)
 {
-    if (!anchor || !anchor->is_on || anchor->is_abandoned)
+    if (!anchor || !anchor->is_on || anchor->is_abandoned || (anchor->step == IDLE && anchor->err == VT_EAUTH))
         return true;
     if (anchor->step == IDLE && !anchor->is_last) {
         anchor->is_last = true;

@@ -16,6 +16,7 @@ from hosttpm import Tpm2, Tpm12, free_pair
 from rig import Process, Rig, check, need, program, run
 
 NV_WRITE, NV_INCREMENT, NV_DEFINE = 0x137, 0x134, 0x12A
+NV12_DEFINE, NV12_WRITE, COUNTER12_MAKE, COUNTER12_INCREMENT = 0xCC, 0xCE, 0xDC, 0xDD
 
 
 class Store:
@@ -425,15 +426,41 @@ def kills():
                 store.stop()
 
 
+def kills12():
+    """The same with a TPM 1.2, while its owner makes the anchor."""
+    for code, nth in ((NV12_DEFINE, 1), (COUNTER12_MAKE, 1), (NV12_WRITE, 1), (NV12_WRITE, 2), (COUNTER12_INCREMENT, 1)):
+        for after in (False, True):
+            how = "killed %s command 0x%x, number %d" % ("after" if after else "before", code, nth)
+            with Rig() as rig:
+                tpm = Tpm12(rig, "host")
+                owner = owner_file(rig)
+                store = Store(rig, tpm)
+                killer = Killer(tpm, code, nth, after)
+                killer.start()
+                killer.server = Process(store.argv("tpm12:owner-auth-file=%s:device=tcp:127.0.0.1:%d" % (owner, killer.port)),
+                                        rig.path("killed.log"))
+                killer.server.p.wait(60)
+                check(killer.done, how + ", while it was made")
+                store.anchor = "tpm12:owner-auth-file=%s:%s" % (owner, tpm.spec)
+                store.start()
+                store.advance("after")
+                store.stop()
+
+
+def owner_file(rig):
+    path = rig.path("owner")
+    with open(path, "w") as f:
+        f.write("host owner\n")
+    os.chmod(path, 0o600)
+    return path
+
+
 def tpm12():
     """TPM 1.2: the owner makes it; then the same."""
     with Rig() as rig:
         tpm = Tpm12(rig, "host")
         store = Store(rig, tpm)
-        owner = rig.path("owner")
-        with open(owner, "w") as f:
-            f.write("host owner\n")
-        os.chmod(owner, 0o600)
+        owner = owner_file(rig)
         store.start()
         end = time.monotonic() + 30
         while "owner" not in store.protection() and time.monotonic() < end:
@@ -464,7 +491,7 @@ def tpm12():
 if __name__ == "__main__":
     need("swtpm", "tpm2_nvdefine")
     scenes = {"copies": copies, "auto": lambda: copies(True), "window": window, "tpms": other_tpms, "none": no_tpm,
-              "kills": kills, "tpm12": tpm12}
+              "kills": kills, "tpm12": tpm12, "kills12": kills12}
     for name in sys.argv[1:] or scenes:
         print("---- " + name)
         scenes[name]()

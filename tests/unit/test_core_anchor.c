@@ -5,6 +5,7 @@
  */
 #include "tests/unit/core_rig.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -26,11 +27,11 @@ struct tpm {
 };
 static struct {
     struct tpm tpm;
-    int fails;          /* with this, before anything */
+    atomic_int fails;   /* with this, before anything */
+    atomic_uint asked;
     bool loses_answer;  /* an advance is made, but nobody hears */
-    unsigned writes;
+    atomic_uint writes;
     uint64_t hurried;   /* a timer of so many ms comes at once */
-    bool wrote;         /* since it was cleared */
     /* Each step: disk and TPM are kept. */
     bool keeps;
     unsigned kept;
@@ -75,6 +76,7 @@ int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *ar
 {
     (void)size;
     assert_int_equal(where->limit_ms, HWTPM_LIMIT_MS);
+    mem.asked++;
     if (mem.fails)
         return vt_fail(why, mem.fails, "the TPM of the test fails");
     return work((struct hwtpm *)&mem, arg, why);
@@ -132,7 +134,6 @@ int __wrap_hwtpm_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, 
     memcpy(mem.tpm.data, anchor->data, sizeof anchor->data);
     mem.tpm.counter++;
     mem.writes++;
-    mem.wrote = true;
     keep();
     return mem.loses_answer ? vt_fail(why, VT_ETIMEOUT, "the answer of the TPM of the test was lost") : VT_OK;
 }
@@ -243,27 +244,53 @@ static void test_start__changes_and_stop__each_is_anchored_once(void **state)
     assert_int_equal(mem.writes, 3);
 }
 
+static void await(uint64_t epoch)
+{
+    while (row(false).epoch < epoch)
+        rig_turn(&rig, 2);
+}
+
 static void test_time_passes__what_changed__is_anchored(void **state)
 {
     (void)state;
     config.minutes = 7;
     mem.hurried = 7 * 60000;
     rig_start(&rig);
-    rig_wait(&rig, &mem.wrote);
+    await(1);
     rig_turn(&rig, 50); /* nothing changes */
     assert_int_equal(mem.writes, 1);
-    mem.wrote = false;
     change("a");
-    rig_wait(&rig, &mem.wrote);
+    await(2);
     mem.fails = VT_EAGAIN;
     change("b");
     while (!row(true).epoch)
-        rig_turn(&rig, 5);
-    mem.wrote = false;
+        rig_turn(&rig, 2);
     mem.fails = 0;
-    rig_wait(&rig, &mem.wrote);
+    await(3);
     assert_int_equal(ask_anchor(), VT_OK);
     says("every 7 minutes");
+}
+
+/* A wrong secret is a guess, which a TPM counts. */
+static void test_time_passes__secret_is_wrong__is_not_tried_again(void **state)
+{
+    unsigned asked;
+
+    (void)state;
+    config.minutes = 7;
+    rig_start(&rig);
+    assert_int_equal(ask_anchor(), VT_OK);
+    mem.hurried = 7 * 60000;
+    mem.fails = VT_EAUTH;
+    change("a");
+    assert_int_equal(ask_anchor(), VT_EAUTH);
+    asked = mem.asked;
+    rig_turn(&rig, 50);
+    assert_int_equal(mem.asked, asked);
+    mem.fails = 0;
+    assert_int_equal(ask_anchor(), VT_OK);
+    change("b");
+    await(3);
 }
 
 static void test_each_step__cut_off_there__opens_and_goes_on(void **state)
@@ -539,6 +566,7 @@ int main(void)
 #define ANCHOR_CASE(name) cmocka_unit_test_setup_teardown(name, make, unmake)
         ANCHOR_CASE(test_start__changes_and_stop__each_is_anchored_once),
         ANCHOR_CASE(test_time_passes__what_changed__is_anchored),
+        ANCHOR_CASE(test_time_passes__secret_is_wrong__is_not_tried_again),
         ANCHOR_CASE(test_each_step__cut_off_there__opens_and_goes_on),
         ANCHOR_CASE(test_answer_lost__advance_was_made__is_understood),
         ANCHOR_CASE(test_tpm_fails__while_running__goes_on_and_makes_up),
