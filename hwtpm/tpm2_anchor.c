@@ -122,7 +122,7 @@ static int read_nv(struct hwtpm *tpm, const struct index *index, ESYS_TR what, u
 
 static int read_counter(struct hwtpm *tpm, const struct index *index, uint64_t *counter, struct vt_why *why)
 {
-    uint8_t bytes[8];
+    uint8_t bytes[8] = {0};
     struct rd r = rd_from(bytes, sizeof bytes);
     int err = read_nv(tpm, index, index->counter, sizeof bytes, bytes, why);
 
@@ -249,7 +249,7 @@ int tpm2_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struc
 
 static int read_both(struct hwtpm *tpm, const struct index *index, struct hwtpm_anchor *anchor, struct vt_why *why)
 {
-    uint8_t bytes[DATA_LEN];
+    uint8_t bytes[DATA_LEN] = {0};
     struct rd r = rd_from(bytes, sizeof bytes);
     uint64_t counter;
     int err = read_counter(tpm, index, &counter, why);

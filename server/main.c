@@ -13,6 +13,7 @@
 
 #include "hwtpm/hwtpm.h"
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
 #include "server/core/anchor.h"
@@ -318,7 +319,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .listeners = server->listener_texts,
         .listener_count = config->listen.count,
     };
-    int err = process_boot_id(broker.boot_id, why);
+    int err = vt_boot_id(broker.boot_id, why);
 
     if (!err && loop_new(&server->loop, &server->uv))
         err = vt_fail(why, VT_ENOMEM, "out of memory");

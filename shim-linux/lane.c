@@ -2,6 +2,7 @@
 #include "shim-linux/lane_state.h"
 
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
 
@@ -325,7 +326,7 @@ int lanes_new(struct lane_set **set_out, uv_loop_t *loop, const struct options *
     *set = (struct lane_set){
         .loop = loop, .options = options, .front_end = front_end, .on_empty = on_empty, .ctx = ctx};
     vt_list_init(&set->lanes);
-    err = host_boot_id(set->boot_id, why);
+    err = vt_boot_id(set->boot_id, why);
     if (err) {
         vt_free(set);
         return err;

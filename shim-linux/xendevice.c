@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
 
@@ -335,7 +336,7 @@ int xendevices_new(struct xendevices **devices_out, const struct frontend_host *
     devices->rings = rings;
     devices->store = store;
     vt_list_init(&devices->list);
-    err = host_boot_id(devices->boot_id, why);
+    err = vt_boot_id(devices->boot_id, why);
     if (err) {
         vt_free(devices);
         return err;

@@ -143,8 +143,8 @@ void admin_list(struct admin_call *call)
 }
 
 /*
- * The queue and the profile are in the sealed record: a worker opens it, for those who may look, without taking the instance. One record
- * is quick: it does not wait behind a `check` (admin_work).
+ * The queue and the profile are in the sealed record: a worker opens it, for those who may look, without taking the
+ * instance. One record is quick: it does not wait behind a `check` (admin_work).
  */
 struct show_work {
     struct admin_call *call;

@@ -13,7 +13,8 @@ static int built_in(const char *name, struct tpm_profile *out, struct vt_why *wh
         return VT_OK;
     for (size_t i = 0; tpm_profile_name(i); i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", tpm_profile_name(i));
-    return vt_fail(why, VT_EUSAGE, "no profile is called %.40s: there are %s, or a file's path with a / in it", name, all);
+    return vt_fail(why, VT_EUSAGE, "no profile is called %.40s: there are %s, or a file's path with a / in it", name,
+                   all);
 }
 
 /* The name stands for the limits wherever it is shown. */
@@ -25,8 +26,8 @@ static int own_name(const char *name, struct vt_why *why)
         return vt_fail(why, VT_EUSAGE, "%.40s is no name of a profile: 1 to %d of A-Z a-z 0-9 . _ -", name,
                        TPM_PROFILE_NAME - 1);
     if (tpm_profile_named(name, &other))
-        return vt_fail(why, VT_EUSAGE, "%s is a profile that is built in: call this one otherwise (\"name\" in its file)",
-                       name);
+        return vt_fail(why, VT_EUSAGE,
+                       "%s is a profile that is built in: call this one otherwise (\"name\" in its file)", name);
     return VT_OK;
 }
 

@@ -205,7 +205,8 @@ static bool encrypt(struct cr_rsa *rsa)
 
     cr_drbg_init(&drbg, seed, "selftest", 8);
     if (cr_rsa_oaep_encrypt(cr_rsa_public(rsa), "TCPA", 4, "sealed", 6, &drbg, sealed) ||
-        cr_rsa_oaep_decrypt(rsa, "TCPA", 4, sealed, RSA_BYTES, out, &len) || len != 6 || memcmp(out, "sealed", 6) != 0 ||
+        cr_rsa_oaep_decrypt(rsa, "TCPA", 4, sealed, RSA_BYTES, out, &len) || len != 6 ||
+        memcmp(out, "sealed", 6) != 0 ||
         cr_rsa_oaep_decrypt(rsa, "TCPB", 4, sealed, RSA_BYTES, out, &len) != VT_ECRYPTO)
         return false;
     return !cr_rsa_pkcs1_encrypt(cr_rsa_public(rsa), "sealed", 6, &drbg, sealed) &&
@@ -250,7 +251,8 @@ static bool test_numbers(void)
     return !cr_num_exp_mod(out, sizeof out, CR_SLICE("\7", 1), CR_SLICE("\3", 1), CR_SLICE(exponent, 1),
                            CR_SLICE(n, sizeof n)) &&
            is_hex(out, sizeof out, "00ecdf") &&
-           !cr_num_mod(out, sizeof out, CR_SLICE("\1\0\0", 3), CR_SLICE("\21", 1)) && is_hex(out, sizeof out, "000001") &&
+           !cr_num_mod(out, sizeof out, CR_SLICE("\1\0\0", 3), CR_SLICE("\21", 1)) &&
+           is_hex(out, sizeof out, "000001") &&
            !cr_num_mul_add(out, sizeof out, CR_SLICE("\5", 1), CR_SLICE(ff, 1), CR_SLICE(ff, 1), CR_SLICE("\6", 1)) &&
            is_hex(out, sizeof out, "00fe0c");
 }

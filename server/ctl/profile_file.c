@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A profile's file: one JSON object of limits. Here it is only taken apart; what limits there are, and what they may be,
- * the server knows.
+ * A profile's file: one JSON object of limits. Here it is only taken apart; what limits there are, and what they may
+ * be, the server knows.
  */
 #include "server/ctl/profile_file.h"
 
@@ -44,7 +44,8 @@ static json_t *load(const char *path, struct vt_why *why)
     } else {
         len = fread(text, 1, FILE_MAX + 1, stream);
         if (ferror(stream) || len > FILE_MAX)
-            vt_fail(why, VT_EUSAGE, "profile %s: %s", path, ferror(stream) ? "cannot be read" : "is larger than 64 KiB");
+            vt_fail(why, VT_EUSAGE, "profile %s: %s", path,
+                    ferror(stream) ? "cannot be read" : "is larger than 64 KiB");
         else if (!(root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error)))
             vt_fail(why, VT_EUSAGE, "profile %s, line %d: %s", path, error.line, error.text);
     }

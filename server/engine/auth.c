@@ -390,8 +390,3 @@ void cmd_end_session(struct cmd *c, unsigned index)
 {
     c->auth[index].keep = false;
 }
-
-void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *secret)
-{
-    c->auth[index].key = *secret;
-}

@@ -52,8 +52,6 @@ tpm_rc cmd_decrypt_auth(struct cmd *c, unsigned index, bool odd, const struct vt
 tpm_rc cmd_check_transport(struct cmd *c, unsigned index) VT_USE_RESULT;
 /* The response will say continueAuthSession FALSE. */
 void cmd_end_session(struct cmd *c, unsigned index);
-/* Responses to ChangeAuth and TakeOwnership are proved with another secret than the request was. */
-void cmd_response_secret(struct cmd *c, unsigned index, const struct vt_auth *secret);
 
 /* ---- Slots ---- */
 

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/engine/context.h"
 
-#include "server/engine/auth.h"
-#include "server/engine/delegate.h"
-#include "server/engine/freeze.h"
-#include "server/engine/transport.h"
+#include "server/engine/context_resource.h"
 
 #define SENSITIVE_MAX 1024 /* a key of 2048 bits and its frame: about 700 */
 #define BLOB_MAX      (SENSITIVE_MAX + 128)
@@ -75,238 +72,6 @@ void context_forget_11(struct tpm *tpm)
     tpm->dirty |= TPM_DIRTY_VOLATILE;
 }
 
-/* ---- Resources ---- */
-
-/* One blob on its way back. */
-struct loading {
-    const struct context_wish *wish;
-    uint32_t handle; /* that it had; then, that it has */
-    bool fresh;      /* its nonce is still the one */
-};
-
-/* A type of resource: how it is written and how it comes back. New ones are new rows. */
-struct resource {
-    uint32_t type;
-    bool is_session; /* counted; ends when it is saved */
-    tpm_rc (*save)(struct tpm *tpm, uint32_t handle, struct fz *f);
-    void (*end)(struct tpm *tpm, uint32_t handle);
-    tpm_rc (*load)(struct tpm *tpm, struct fz *f, struct loading *l);
-};
-
-/* 21.3 action 11: the old handle, or another one if that may be. */
-static tpm_rc choose_handle(struct tpm *tpm, struct loading *l)
-{
-    if (!tpm_handle_taken(tpm, l->handle))
-        return TPM_SUCCESS;
-    l->handle = 0;
-    return l->wish->keep_handle ? TPM_BAD_HANDLE : TPM_SUCCESS;
-}
-
-static tpm_rc save_key(struct tpm *tpm, uint32_t handle, struct fz *f)
-{
-    struct key_slot *slot = handle < TPM_KH_SRK ? key_find(tpm, handle) : NULL;
-
-    if (!slot)
-        return TPM_INVALID_RESOURCE;
-    if (slot->owner_evict)
-        return TPM_OWNER_CONTROL;
-    fz_key(f, slot);
-    return TPM_SUCCESS;
-}
-
-/* 21.3 action 5.b: keys that must not outlive a start need the nonce; with 1.1's commands all do. */
-static tpm_rc load_key(struct tpm *tpm, struct fz *f, struct loading *l)
-{
-    struct key_slot slot = {0}, *in;
-    tpm_rc rc = TPM_BADCONTEXT;
-
-    fz_key(f, &slot);
-    if (!f->bad && !rd_result(&f->r) &&
-        (l->fresh ||
-         !(l->wish->life == CONTEXT_11 || slot.parent_pcr_status || (slot.key.flags & TPM_VOLATILE))))
-        rc = choose_handle(tpm, l);
-    if (!rc) {
-        in = key_insert_at(tpm, &slot.key, slot.parent_pcr_status, l->handle);
-        rc = in ? TPM_SUCCESS : TPM_NOSPACE;
-        l->handle = in ? in->handle : 0;
-    }
-    tpm_key_obj_wipe(&slot.key);
-    return rc;
-}
-
-/* An OSAP session's entity as it is: a changed secret, or another one in its place, is not what it was opened
- * for. */
-static void entity_tag(const struct tpm *tpm, const struct session *session, const struct vt_auth *secret,
-                       uint8_t out[TPM_DIGEST_LEN])
-{
-    const struct vt_auth *key = &tpm->perm.context_key;
-    struct cr_slice slices[] = {CR_SLICE("entity", 6), CR_SLICE(secret->bytes, sizeof secret->bytes),
-                                CR_SLICE(out, 0)};
-
-    /* What was lent, and who the owner is, depends on the delegation tables. */
-    if (session->kind == SESSION_DSAP || session->entity_type == TPM_ET_OWNER) {
-        delegate_digest(tpm, out);
-        slices[2].len = TPM_DIGEST_LEN;
-    }
-    cr_hmac_sha1v(out, key->bytes, sizeof key->bytes, slices, VT_COUNT(slices));
-}
-
-static tpm_rc save_session(struct tpm *tpm, uint32_t handle, struct fz *f)
-{
-    struct session *session = session_find(tpm, handle);
-    const struct vt_auth *secret;
-    uint8_t tag[TPM_DIGEST_LEN];
-
-    if (!session)
-        return TPM_INVALID_RESOURCE;
-    fz_session(f, session);
-    if (session->kind == SESSION_OIAP)
-        return TPM_SUCCESS;
-    secret = auth_secret_of(tpm, session);
-    if (!secret)
-        return TPM_INVALID_RESOURCE;
-    entity_tag(tpm, session, secret, tag);
-    fz_bytes(f, tag, sizeof tag);
-    return TPM_SUCCESS;
-}
-
-/* 21.3 action 5.a.ii. */
-static tpm_rc check_entity(struct tpm *tpm, const struct session *session, const uint8_t tag[TPM_DIGEST_LEN],
-                           const struct context_wish *wish)
-{
-    const struct vt_auth *secret = auth_secret_of(tpm, session);
-    uint8_t now[TPM_DIGEST_LEN];
-
-    if (wish->by_handle && session->entity_type == TPM_ET_KEYHANDLE && !auth_is_srk(tpm, session)) {
-        const struct key_slot *slot = key_find(tpm, wish->entity_handle);
-
-        if (!slot)
-            return TPM_BAD_HANDLE;
-        secret = memcmp(slot->key.pub_digest, session->entity, ENTITY_ID) ? NULL : &slot->key.usage_auth;
-    }
-    if (!secret)
-        return TPM_RESOURCEMISSING;
-    entity_tag(tpm, session, secret, now);
-    return vt_ct_equal(now, tag, sizeof now) ? TPM_SUCCESS : TPM_RESOURCEMISSING;
-}
-
-static tpm_rc load_session(struct tpm *tpm, struct fz *f, struct loading *l)
-{
-    struct session session = {0};
-    const struct session *in;
-    uint8_t tag[TPM_DIGEST_LEN] = {0};
-    tpm_rc rc = TPM_SUCCESS;
-
-    fz_session(f, &session);
-    if (session.kind != SESSION_OIAP)
-        fz_bytes(f, tag, sizeof tag);
-    if (f->bad || rd_result(&f->r) || !l->fresh)
-        rc = TPM_BADCONTEXT;
-    else if (session.kind != SESSION_OIAP)
-        rc = check_entity(tpm, &session, tag, l->wish);
-    if (!rc && !session_free_slots(tpm))
-        rc = TPM_RESOURCES;
-    if (!rc)
-        rc = choose_handle(tpm, l);
-    if (!rc) {
-        in = session_restore(tpm, &session, l->handle);
-        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
-        l->handle = in ? in->handle : 0;
-    }
-    vt_wipe(&session, sizeof session);
-    return rc;
-}
-
-static void end_session(struct tpm *tpm, uint32_t handle)
-{
-    session_close(tpm, session_find(tpm, handle));
-}
-
-static tpm_rc save_transport(struct tpm *tpm, uint32_t handle, struct fz *f)
-{
-    struct transport *transport = transport_find(tpm, handle);
-
-    if (!transport)
-        return TPM_INVALID_RESOURCE;
-    fz_transport(f, transport);
-    return TPM_SUCCESS;
-}
-
-static tpm_rc load_transport(struct tpm *tpm, struct fz *f, struct loading *l)
-{
-    struct transport transport = {.session = {0}};
-    const struct transport *in;
-    tpm_rc rc = TPM_SUCCESS;
-
-    fz_transport(f, &transport);
-    if (f->bad || rd_result(&f->r) || !l->fresh)
-        rc = TPM_BADCONTEXT;
-    else if (!transport_free_slots(tpm))
-        rc = TPM_RESOURCES;
-    if (!rc)
-        rc = choose_handle(tpm, l);
-    if (!rc) {
-        in = transport_restore(tpm, &transport, l->handle);
-        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
-        l->handle = in ? in->session.handle : 0;
-    }
-    vt_wipe(&transport, sizeof transport);
-    return rc;
-}
-
-static void end_transport(struct tpm *tpm, uint32_t handle)
-{
-    transport_close(tpm, transport_find(tpm, handle));
-}
-
-static tpm_rc save_daa(struct tpm *tpm, uint32_t handle, struct fz *f)
-{
-    struct daa_session *session = daa_find(tpm, handle);
-
-    if (!session)
-        return TPM_INVALID_RESOURCE;
-    fz_daa_session(f, session);
-    return TPM_SUCCESS;
-}
-
-static tpm_rc load_daa(struct tpm *tpm, struct fz *f, struct loading *l)
-{
-    struct daa_session session = {0};
-    const struct daa_session *in;
-    tpm_rc rc = TPM_BADCONTEXT;
-
-    fz_daa_session(f, &session);
-    if (!f->bad && !rd_result(&f->r) && l->fresh)
-        rc = daa_free_slots(tpm) ? choose_handle(tpm, l) : TPM_RESOURCES;
-    if (!rc) {
-        in = daa_restore(tpm, &session, l->handle);
-        rc = in ? TPM_SUCCESS : TPM_RESOURCES;
-        l->handle = in ? in->handle : 0;
-    }
-    vt_wipe(&session, sizeof session);
-    return rc;
-}
-
-static void end_daa(struct tpm *tpm, uint32_t handle)
-{
-    daa_close(tpm, daa_find(tpm, handle));
-}
-
-static const struct resource resources[] = {
-    {TPM_RT_KEY, false, save_key, NULL, load_key},
-    {TPM_RT_AUTH, true, save_session, end_session, load_session},
-    {TPM_RT_TRANS, true, save_transport, end_transport, load_transport},
-    {TPM_RT_DAA_TPM, true, save_daa, end_daa, load_daa},
-};
-
-static const struct resource *resource_find(uint32_t type)
-{
-    for (size_t i = 0; i < VT_COUNT(resources); i++)
-        if (resources[i].type == type)
-            return &resources[i];
-    return NULL;
-}
-
 /* ---- The blob ---- */
 
 /* contextKey is chosen anew with every owner; each use has its own key from it. */
@@ -361,7 +126,7 @@ static tpm_rc write_sensitive(struct cmd *c, const struct resource *resource, ui
     struct tpm_context_sensitive sensitive = {.internal_data = {0}};
     uint8_t bytes[SENSITIVE_MAX];
     struct fz f = {.w = wr_to(bytes, sizeof bytes)};
-    tpm_rc rc = resource->save(c->tpm, handle, &f);
+    tpm_rc rc = resource_save(resource, c->tpm, handle, &f);
 
     if (!rc && (f.bad || f.w.bad))
         rc = TPM_SIZE;
@@ -410,8 +175,8 @@ tpm_rc context_save(struct cmd *c, enum context_life life, uint32_t type, uint32
     if (!resource)
         return TPM_INVALID_RESOURCE;
     /* 4-8. */
-    rc = write_sensitive(c, resource, handle, nonce_of(c->tpm, life, resource->is_session), &w);
-    if (!rc && resource->is_session)
+    rc = write_sensitive(c, resource, handle, nonce_of(c->tpm, life, resource_is_session(resource)), &w);
+    if (!rc && resource_is_session(resource))
         rc = count_take(c->tpm, life, &blob.context_count);
     if (rc) {
         vt_wipe(clear, sizeof clear);
@@ -423,8 +188,8 @@ tpm_rc context_save(struct cmd *c, enum context_life life, uint32_t type, uint32
     rc = write_blob(c, &blob, &sensitive, out);
     vt_wipe(clear, sizeof clear);
     /* 10.c. */
-    if (!rc && resource->end)
-        resource->end(c->tpm, handle);
+    if (!rc)
+        resource_end(resource, c->tpm, handle);
     if (rc)
         (void)context_forget(c->tpm, blob.context_count);
     return rc;
@@ -460,7 +225,7 @@ static tpm_rc load_resource(struct cmd *c, const struct resource *resource,
                             const uint8_t *clear, uint32_t len)
 {
     struct tpm *tpm = c->tpm;
-    struct loading l = {.wish = wish, .handle = blob->handle};
+    struct context_return back = {.wish = wish, .handle = blob->handle};
     struct rd r = rd_from(clear, len);
     struct tpm_context_sensitive sensitive;
     struct fz f = {.thaw = true};
@@ -471,18 +236,18 @@ static tpm_rc load_resource(struct cmd *c, const struct resource *resource,
     if (rd_result(&r))
         return TPM_BADCONTEXT;
     /* 5, 9. */
-    l.fresh = !memcmp(sensitive.context_nonce.bytes, nonce_of(tpm, wish->life, resource->is_session),
-                      TPM_NONCE_LEN);
-    if (resource->is_session && (!blob->context_count || !count_find(tpm, blob->context_count)))
+    back.fresh = !memcmp(sensitive.context_nonce.bytes,
+                         nonce_of(tpm, wish->life, resource_is_session(resource)), TPM_NONCE_LEN);
+    if (resource_is_session(resource) && (!blob->context_count || !count_find(tpm, blob->context_count)))
         return TPM_BADCONTEXT;
     /* 10-11. */
     f.r = rd_from(sensitive.internal_data.data, sensitive.internal_data.len);
-    rc = resource->load(tpm, &f, &l);
+    rc = resource_load(resource, tpm, &f, &back);
     if (rc)
         return rc;
-    if (resource->is_session)
+    if (resource_is_session(resource))
         (void)context_forget(tpm, blob->context_count);
-    c->out_handle = l.handle;
+    c->out_handle = back.handle;
     return TPM_SUCCESS;
 }
 

@@ -34,16 +34,6 @@ static const struct pcr_range *range_of(unsigned pcr)
     return &ranges[i];
 }
 
-uint8_t pcr_reset_localities(unsigned pcr)
-{
-    return range_of(pcr)->reset;
-}
-
-uint8_t pcr_extend_localities(unsigned pcr)
-{
-    return range_of(pcr)->extend;
-}
-
 bool pcr_is_resettable(unsigned pcr)
 {
     return range_of(pcr)->reset != 0;

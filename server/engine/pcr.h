@@ -20,9 +20,6 @@ void pcr_composite_hash(const struct tpm *tpm, const struct tpm_pcr_selection *s
 bool pcr_extend_allowed(const struct cmd *c, unsigned pcr);
 bool pcr_reset_allowed(const struct cmd *c, unsigned pcr);
 bool pcr_is_resettable(unsigned pcr);
-/* TPM_LOCALITY_SELECTION bits: which localities may reset or extend. */
-uint8_t pcr_reset_localities(unsigned pcr);
-uint8_t pcr_extend_localities(unsigned pcr);
 
 /* PCR = SHA-1(PCR || digest). */
 void pcr_extend(struct tpm *tpm, unsigned pcr, const uint8_t digest[TPM_DIGEST_LEN]);

@@ -120,8 +120,8 @@ int tpm_limit_set(struct tpm_profile *profile, const char *name, int64_t value, 
     if (limit->is_truth && !is_truth)
         return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be true or false", name, value);
     if (value < limit->least || value > limit->most)
-        return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be from %u to %u", name, value, limit->least,
-                       limit->most);
+        return vt_fail(why, VT_EUSAGE, "profile: %s is %" PRId64 ": it must be from %u to %u", name, value,
+                       limit->least, limit->most);
     put(profile, name, (uint32_t)value);
     return VT_OK;
 }

@@ -373,19 +373,3 @@ int process_find_engine(char **path, const char *option, struct vt_why *why)
                    "name it with --engine",
                    self, self);
 }
-
-int process_boot_id(uint8_t boot_id[16], struct vt_why *why)
-{
-    static const char path[] = "/proc/sys/kernel/random/boot_id";
-    char text[VT_UUID_TEXT] = "";
-    struct vt_uuid uuid;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-
-    if (fd >= 0)
-        close(fd);
-    if (n < 0 || !vt_uuid_parse(&uuid, text))
-        return vt_fail(why, VT_EFAIL, "%s: cannot be read: is /proc there?", path);
-    memcpy(boot_id, uuid.bytes, sizeof uuid.bytes);
-    return VT_OK;
-}

@@ -47,6 +47,5 @@ int process_find_group(gid_t *gid, const char *option, const char *name, struct 
 /* --engine, else beside this program, else in ../libexec of its directory; it must be there and executable.
  * Returns owned. */
 int process_find_engine(char **path, const char *option, struct vt_why *why) VT_USE_RESULT;
-int process_boot_id(uint8_t boot_id[16], struct vt_why *why) VT_USE_RESULT;
 
 #endif

@@ -133,7 +133,7 @@
 /* 12: maintenance */
 #define IN_create_maintenance_archive(F) F(b, generate_random)
 #define OUT_create_maintenance_archive(F) F(blob32, random) F(blob32, archive)
-/* Its parameters are the vendor's: a TPM_KEY, the manufacturer's signature of it, what CreateMaintenanceArchive drew. */
+/* The vendor's: a TPM_KEY, the manufacturer's signature of it, what CreateMaintenanceArchive drew. */
 #define IN_load_maintenance_archive(F) F(blob32, archive) F(blob32, sig) F(blob32, random)
 #define OUT_load_maintenance_archive NO_FIELDS
 #define IN_kill_maintenance_feature NO_FIELDS

@@ -3,8 +3,9 @@
 import struct
 
 from authority import ready
-from scenario import DATA, KEY, SRK, close_sessions, flush_sessions, forgive
+from scenario import DATA, KEY, OWNER, SRK, close_sessions, flush_sessions, forgive
 from states import U32, reboot
+from storage import OWNER_RW, area, define
 from tpm12 import KH_SRK, Auth, pcr_selection, sha1
 
 ALL_PCRS = range(24)
@@ -30,7 +31,7 @@ def reset_matrix(x):
             x.step("HASH sequence", x.p.hash(b"launched"))
         for locality in range(5):
             x.p.locality(locality)
-            for n in range(14, 24):
+            for n in ALL_PCRS:
                 x.raw("PCR_Reset %d at locality %d, TOS %s" % (n, locality, tos), "PCR_Reset", params=pcr_selection((n,)))
             for pcr_set in ((16, 23), (17, 20), (16, 17), (0, 16), ALL_PCRS):
                 x.raw("PCR_Reset %s at locality %d, TOS %s" % (pcr_set, locality, tos), "PCR_Reset",
@@ -59,6 +60,46 @@ def launch(x):
         x.step("established", x.p.established())
     reboot(x)
     x.step("established after a reboot", x.p.established())
+
+
+def localities(x):
+    """What is bound to one locality, at each of them."""
+    ready(x)
+    forgive(x)
+    t, bound = x.t, {}
+    nowhere = pcr_selection(())
+    for locality in range(5):
+        bit = 1 << locality
+        info = info_long(nowhere, nowhere, bytes(20), at_release=bit)
+        x.p.locality(locality)
+        rc, _, sealed = t.seal(KH_SRK, SRK, DATA, b"bound", info)
+        # localityAtCreation is the command's.
+        x.step("Seal at locality %d" % locality, rc, sealed[:-256])
+        x.p.locality(0)
+        rc, _, key = t.create_wrap_key(KH_SRK, SRK, KEY, key12(info=info))
+        x.step("CreateWrapKey for locality %d" % locality, rc)
+        rc, handle = t.load_key2(KH_SRK, SRK, key)
+        x.step("LoadKey2 for locality %d" % locality, rc)
+        one = nowhere + bytes([bit]) + bytes(20)
+        define(x, "for locality %d" % locality, area(0x3600 + locality, 8, OWNER_RW, one, one))
+        bound[locality] = sealed, handle
+    for locality in range(5):
+        x.p.locality(locality)
+        for at, (sealed, handle) in bound.items():
+            where = "of what is bound to locality %d, at locality %d" % (at, locality)
+            x.step("Unseal " + where, *t.unseal(KH_SRK, SRK, DATA, sealed))
+            x.step("Sign " + where, t.sign(handle, KEY, bytes(20))[0])
+            x.step("NV_WriteValue " + where, t.nv_write(0x3600 + at, 0, b"abc", OWNER))
+            x.step("NV_ReadValue " + where, *t.nv_read(0x3600 + at, 0, 3, OWNER))
+        params = sha1(b"external") + pcr_selection((17,)) + b"\0"
+        rc, _, out = t.raw("Quote2", handles=U32(x.keys["sign"]), params=params, auths=[Auth(t.oiap(), KEY)])
+        x.step("Quote2 at locality %d" % locality, rc, out[:26])
+        flush_sessions(x)
+    x.p.locality(0)
+    for at, (_, handle) in bound.items():
+        t.flush(handle, 1)
+        define(x, "for locality %d, released" % at, area(0x3600 + at, 0, OWNER_RW))
+    close_sessions(x, "localities")
 
 
 def short_info(pcrs, locality, digest, size=3):
@@ -120,7 +161,7 @@ def sealed(x):
     for locality in (1, 4):
         x.p.locality(locality)
         rc, _, blob = t.seal(KH_SRK, SRK, DATA, b"bound", info_long(pcr_selection((10,)), pcr_selection(()), bytes(20)))
-        x.step("Seal at locality %d" % locality, rc, blob[:-256])
+        x.step("Seal at locality %d with PCR 10" % locality, rc, blob[:-256])
     x.p.locality(0)
     label, blob = [b for b in blobs if b[0] == "1.2 PCR 10"][0]
     for at in range(0, len(blob) - 256, 3):
@@ -128,7 +169,7 @@ def sealed(x):
         spoiled[at] ^= 1
         x.step("Unseal, byte %d altered" % at, t.unseal(KH_SRK, SRK, DATA, bytes(spoiled))[0])
     forgive(x)
-    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + b"\0")[0])
+    x.step("Unseal with trailing bytes", t.unseal(KH_SRK, SRK, DATA, blob + bytes(90))[0])
     for size in (0, 100, 255, 257, 512):
         cut = blob[:-260] + U32(size) + bytes(size)
         x.step("Unseal, %d encrypted bytes" % size, t.unseal(KH_SRK, SRK, DATA, cut)[0])
@@ -204,7 +245,7 @@ def key_shapes(x):
 def key_damage(x):
     ready(x)
     key = make(x, "to be damaged", key11())
-    for at in list(range(0, 56)) + list(range(110, len(key), 37)):
+    for at in list(range(0, 56)) + list(range(111, len(key), 37)):
         spoiled = bytearray(key)
         spoiled[at] ^= 1
         handle = load(x, "byte %d altered" % at, bytes(spoiled))
@@ -214,7 +255,7 @@ def key_damage(x):
     load(x, "no modulus", head + U32(0) + key[-4 - 256:])
     load(x, "no encData", key[:-4 - 256] + U32(0))
     load(x, "short encData", key[:-4 - 256] + U32(100) + key[-100:])
-    load(x, "trailing byte", key + b"\0")
+    load(x, "trailing bytes", key + bytes(25))
     load(x, "under another storage key", key, x.keys["store"], KEY)
     load(x, "under a signing key", key, x.keys["sign"], KEY)
     close_sessions(x, "damaged keys")
@@ -270,4 +311,4 @@ def parents(x):
     close_sessions(x, "parents")
 
 
-SCENES = (extend_matrix, reset_matrix, launch, sealed, key_shapes, key_damage, key_bindings, parents)
+SCENES = (extend_matrix, reset_matrix, launch, localities, sealed, key_shapes, key_damage, key_bindings, parents)

@@ -260,7 +260,7 @@ def quoting(x):
     x.p.locality(0)
     sel = pcr_selection((0,))
     for label, params in (("version 2", bytes(20) + sel + b"\2"), ("long selection", bytes(20) + pcr_selection((), 4) + b"\0"),
-                          ("short selection", bytes(20) + pcr_selection((), 0) + b"\0"), ("no version", bytes(20) + sel)):
+                          ("short selection", bytes(20) + pcr_selection((), 0) + b"\0")):
         do(x, "Quote2, %s" % label, "Quote2", U32(x.keys["sign"]), params, [Auth(t.oiap(), KEY)])
     do(x, "Quote2, wrong secret", "Quote2", U32(x.keys["sign"]), bytes(20) + sel + b"\0", [Auth(t.oiap(), DATA)])
     forgive(x)

@@ -24,7 +24,7 @@ class Peer:
                           "file=%s/log,level=1" % self.dir], self.dir + "/out.log")
         for _ in range(100):
             try:
-                return Socket(("127.0.0.1", self.port))
+                return Socket(("127.0.0.1", self.port), 300)
             except OSError:
                 time.sleep(0.05)
         raise AssertionError("swtpm does not listen:\n" + self.p.text())
@@ -50,7 +50,7 @@ class Peer:
     # ---- the platform's side: swtpm's control channel ----
     def control(self, command, data=b"", answer=4):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-            s.settimeout(30)
+            s.settimeout(300)
             s.connect(self.dir + "/ctrl")
             s.sendall(struct.pack(">I", command) + data)
             out = b""

@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit, delegations, transport sessions."""
+import os
+import re
 import struct
 import subprocess
 
 from authority import ready
+from differences import ROOT
 from scenario import DATA, KEY, OWNER, SRK, close_sessions, flush_sessions, forgive
-from states import U16, U32, owned, reboot
+from states import COMMANDS, U16, U32, owned, reboot
 from tpm12 import (ET_KEYHANDLE, ET_OWNER, ET_SRK, KH_OWNER, KH_SRK, ORD, Auth, Session, hmac1, key_modulus, mgf1, oaep,
                    pcr_selection, sha1, verify_sha1, xor)
 
 KH_TRANSPORT = 0x40000003
 LENT = sha1(b"lent")
-ORD.update({
-    "GetAuditDigest": 0x85, "GetAuditDigestSigned": 0x86, "SetOrdinalAuditStatus": 0x8D, "GetAuditEvent": 0x82, "DSAP": 0x11,
-    "SetOwnerPointer": 0x75, "Delegate_Manage": 0xD2, "Delegate_CreateKeyDelegation": 0xD4,
-    "Delegate_CreateOwnerDelegation": 0xD5, "Delegate_LoadOwnerDelegation": 0xD8, "Delegate_ReadTable": 0xDB,
-    "Delegate_UpdateVerification": 0xD1, "Delegate_VerifyDelegation": 0xD6, "EstablishTransport": 0xE6,
-    "ExecuteTransport": 0xE7, "ReleaseTransportSigned": 0xE8,
-})
 
 
 def owner(x, label, ordinal, params=b"", show=True, secret=OWNER):
@@ -178,8 +174,10 @@ def delegating(x):
     s = dsap(x, "for an owner's delegation", 7, 0, few)
     lend(x, "by a delegate without leave", public(x.family, 1, 0), session=s)
     s = dsap(x, "for an owner's delegation, all", 7, 0, blob)
-    lend(x, "by a delegate", public(x.family, 1, 0x2000), session=s)
     flush_sessions(x)
+    s = dsap(x, "for an owner's delegation, all", 7, 0, blob)
+    lend(x, "by a delegate", public(x.family, 1, 0x2000), session=s)
+    close_sessions(x, "a delegate's new secret")
     x.lent = blob
 
 
@@ -219,6 +217,35 @@ def rows(x):
     flush_sessions(x)
 
 
+def owner_bits():
+    """(ordinal, its bit of per1), as commands.def has them."""
+    with open(os.path.join(ROOT, "server/engine/commands.def"), encoding="utf-8") as f:
+        text = f.read()
+    for row in re.findall(r"^TPM_CMD\(TPM_ORD_(.*?)\)\n(?=\n|TPM_|/\*|$)", text, re.S | re.M):
+        bit = re.search(r"owner_bit = DELEGATE_BIT\((\d+)\)", row)
+        if bit:
+            yield row.split(",")[0], int(bit[1])
+
+
+# These would end what the next ones need.
+LASTING = ("OwnerClear", "DisableOwnerClear", "DisablePubekRead")
+
+
+def permission_bits(x):
+    """Each of the owner's commands with its bit alone, and with all but that: the proof is right in both cases."""
+    known = {name: (handles, params) for name, handles, params in COMMANDS}
+    for name, bit in owner_bits():
+        if name in LASTING:
+            continue
+        handles, params = known[name]
+        for label, per1 in (("alone", 1 << bit), ("missing", 0x7FFFFFFF & ~(1 << bit))):
+            s = dsap(x, "bit %d" % bit, 7, 0, lend(x, "bit %d %s" % (bit, label), public(x.family, 1, per1)))
+            rc = x.t.raw(name, handles=handles, params=params, auths=[Auth(s)])[0]
+            x.step("lent: %s, bit %d %s" % (name, bit, label), rc)
+            forgive(x)
+            flush_sessions(x)
+
+
 def key_rows(x):
     t = x.t
     blob = lend_key(x, "Sign", public(x.family, 2, 0x4000))
@@ -231,6 +258,12 @@ def key_rows(x):
     s = dsap(x, "key blob", 9, x.keys["sign"], blob)
     x.raw("delegated: Quote", "Quote", handles=U32(x.keys["sign"]), params=bytes(20) + pcr_selection((1,)), auths=[Auth(s)],
           show=False)
+    # Part 2, 20.2.3: bit 28 of a storage key; the blobs are zeros, so it ends after the proof.
+    converts = lend_key(x, "CMK_ConvertMigration", public(x.family, 2, 1 << 28), "store")
+    s = dsap(x, "key blob", 9, x.keys["store"], converts)
+    x.raw("delegated: CMK_ConvertMigration", "CMK_ConvertMigration", handles=U32(x.keys["store"]),
+          params=next(params for name, _, params in COMMANDS if name == "CMK_ConvertMigration"), auths=[Auth(s)])
+    forgive(x)
     manage(x, "disable for good", x.family, 2, b"\0")
     dsap(x, "disabled", 9, x.keys["sign"], blob)
     close_sessions(x, "keys lent")
@@ -336,6 +369,10 @@ def transports(x):
             s.run("%s, wrapped in itself" % label, "ExecuteTransport", b"", U32(0))
             x.t.flush(struct.unpack(">I", s.handle)[0], 4)
         forgive(x)
+    # 18.3: of DSAP entityValue is logged, and no key.
+    s = Transport(x, "for DSAP", 2)
+    s.run("DSAP, logged", "DSAP", U16(9) + U32(x.keys["sign"]) + bytes(20) + U32(4), b"junk")
+    x.t.flush(struct.unpack(">I", s.handle)[0], 4)
     for label, args in (("3DES", (1, 3, 4)), ("CBC", (1, 6, 0xFF)), ("MGF1 with a mode", (1, 7, 4))):
         Transport(x, label, *args)
     t = x.t
@@ -404,4 +441,4 @@ def release(x):
     close_sessions(x, "release")
 
 
-SCENES = (audit, families, delegating, rows, key_rows, transports, exclusive, release)
+SCENES = (audit, families, delegating, rows, permission_bits, key_rows, transports, exclusive, release)

@@ -21,6 +21,10 @@ PUBKEY = EK_PARAMS[20:] + BLOB
 MIGRATION_AUTH = PUBKEY + U16(1) + bytes(20)
 MSA = U32(24) + U32(1) + bytes(20)
 
+DELEGATION = U16(0x1B) + b"r" + NO_PCRS + U16(0x1A) + U32(1) + bytes(8) + U32(1) + U32(0)
+DELEGATED = U16(0x2A) + DELEGATION + bytes(20) + U32(0) + U32(0)
+TRANSPORT = U16(0x1E) + U32(0) + U32(0) + U16(0) + U32(20) + bytes(20)
+
 # ordinal: handles, parameters. What changes the state of the whole TPM comes last.
 COMMANDS = (
     ("GetTestResult", b"", b""), ("ContinueSelfTest", b"", b""), ("SelfTestFull", b"", b""),
@@ -63,6 +67,20 @@ COMMANDS = (
     ("NV_WriteValueAuth", b"", U32(0x1234) + U32(0) + U32(1) + b"x"),
     ("NV_ReadValueAuth", b"", U32(0x1234) + U32(0) + U32(1)), ("NV_ReadValue", b"", U32(0x10000001) + U32(0) + U32(20)),
     ("NV_WriteValue", b"", U32(0x10000001) + U32(0) + U32(20) + bytes(20)), ("NV_WriteValue", b"", U32(0) + U32(0) + U32(0)),
+    ("GetAuditDigest", b"", U32(0)), ("GetAuditDigestSigned", HANDLE, b"\0" + bytes(20)), ("GetAuditEvent", b"", U32(0)),
+    ("GetAuditEventSigned", HANDLE, bytes(20)), ("GetOrdinalAuditStatus", b"", U32(0x14)),
+    ("SetOrdinalAuditStatus", b"", U32(0x99) + b"\0"), ("DSAP", b"", U16(7) + U32(0) + bytes(20) + U32(4) + b"junk"),
+    ("SetOwnerPointer", b"", U16(2) + U32(0)), ("Delegate_Manage", b"", U32(99) + U32(2) + U32(1) + b"\1"),
+    ("Delegate_CreateKeyDelegation", HANDLE, DELEGATION + bytes(20)),
+    ("Delegate_CreateOwnerDelegation", b"", b"\0" + DELEGATION + bytes(20)),
+    ("Delegate_LoadOwnerDelegation", b"", U32(9) + U32(len(DELEGATED)) + DELEGATED), ("Delegate_ReadTable", b"", b""),
+    ("Delegate_UpdateVerification", b"", U32(4) + U32(0)), ("Delegate_VerifyDelegation", b"", U32(4) + b"junk"),
+    ("Delegate_ReadAuth", b"", b""), ("EstablishTransport", HANDLE, TRANSPORT),
+    ("ExecuteTransport", b"", U32(14) + bytes(14)), ("ReleaseTransportSigned", HANDLE, bytes(20)),
+    ("CreateMaintenanceArchive", b"", b"\1"), ("LoadMaintenanceArchive", b"", BLOB), ("KillMaintenanceFeature", b"", b""),
+    ("LoadManuMaintPub", b"", bytes(20) + PUBKEY), ("ReadManuMaintPub", b"", bytes(20)), ("FieldUpgrade", b"", b""),
+    ("SetRedirection", HANDLE, U32(0) + U32(0)), ("CertifySelfTest", HANDLE, bytes(20)),
+    ("GetCapabilitySigned", HANDLE, bytes(20) + U32(6) + U32(0)), ("Init", b"", b""),
     ("SetOwnerInstall", b"", b"\1"), ("SetOperatorAuth", b"", bytes(20)), ("PhysicalPresence", b"", U16(0x08)),
     ("ResetEstablishmentBit", b"", b""), ("PhysicalEnable", b"", b""), ("PhysicalSetDeactivated", b"", b"\0"),
     ("OwnerSetDisable", b"", b"\0"), ("DisableOwnerClear", b"", b""), ("OwnerClear", b"", b""),
@@ -78,7 +96,9 @@ PROVED = {"Seal": 1, "Unseal": 1, "CreateWrapKey": 1, "OwnerReadInternalPub": 1,
           "GetCapabilityOwner": 1, "CreateCounter": 1, "IncrementCounter": 1, "ReleaseCounter": 1, "ReleaseCounterOwner": 1,
           "KeyControlOwner": 1, "DirWriteAuth": 1, "OwnerReadPubek": 1, "MakeIdentity": 1, "ActivateIdentity": 1,
           "CreateMigrationBlob": 1, "AuthorizeMigrationKey": 1, "CMK_SetRestrictions": 1, "CMK_ApproveMA": 1, "CMK_CreateKey": 1,
-          "CMK_CreateTicket": 1, "CMK_CreateBlob": 1, "CMK_ConvertMigration": 1, "DAA_Join": 1, "DAA_Sign": 1}
+          "CMK_CreateTicket": 1, "CMK_CreateBlob": 1, "CMK_ConvertMigration": 1, "DAA_Join": 1, "DAA_Sign": 1,
+          "SetOrdinalAuditStatus": 1, "Delegate_CreateKeyDelegation": 1, "Delegate_CreateOwnerDelegation": 1,
+          "Delegate_UpdateVerification": 1, "ExecuteTransport": 1, "ReleaseTransportSigned": 1}
 # A session that there is not; its command ends where the session is looked at.
 NO_SESSION = U32(0x02FFFFFF) + bytes(20) + b"\1" + bytes(20)
 
@@ -89,12 +109,16 @@ def send(x, label, name, body, sessions=0):
     rc = struct.unpack(">I", rsp[6:10])[0]
     # What TPM_GetTestResult says is the manufacturer's.
     value = b"" if name == "GetTestResult" else "%d bytes" % len(rsp) if name in RANDOM else rsp[10:]
+    # The counter goes on from the manufacturer's commands, and is in the digest (sessions.py has those).
+    if name == "GetAuditDigest":
+        value = value[30:]
     x.step(label, rc, value)
 
 
-def all_ordinals(x, state, tags=(1, 2, 0)):
+def all_ordinals(x, state, skip=()):
+    """With one session, with two and with none; coverage.py counts these labels."""
     for n, (name, handles, params) in enumerate(COMMANDS):
-        for sessions in tags:
+        for sessions in () if name in skip else (1, 2, 0):
             send(x, "%s: %d %s, %d sessions" % (state, n, name, sessions), name, handles + params, sessions)
 
 
@@ -132,52 +156,55 @@ def owned(x):
     assert rc == 0, hex(rc)
 
 
+# Every combination that TPM_Startup can end in: (label, owner, disabled, deactivated).
+AFTER_STARTUP = (
+    ("owner", True, False, False), ("no owner", False, False, False), ("disabled", True, True, False),
+    ("disabled, no owner", False, True, False), ("deactivated", True, False, True), ("deactivated, no owner", False, False, True),
+    ("disabled and deactivated", True, True, True), ("disabled and deactivated, no owner", False, True, True),
+)
+SPECIAL = ("not started", "failed start", "deactivated until a reboot", "no owner, presence")
+STATES = tuple(row[0] for row in AFTER_STARTUP) + SPECIAL
+
+
+def after_startup(label, owner, disabled, deactivated):
+    def state(x):
+        (owned if owner else as_new)(x)
+        if deactivated:
+            x.t.raw("PhysicalSetDeactivated", params=b"\1")
+        if disabled:
+            x.t.raw("PhysicalDisable")
+        reboot(x)
+        all_ordinals(x, label)
+    return state
+
+
 def state_before_startup(x):
-    as_new(x)
+    owned(x)
     x.p.power_on()
-    # TPM_Startup itself would end this state.
-    for n, (name, handles, params) in enumerate(COMMANDS):
-        if name != "Startup":
-            send(x, "not started: %d %s" % (n, name), name, handles + params)
+    # TPM_Startup itself ends this state.
+    all_ordinals(x, "not started", skip=("Startup",))
+    for sessions in (1, 2, 0):
+        send(x, "not started: %d Startup, %d sessions" % (len(COMMANDS), sessions), "Startup", U16(1), sessions)
 
 
-def state_disabled(x):
+def state_failed_start(x):
+    """TPM_Startup(ST_STATE) with nothing saved: until TPM_Init."""
     owned(x)
-    x.t.raw("PhysicalDisable")
     reboot(x)
-    all_ordinals(x, "disabled")
+    x.p.power_on()
+    x.step("Startup(STATE) of nothing", x.t.startup(2))
+    all_ordinals(x, "failed start")
 
 
-def state_deactivated(x):
+def state_temporary(x):
     owned(x)
-    x.t.raw("PhysicalSetDeactivated", params=b"\1")
-    reboot(x)
-    all_ordinals(x, "deactivated")
-
-
-def state_disabled_and_deactivated(x):
-    as_new(x)
-    x.t.raw("PhysicalSetDeactivated", params=b"\1")
-    x.t.raw("PhysicalDisable")
-    reboot(x)
-    all_ordinals(x, "disabled and deactivated", (1, 0))
-
-
-def state_no_owner(x):
-    as_new(x)
-    reboot(x)
-    all_ordinals(x, "no owner")
+    x.step("SetTempDeactivated", x.t.raw("SetTempDeactivated")[0])
+    all_ordinals(x, "deactivated until a reboot")
 
 
 def state_no_owner_presence(x):
     as_new(x)
-    all_ordinals(x, "no owner, presence", (0,))
-
-
-def state_owner(x):
-    owned(x)
-    reboot(x)
-    all_ordinals(x, "owner")
+    all_ordinals(x, "no owner, presence")
 
 
 def lengths(x):
@@ -191,5 +218,5 @@ def lengths(x):
     reboot(x)
 
 
-SCENES = (state_before_startup, state_disabled, state_deactivated, state_disabled_and_deactivated, state_no_owner,
-          state_no_owner_presence, state_owner, lengths)
+SCENES = (state_before_startup, state_failed_start, state_temporary, *(after_startup(*row) for row in AFTER_STARTUP),
+          state_no_owner_presence, lengths)

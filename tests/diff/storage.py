@@ -301,6 +301,13 @@ def guesses(x):
             x.step("wrong guess of the %s" % label, guess())
         x.step("right command after %s" % label, t.seal(KH_SRK, SRK, DATA, b"x")[0])
         forgive(x)
+    # A reboot gives no new guesses.
+    for n in range(7):
+        if n == 3:
+            reboot(x)
+            rc, x.keys["sign"] = t.load_key2(KH_SRK, SRK, x.blobs["sign"])
+        x.step("wrong guess %d over a reboot" % n, t.seal(KH_SRK, DATA, DATA, b"x")[0])
+    forgive(x)
     x.step("ResetLockValue, wrong owner", t.raw("ResetLockValue", auths=[Auth(t.oiap(), DATA)])[0])
     x.step("ResetLockValue, right owner after it", t.raw("ResetLockValue", auths=[Auth(t.oiap(), OWNER)])[0])
     reboot(x)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls of our own objects to the system, by the linker's --wrap: WRAPPED in CMakeLists.txt names them. */
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -11,20 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "tests/fault/countdown.h"
-
-/* Declares the real one, defines ours. */
-#define WRAP(type, name, declared, passed, fault, number, failure)                                           \
-    type __real_##name declared;                                                                             \
-    type __wrap_##name declared;                                                                             \
-    type __wrap_##name declared                                                                              \
-    {                                                                                                        \
-        if (count_strikes(fault)) {                                                                          \
-            errno = (number);                                                                                \
-            return (failure);                                                                                \
-        }                                                                                                    \
-        return __real_##name passed;                                                                         \
-    }
+#include "tests/fault/wrap.h"
 
 WRAP(ssize_t, getrandom, (void *out, size_t len, unsigned flags), (out, len, flags), FAULT_ENTROPY, ENOSYS, -1)
 

@@ -3,7 +3,6 @@
  * The zygote's and a sandbox's own calls to the system, by the linker's --wrap. Behind the filter a call that
  * strikes makes none: count_strikes only touches memory.
  */
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,19 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "tests/fault/countdown.h"
-
-#define WRAP(type, name, declared, passed, fault, number, failure)                                           \
-    type __real_##name declared;                                                                             \
-    type __wrap_##name declared;                                                                             \
-    type __wrap_##name declared                                                                              \
-    {                                                                                                        \
-        if (count_strikes(fault)) {                                                                          \
-            errno = (number);                                                                                \
-            return (failure);                                                                                \
-        }                                                                                                    \
-        return __real_##name passed;                                                                         \
-    }
+#include "tests/fault/wrap.h"
 
 /* ---- FAULT_FORK: a process and its confinement ---- */
 

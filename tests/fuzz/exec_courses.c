@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fuzz/exec_steps.h"
 
-#define STEP(w, o) .what = (w), .ordinal = (o)
-#define CMD(name) STEP(0, TPM_ORD_##name)
-#define TWICE(name) STEP(AGAIN, TPM_ORD_##name)
-#define MANY(name) STEP(AGAIN | WHAT_MANY, TPM_ORD_##name)
-#define WRAPPED(name) STEP(WHAT_WRAPPED, TPM_ORD_##name)
+#define STEP(w, o)      .what = (w), .ordinal = (o)
+#define CMD(name)       STEP(0, TPM_ORD_##name)
+#define TWICE(name)     STEP(AGAIN, TPM_ORD_##name)
+#define MANY(name)      STEP(AGAIN | WHAT_MANY, TPM_ORD_##name)
+#define WRAPPED(name)   STEP(WHAT_WRAPPED, TPM_ORD_##name)
 #define DELEGATED(name) STEP(WHAT_DELEGATED, TPM_ORD_##name)
-#define AES(name) STEP(WHAT_AES, TPM_ORD_##name)
-#define WRONG(name) STEP(WHAT_WRONG, TPM_ORD_##name)
-#define ACT(number) STEP(PLATFORM, number)
-#define INIT ACT(0)
-#define FROZEN STEP(THAW, 0)
-#define PRESENT STEP(0, TSC_ORD_PhysicalPresence), .a = 3
+#define AES(name)       STEP(WHAT_AES, TPM_ORD_##name)
+#define WRONG(name)     STEP(WHAT_WRONG, TPM_ORD_##name)
+#define ACT(number)     STEP(PLATFORM, number)
+#define INIT            ACT(0)
+#define FROZEN          STEP(THAW, 0)
+#define PRESENT         STEP(0, TSC_ORD_PhysicalPresence), .a = 3
 
 /* Key templates of exec_params.c: signing, 1024 bits, may migrate. */
 #define MIGRATABLE 0x23
@@ -24,98 +24,116 @@
         }                                                                                                    \
     }
 
-const struct course exec_prepare = COURSE(
-    "prepare", START_OWNED, {CMD(SetOperatorAuth)}, {CMD(CreateWrapKey), .a = MIGRATABLE}, {CMD(Seal), .a = 33},
-    {CMD(AuthorizeMigrationKey)}, {CMD(CreateMigrationBlob)}, {CMD(AuthorizeMigrationKey), .a = 2},
-    {CMD(CMK_ApproveMA)}, {CMD(CMK_CreateKey)}, {CMD(CMK_CreateTicket)}, {CMD(CMK_CreateBlob)},
-    {CMD(Delegate_Manage)}, {CMD(Delegate_Manage), .a = 1}, {CMD(Delegate_CreateOwnerDelegation)},
-    {CMD(Delegate_CreateKeyDelegation)}, {CMD(Delegate_LoadOwnerDelegation)}, {CMD(CreateCounter)},
-    {CMD(LoadKey2)}, {CMD(SaveContext)}, {CMD(SaveKeyContext)}, {MANY(DAA_Join)}, {MANY(DAA_Join)}, {TWICE(DAA_Join)},
-    {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {TWICE(DAA_Join)});
+const struct course exec_prepare =
+    COURSE("prepare", START_OWNED, {CMD(SetOperatorAuth)}, {CMD(CreateWrapKey), .a = MIGRATABLE},
+           {CMD(Seal), .a = 33}, {CMD(AuthorizeMigrationKey)}, {CMD(CreateMigrationBlob)},
+           {CMD(AuthorizeMigrationKey), .a = 2}, {CMD(CMK_ApproveMA)}, {CMD(CMK_CreateKey)},
+           {CMD(CMK_CreateTicket)}, {CMD(CMK_CreateBlob)}, {CMD(Delegate_Manage)},
+           {CMD(Delegate_Manage), .a = 1}, {CMD(Delegate_CreateOwnerDelegation)},
+           {CMD(Delegate_CreateKeyDelegation)}, {CMD(Delegate_LoadOwnerDelegation)}, {CMD(CreateCounter)},
+           {CMD(LoadKey2)}, {CMD(SaveContext)}, {CMD(SaveKeyContext)}, {MANY(DAA_Join)}, {MANY(DAA_Join)},
+           {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {TWICE(DAA_Join)});
 
 /* What of it a guest does to get somewhere. */
 static const struct course courses[] = {
-    COURSE("ek", START_BARE, {PRESENT}, {CMD(CreateEndorsementKeyPair)}, {CMD(ReadPubek)}, {CMD(TakeOwnership)}),
-    COURSE("revocable", START_BARE, {PRESENT}, {CMD(CreateRevocableEK)}, {CMD(ReadPubek)}, {CMD(RevokeTrust)}),
+    COURSE("ek", START_BARE, {PRESENT}, {CMD(CreateEndorsementKeyPair)}, {CMD(ReadPubek)},
+           {CMD(TakeOwnership)}),
+    COURSE("revocable", START_BARE, {PRESENT}, {CMD(CreateRevocableEK)}, {CMD(ReadPubek)},
+           {CMD(RevokeTrust)}),
     COURSE("owner", START_ON, {CMD(TakeOwnership)}, {CMD(OIAP)},
            {CMD(OwnerReadInternalPub), .how = HOW_POOL | HOW_KEEP, .a = 1}, {CMD(ChangeAuthOwner), .a = 1},
            {CMD(ChangeAuthOwner)}, {CMD(OwnerClear)}),
-    COURSE("clear", START_OWNED, {CMD(ForceClear)}, {CMD(PhysicalEnable)}, {CMD(PhysicalSetDeactivated)}, {INIT},
-           {CMD(Startup)}, {CMD(TakeOwnership)}),
+    COURSE("clear", START_OWNED, {CMD(ForceClear)}, {CMD(PhysicalEnable)}, {CMD(PhysicalSetDeactivated)},
+           {INIT}, {CMD(Startup)}, {CMD(TakeOwnership)}),
     COURSE("keys", START_OWNED, {CMD(CreateWrapKey)}, {CMD(LoadKey2)}, {CMD(Sign), .handles = 8},
            {CMD(Quote), .handles = 8, .a = 10}, {CMD(SaveContext)}, {CMD(EvictKey)}, {CMD(LoadContext)}),
-    COURSE("subtree", START_OWNED, {CMD(CreateWrapKey), .a = 1}, {CMD(LoadKey2)}, {CMD(CreateWrapKey), .handles = 8},
-           {CMD(LoadKey2), .handles = 8}, {CMD(Seal), .handles = 8}, {CMD(GetPubKey), .handles = 8}),
-    COURSE("key12", START_OWNED, {CMD(CreateWrapKey), .a = 0x91, .b = 1}, {CMD(LoadKey2)}, {CMD(CertifyKey2), .handles = 8},
-           {CMD(CertifyKey2)}, {CMD(LoadKey)}, {CMD(CertifyKey), .handles = 0x80}),
-    COURSE("sealed", START_OWNED, {CMD(Seal), .a = 33}, {CMD(Unseal)}, {CMD(Seal), .a = 34}, {CMD(Extend), .a = 10},
-           {CMD(Unseal)}, {AES(Sealx), .a = 33}, {CMD(Unseal)}, {CMD(ChangeAuth)}),
-    COURSE("identity", START_OWNED, {CMD(MakeIdentity)}, {CMD(ActivateIdentity)}, {CMD(Quote2), .handles = 5, .b = 1},
-           {CMD(GetAuditDigestSigned), .handles = 5, .a = 1}),
-    COURSE("evict", START_OWNED, {CMD(KeyControlOwner)}, {INIT}, {CMD(Startup)}, {CMD(GetPubKey), .handles = 3},
-           {CMD(KeyControlOwner), .a = 1}, {CMD(FlushSpecific), .handles = 3}),
-    COURSE("nv", START_OWNED, {CMD(NV_DefineSpace), .a = 0x29, .b = 32}, {CMD(NV_WriteValueAuth), .a = 9, .b = 0x41},
-           {CMD(NV_ReadValueAuth), .a = 9, .b = 0x41}, {CMD(NV_WriteValue), .how = HOW_FEWER, .a = 1, .b = 0x41},
+    COURSE("subtree", START_OWNED, {CMD(CreateWrapKey), .a = 1}, {CMD(LoadKey2)},
+           {CMD(CreateWrapKey), .handles = 8}, {CMD(LoadKey2), .handles = 8},
+           {CMD(Seal), .handles = 8, .a = 33}, {CMD(GetPubKey), .handles = 8}),
+    COURSE("key12", START_OWNED, {CMD(CreateWrapKey), .a = 0x91}, {CMD(LoadKey2)},
+           {CMD(CertifyKey2), .handles = 8}, {CMD(CertifyKey2)}, {CMD(LoadKey)},
+           {CMD(CertifyKey), .handles = 0x80}),
+    COURSE("sealed", START_OWNED, {CMD(Seal), .a = 33}, {CMD(Unseal)}, {CMD(Seal), .a = 34},
+           {CMD(Extend), .a = 10}, {CMD(Unseal)}, {AES(Sealx), .a = 33}, {CMD(Unseal)}, {CMD(ChangeAuth)}),
+    COURSE("identity", START_OWNED, {CMD(MakeIdentity)}, {CMD(ActivateIdentity)},
+           {CMD(Quote2), .handles = 5, .b = 1}, {CMD(GetAuditDigestSigned), .handles = 5, .a = 1}),
+    COURSE("evict", START_OWNED, {CMD(KeyControlOwner)}, {INIT}, {CMD(Startup)},
+           {CMD(GetPubKey), .handles = 3}, {CMD(KeyControlOwner), .a = 1},
+           {CMD(FlushSpecific), .handles = 3}),
+    COURSE("nv", START_OWNED, {CMD(NV_DefineSpace), .a = 0x29, .b = 32},
+           {CMD(NV_WriteValueAuth), .a = 9, .b = 0x41}, {CMD(NV_ReadValueAuth), .a = 9, .b = 0x41},
+           {CMD(NV_WriteValue), .how = HOW_FEWER, .a = 1, .b = 0x41},
            {CMD(NV_ReadValue), .how = HOW_FEWER, .a = 1, .b = 0x41}, {CMD(NV_WriteValue), .a = 3, .b = 0x41},
            {CMD(NV_ReadValue), .a = 3, .b = 0x41}, {CMD(SaveState)}, {INIT}, {CMD(Startup), .a = 1}),
     COURSE("nv-free", START_OWNED, {CMD(NV_DefineSpace), .how = HOW_FEWER, .a = 0x31, .b = 8},
            {CMD(NV_WriteValue), .how = HOW_FEWER, .a = 0xff}, {CMD(NV_DefineSpace), .a = 1, .b = 0}),
     COURSE("saved", START_SAVED, {CMD(Startup), .a = 1}, {CMD(PcrRead)}, {CMD(Sign)}),
-    COURSE("sha1", START_ON, {CMD(SHA1Start)}, {CMD(SHA1Update)}, {FROZEN}, {CMD(SHA1Complete), .a = 9}, {CMD(SHA1Start)},
-           {CMD(SHA1CompleteExtend), .a = 9, .b = 3}),
-    COURSE("sessions", START_OWNED, {CMD(OIAP)}, {CMD(SaveContext), .a = 1}, {CMD(LoadContext)}, {CMD(SaveAuthContext)},
-           {CMD(LoadAuthContext)}, {CMD(OwnerReadInternalPub), .how = HOW_POOL}, {CMD(OIAP)}, {CMD(Terminate_Handle)},
-           {CMD(OSAP), .a = 0}, {CMD(FlushSpecific), .a = 1}, {CMD(OSAP), .a = 0x82, .b = 2}, {CMD(NV_ReadValueAuth), .how = HOW_POOL, .a = 2},
+    COURSE("sha1", START_ON, {CMD(SHA1Start)}, {CMD(SHA1Update)}, {FROZEN}, {CMD(SHA1Complete), .a = 9},
+           {CMD(SHA1Start)}, {CMD(SHA1CompleteExtend), .a = 9, .b = 3}),
+    COURSE("sessions", START_OWNED, {CMD(OIAP)}, {CMD(SaveContext), .a = 1}, {CMD(LoadContext)},
+           {CMD(SaveAuthContext)}, {CMD(LoadAuthContext)}, {CMD(OwnerReadInternalPub), .how = HOW_POOL},
+           {CMD(OIAP)}, {CMD(Terminate_Handle)}, {CMD(OSAP), .a = 0}, {CMD(FlushSpecific), .a = 1},
+           {CMD(OSAP), .a = 0x82, .b = 2}, {CMD(NV_ReadValueAuth), .how = HOW_POOL, .a = 2},
            {CMD(OSAP), .a = 9}, {CMD(IncrementCounter), .how = HOW_POOL}),
-    COURSE("old-contexts", START_OWNED, {CMD(LoadKey2)}, {CMD(SaveKeyContext)}, {CMD(EvictKey)}, {CMD(LoadKeyContext)},
-           {CMD(OIAP)}, {CMD(SaveAuthContext)}, {CMD(Reset)}, {CMD(LoadAuthContext)}),
+    COURSE("old-contexts", START_OWNED, {CMD(LoadKey2)}, {CMD(SaveKeyContext)}, {CMD(EvictKey)},
+           {CMD(LoadKeyContext)}, {CMD(OIAP)}, {CMD(SaveAuthContext)}, {CMD(Reset)}, {CMD(LoadAuthContext)}),
     COURSE("migrate", START_OWNED, {CMD(AuthorizeMigrationKey), .a = 1}, {CMD(CreateMigrationBlob)},
            {CMD(ConvertMigrationBlob)}, {CMD(AuthorizeMigrationKey), .b = 1}, {CMD(CreateMigrationBlob)},
            {CMD(MigrateKey), .a = 1}, {CMD(ConvertMigrationBlob)}),
-    COURSE("cmk", START_OWNED, {CMD(CMK_SetRestrictions), .a = 3}, {CMD(CMK_CreateKey)}, {CMD(CMK_CreateTicket)},
-           {CMD(CMK_CreateBlob)}, {CMD(CMK_ConvertMigration)}, {CMD(AuthorizeMigrationKey), .a = 3}, {CMD(CMK_CreateBlob)}),
-    COURSE("lent", START_OWNED, {DELEGATED(OwnerReadInternalPub), .a = 1}, {DELEGATED(GetCapabilityOwner), .b = 1},
-           {DELEGATED(TickStampBlob), .handles = 5}, {CMD(SetOwnerPointer), .a = 1}, {CMD(OwnerReadPubek)},
-           {CMD(SetOwnerPointer)}, {CMD(Delegate_UpdateVerification)}, {CMD(Delegate_VerifyDelegation)},
-           {CMD(Delegate_ReadTable)}, {CMD(Delegate_Manage), .a = 3}, {CMD(DSAP)}),
-    COURSE("wrapped", START_OWNED, {CMD(EstablishTransport), .a = 2}, {WRAPPED(GetRandom), .how = HOW_KEEP, .a = 9},
-           {WRAPPED(OIAP), .how = HOW_KEEP}, {WRAPPED(Seal), .how = HOW_KEEP, .a = 33}, {WRAPPED(LoadKey2), .how = HOW_KEEP},
-           {FROZEN}, {WRAPPED(Extend), .how = HOW_KEEP}, {CMD(ReleaseTransportSigned)}),
+    COURSE("cmk", START_OWNED, {CMD(CMK_SetRestrictions), .a = 3}, {CMD(CMK_CreateKey)},
+           {CMD(CMK_CreateTicket)}, {CMD(CMK_CreateBlob)}, {CMD(CMK_ConvertMigration)},
+           {CMD(AuthorizeMigrationKey), .a = 3}, {CMD(CMK_CreateBlob)}),
+    COURSE("lent", START_OWNED, {DELEGATED(OwnerReadInternalPub), .a = 1},
+           {DELEGATED(GetCapabilityOwner), .b = 1}, {DELEGATED(TickStampBlob), .handles = 5},
+           {CMD(SetOwnerPointer), .a = 1}, {CMD(OwnerReadPubek)}, {CMD(SetOwnerPointer)},
+           {CMD(Delegate_UpdateVerification)}, {CMD(Delegate_VerifyDelegation)}, {CMD(Delegate_ReadTable)},
+           {CMD(Delegate_Manage), .a = 3}, {CMD(DSAP)}),
+    COURSE("wrapped", START_OWNED, {CMD(EstablishTransport), .a = 2},
+           {WRAPPED(GetRandom), .how = HOW_KEEP, .a = 9}, {WRAPPED(OIAP), .how = HOW_KEEP},
+           {WRAPPED(Seal), .how = HOW_KEEP, .a = 33}, {WRAPPED(LoadKey2), .how = HOW_KEEP}, {FROZEN},
+           {WRAPPED(Extend), .how = HOW_KEEP}, {CMD(ReleaseTransportSigned)}),
     COURSE("hidden-mgf1", START_OWNED, {CMD(EstablishTransport), .a = 3}, {WRAPPED(OSAP), .how = HOW_KEEP},
-           {WRAPPED(DSAP), .how = HOW_KEEP}, {WRAPPED(Unseal), .how = HOW_KEEP}, {CMD(ReleaseTransportSigned)}),
-    COURSE("hidden-ctr", START_OWNED, {CMD(EstablishTransport), .a = 1, .b = 1}, {WRAPPED(OSAP), .how = HOW_KEEP},
-           {WRAPPED(NV_ReadValue), .how = HOW_KEEP, .a = 3, .b = 0x41}, {WRAPPED(PcrRead)}),
-    COURSE("hidden-ofb", START_OWNED, {CMD(EstablishTransport), .a = 1, .b = 2}, {WRAPPED(GetPubKey), .how = HOW_KEEP},
-           {CMD(SaveContext), .a = 2}, {CMD(LoadContext)}, {WRAPPED(PcrRead), .how = HOW_KEEP}, {CMD(FlushSpecific), .a = 2}),
+           {WRAPPED(DSAP), .how = HOW_KEEP}, {WRAPPED(Unseal), .how = HOW_KEEP},
+           {CMD(ReleaseTransportSigned)}),
+    COURSE("hidden-ctr", START_OWNED, {CMD(EstablishTransport), .a = 1, .b = 1},
+           {WRAPPED(OSAP), .how = HOW_KEEP}, {WRAPPED(NV_ReadValue), .how = HOW_KEEP, .a = 3, .b = 0x41},
+           {WRAPPED(PcrRead)}),
+    COURSE("hidden-ofb", START_OWNED, {CMD(EstablishTransport), .a = 1, .b = 2},
+           {WRAPPED(GetPubKey), .how = HOW_KEEP}, {CMD(SaveContext), .a = 2}, {CMD(LoadContext)},
+           {WRAPPED(PcrRead), .how = HOW_KEEP}, {CMD(FlushSpecific), .a = 2}),
     COURSE("exclusive", START_OWNED, {CMD(EstablishTransport), .a = 6}, {WRAPPED(SHA1Start), .how = HOW_KEEP},
            {WRAPPED(SHA1Update), .how = HOW_KEEP}, {WRAPPED(SHA1Complete), .how = HOW_KEEP}, {CMD(PcrRead)},
            {WRAPPED(PcrRead)}),
     COURSE("nested", START_OWNED, {CMD(EstablishTransport)}, {WRAPPED(EstablishTransport), .how = HOW_KEEP},
            {WRAPPED(ExecuteTransport), .how = HOW_KEEP}, {CMD(ExecuteTransport)}),
-    COURSE("audit", START_OWNED, {CMD(SetOrdinalAuditStatus), .a = 70, .b = 1}, {CMD(SetOrdinalAuditStatus), .a = 1, .b = 1},
-           {CMD(GetRandom), .a = 1}, {CMD(SaveState)}, {CMD(GetAuditDigest)}, {CMD(GetOrdinalAuditStatus)},
-           {CMD(GetAuditDigestSigned), .a = 1}),
-    COURSE("capabilities", START_OWNED, {CMD(GetCapability), .a = 6, .b = 0x80}, {CMD(GetCapability), .a = 5, .b = 0x11},
-           {CMD(GetCapability), .a = 0x11, .b = 1}, {CMD(GetCapability), .a = 7}, {CMD(GetCapability), .a = 0x10, .b = 1},
+    COURSE("audit", START_OWNED, {CMD(SetOrdinalAuditStatus), .a = 70, .b = 1},
+           {CMD(SetOrdinalAuditStatus), .a = 1, .b = 1}, {CMD(GetRandom), .a = 1}, {CMD(SaveState)},
+           {CMD(GetAuditDigest)}, {CMD(GetOrdinalAuditStatus)}, {CMD(GetAuditDigestSigned), .a = 1}),
+    COURSE("capabilities", START_OWNED, {CMD(GetCapability), .a = 6, .b = 0x80},
+           {CMD(GetCapability), .a = 5, .b = 0x11}, {CMD(GetCapability), .a = 0x11, .b = 1},
+           {CMD(GetCapability), .a = 7}, {CMD(GetCapability), .a = 0x10, .b = 1},
            {CMD(GetCapabilitySigned), .a = 6, .b = 0x80}, {CMD(SetCapability), .a = 1, .b = 4},
            {CMD(GetOrdinalAuditStatus), .a = 70}),
     COURSE("asym", START_OWNED, {CMD(ChangeAuthAsymStart)}, {CMD(ChangeAuthAsymFinish)}),
-    COURSE("counters", START_OWNED, {AES(CreateCounter)}, {TWICE(IncrementCounter)}, {CMD(ReadCounter)}, {CMD(ReleaseCounter)},
-           {CMD(CreateCounter)}, {CMD(ReleaseCounterOwner)}),
-    COURSE("join", START_OWNED, {MANY(DAA_Join)}, {CMD(SaveContext), .a = 3}, {FROZEN}, {MANY(DAA_Join)}, {TWICE(DAA_Join)},
-           {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {CMD(DAA_Join)}),
-    COURSE("sign", START_OWNED, {MANY(DAA_Sign)}, {FROZEN}, {TWICE(DAA_Sign)}, {TWICE(DAA_Sign)}, {TWICE(DAA_Sign)},
-           {CMD(DAA_Sign)}),
+    COURSE("counters", START_OWNED, {AES(CreateCounter)}, {TWICE(IncrementCounter)}, {CMD(ReadCounter)},
+           {CMD(ReleaseCounter)}, {CMD(CreateCounter)}, {CMD(ReleaseCounterOwner)}),
+    COURSE("join", START_OWNED, {MANY(DAA_Join)}, {CMD(SaveContext), .a = 3}, {FROZEN}, {MANY(DAA_Join)},
+           {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {TWICE(DAA_Join)}, {CMD(DAA_Join)}),
+    COURSE("sign", START_OWNED, {MANY(DAA_Sign)}, {FROZEN}, {TWICE(DAA_Sign)}, {TWICE(DAA_Sign)},
+           {TWICE(DAA_Sign)}, {CMD(DAA_Sign)}),
     COURSE("locked-out", START_OWNED, {MANY(Quote), .how = HOW_TAMPER}, {WRONG(Sign)}, {WRONG(Seal)},
-           {WRONG(Unseal)}, {WRONG(OwnerReadPubek)}, {WRONG(NV_ReadValueAuth), .a = 2}, {WRONG(LoadKey2)}, {CMD(Sign)},
-           {CMD(ResetLockValue)}, {CMD(Sign)}),
-    COURSE("off", START_OWNED, {CMD(SetTempDeactivated)}, {CMD(PcrRead)}, {INIT}, {CMD(Startup), .a = 2}, {CMD(Extend), .a = 1}),
+           {WRONG(Unseal)}, {WRONG(OwnerReadPubek)}, {WRONG(NV_ReadValueAuth), .a = 2}, {WRONG(LoadKey2)},
+           {CMD(Sign)}, {CMD(ResetLockValue)}, {CMD(Sign)}),
+    COURSE("off", START_OWNED, {CMD(SetTempDeactivated)}, {CMD(PcrRead)}, {INIT}, {CMD(Startup), .a = 2},
+           {CMD(Extend), .a = 1}),
     COURSE("disabled", START_OWNED, {CMD(PhysicalDisable)}, {CMD(Extend), .a = 1}, {CMD(PhysicalEnable)},
            {CMD(OwnerSetDisable), .a = 1}, {CMD(OwnerSetDisable)}),
-    COURSE("localities", START_ON, {CMD(Extend), .how = 3, .a = 18, .b = 1}, {CMD(PCR_Reset), .how = 4, .a = 18},
-           {ACT(2)}, {ACT(3)}, {ACT(4)}, {STEP(0, TSC_ORD_ResetEstablishmentBit), .how = 4}),
-    COURSE("maintenance", START_OWNED, {CMD(LoadManuMaintPub)}, {CMD(ReadManuMaintPub)}, {CMD(CreateMaintenanceArchive)},
-           {CMD(LoadMaintenanceArchive)}, {CMD(KillMaintenanceFeature)}),
+    COURSE("localities", START_ON, {CMD(Extend), .how = 3, .a = 18, .b = 1},
+           {CMD(PCR_Reset), .how = 4, .a = 18}, {ACT(2)}, {ACT(3)}, {ACT(4)},
+           {STEP(0, TSC_ORD_ResetEstablishmentBit), .how = 4}),
+    COURSE("maintenance", START_OWNED, {CMD(LoadManuMaintPub)}, {CMD(ReadManuMaintPub)},
+           {CMD(CreateMaintenanceArchive), .a = 1}, {CMD(LoadMaintenanceArchive)},
+           {CMD(CreateMaintenanceArchive)}, {CMD(LoadMaintenanceArchive)}, {CMD(KillMaintenanceFeature)}),
 };
 
 /* ---- Seeds: every ordinal once on its own, and the courses ---- */
@@ -131,7 +149,8 @@ static uint8_t row_number(uint32_t ordinal)
 
 void exec_write_step(struct wr *w, const struct course_step *s)
 {
-    uint8_t row = s->what % KINDS == PLATFORM || s->what % KINDS == THAW ? (uint8_t)s->ordinal : row_number(s->ordinal);
+    uint8_t row =
+        s->what % KINDS == PLATFORM || s->what % KINDS == THAW ? (uint8_t)s->ordinal : row_number(s->ordinal);
 
     wr_copy(w, (uint8_t[]){s->what, 0, s->how, row, s->handles, s->a, s->b}, STEP_HEAD);
 }
@@ -166,10 +185,12 @@ static void emit_course(fuzz_emit emit, void *arg, const struct course *c)
 
 static void emit_raw(fuzz_emit emit, void *arg)
 {
-    static const uint8_t raw[] = {START_ON, RAW, 14, 0, 0, 0, 0, 0, 0, 0xc1, 0, 0, 0, 14, 0, 0, 0, 0x15, 0, 0, 0, 3};
-    static const uint8_t off[] = {START_OFF, PLATFORM, 0, 0, 0, 0, 0, 0, PLATFORM, 0, 4, 2, 0, 0, 0,
-                                  PLATFORM,  3, 4, 3, 0, 0, 0, 'a', 'b', 'c', PLATFORM, 0, 4, 4, 0, 0, 0,
-                                  THAW,      0, 0, 0, 0, 0, 0};
+    static const uint8_t raw[] = {START_ON, RAW, 14, 0, 0, 0, 0,    0, 0, 0xc1, 0,
+                                  0,        0,   14, 0, 0, 0, 0x15, 0, 0, 0,    3};
+    static const uint8_t off[] = {START_OFF, PLATFORM, 0,    0,   0,   0,        0, 0, PLATFORM, 0,
+                                  4,         2,        0,    0,   0,   PLATFORM, 3, 4, 3,        0,
+                                  0,         0,        'a',  'b', 'c', PLATFORM, 0, 4, 4,        0,
+                                  0,         0,        THAW, 0,   0,   0,        0, 0, 0};
 
     emit(arg, "seed-raw", raw, sizeof raw);
     emit(arg, "seed-platform", off, sizeof off);
@@ -212,7 +233,8 @@ static size_t find_step(const uint8_t *bytes, size_t len, uint64_t *dice)
     return at;
 }
 
-static size_t insert(uint8_t *bytes, size_t len, size_t cap, size_t at, const uint8_t *step, size_t step_bytes)
+static size_t insert(uint8_t *bytes, size_t len, size_t cap, size_t at, const uint8_t *step,
+                     size_t step_bytes)
 {
     if (step_bytes > cap - len)
         return len;
@@ -224,8 +246,10 @@ static size_t insert(uint8_t *bytes, size_t len, size_t cap, size_t at, const ui
 /* Mostly a command as it should be. */
 static void random_step(uint8_t step[STEP_HEAD], uint64_t *dice)
 {
-    static const uint8_t hows[] = {0, 0, 0, HOW_KEEP, HOW_KEEP, HOW_FEWER, HOW_POOL, HOW_POOL | HOW_KEEP, HOW_TAMPER, HOW_RAW};
-    static const uint8_t flags[] = {0, 0, 0, 0, WHAT_AES, WHAT_DELEGATED, WHAT_WRAPPED, WHAT_WRAPPED, WHAT_WRONG};
+    static const uint8_t hows[] = {
+        0, 0, 0, HOW_KEEP, HOW_KEEP, HOW_FEWER, HOW_POOL, HOW_POOL | HOW_KEEP, HOW_TAMPER, HOW_RAW};
+    static const uint8_t flags[] = {0,         0, 0, 0, WHAT_AES, WHAT_DELEGATED, WHAT_WRAPPED, WHAT_WRAPPED,
+                                    WHAT_WRONG};
     size_t count;
 
     (void)cmd_rows(&count);
@@ -325,11 +349,12 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t cap, unsigned 
 }
 
 /* The beginning of one input, the end of another. */
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint8_t *out, size_t cap,
-                                 unsigned seed)
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len, uint8_t *out,
+                                 size_t cap, unsigned seed)
 {
     uint64_t dice = seed;
-    size_t head = VT_MIN(find_step(a, a_len, &dice), cap), from = find_step(b, b_len, &dice), tail = VT_MIN(b_len - VT_MIN(from, b_len), cap - head);
+    size_t head = VT_MIN(find_step(a, a_len, &dice), cap), from = find_step(b, b_len, &dice),
+           tail = VT_MIN(b_len - VT_MIN(from, b_len), cap - head);
 
     memcpy(out, a, head);
     memcpy(out + head, b + b_len - (b_len - VT_MIN(from, b_len)), tail);

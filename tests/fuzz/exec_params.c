@@ -117,10 +117,14 @@ struct vt_auth exec_hidden(const struct exec_session *s, bool second)
         return out;
     nonce = second ? &s->odd : &s->even;
     if (s->aes) {
-        FUZZ_CHECK(cr_aes128_ctr(s->secret.bytes, nonce->bytes, fuzz_tpm_secret.bytes, sizeof out.bytes, out.bytes) == VT_OK);
+        FUZZ_CHECK(cr_aes128_ctr(s->secret.bytes, nonce->bytes, fuzz_tpm_secret.bytes, sizeof out.bytes,
+                                 out.bytes) == VT_OK);
         return out;
     }
-    cr_sha1v(pad, (struct cr_slice[]){CR_SLICE(s->secret.bytes, sizeof s->secret.bytes), CR_SLICE(nonce->bytes, TPM_DIGEST_LEN)}, 2);
+    cr_sha1v(pad,
+             (struct cr_slice[]){CR_SLICE(s->secret.bytes, sizeof s->secret.bytes),
+                                 CR_SLICE(nonce->bytes, TPM_DIGEST_LEN)},
+             2);
     for (size_t i = 0; i < sizeof pad; i++)
         out.bytes[i] ^= pad[i];
     return out;
@@ -186,7 +190,9 @@ static struct tpm_key key_template(uint8_t a, uint8_t b, uint8_t info[128])
         .is_12 = a & 0x10,
         .ver = {.major = 1, .minor = 1},
         .key_usage = kinds[kind].usage,
-        .key_flags = a & 0x20 ? TPM_MIGRATABLE : a & 0x40 ? TPM_VOLATILE : 0,
+        .key_flags = a & 0x20   ? TPM_MIGRATABLE
+                     : a & 0x40 ? TPM_VOLATILE
+                                : 0,
         .auth_data_usage = a & 0x80 ? TPM_AUTH_NEVER : TPM_AUTH_ALWAYS,
         .algorithm_parms = exec_rsa_parms(kinds[kind].bits, kinds[kind].enc, kinds[kind].sig),
     };
@@ -220,9 +226,10 @@ struct tpm_blob exec_last_256(const struct exec *x, enum exec_blob_name name)
 
 void exec_keep(struct exec *x, enum exec_blob_name name, const void *bytes, size_t len)
 {
-    if (!len || len > EXEC_BLOB_MAX)
+    if (len > EXEC_BLOB_MAX)
         return;
-    memcpy(x->blobs[name].bytes, bytes, len);
+    if (len)
+        memcpy(x->blobs[name].bytes, bytes, len);
     x->blobs[name].len = len;
 }
 
@@ -261,7 +268,10 @@ static uint32_t nv_index(uint8_t a)
 
 static const uint8_t some[64] = {1, 2, 3, 4, 5, 6, 7, 8};
 
-#define SOME(n) {.len = (n), .data = some}
+#define SOME(n)                                                                                              \
+    {                                                                                                        \
+        .len = (n), .data = some                                                                             \
+    }
 #define CASE EXEC_CASE
 
 static uint32_t some_ordinal(uint8_t a)
@@ -295,24 +305,27 @@ static bool audit_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t
     static const struct {
         uint32_t alg;
         uint16_t scheme;
-    } ciphers[] = {{TPM_ALG_MGF1, TPM_ES_NONE}, {TPM_ALG_AES128, TPM_ES_SYM_CTR}, {TPM_ALG_AES128, TPM_ES_SYM_OFB}};
+    } ciphers[] = {
+        {TPM_ALG_MGF1, TPM_ES_NONE}, {TPM_ALG_AES128, TPM_ES_SYM_CTR}, {TPM_ALG_AES128, TPM_ES_SYM_OFB}};
     size_t cipher = b % VT_COUNT(ciphers);
     bool hides = a & TPM_TRANSPORT_ENCRYPT;
-    struct tpm_transport_public pub = {a & 7u, hides ? ciphers[cipher].alg : 0, hides ? ciphers[cipher].scheme : 0};
+    struct tpm_transport_public pub = {a & 7u, hides ? ciphers[cipher].alg : 0,
+                                       hides ? ciphers[cipher].scheme : 0};
 
     if (ordinal == TPM_ORD_EstablishTransport)
         x->transport.offered = pub;
     switch (ordinal) {
-        CASE(TPM_ORD_SetOrdinalAuditStatus, set_ordinal_audit_status, .ordinal_to_audit = some_ordinal(a), .audit_state = b & 1);
+        CASE(TPM_ORD_SetOrdinalAuditStatus, set_ordinal_audit_status, .ordinal_to_audit = some_ordinal(a),
+             .audit_state = b & 1);
         CASE(TPM_ORD_GetOrdinalAuditStatus, get_ordinal_audit_status, .ordinal_to_query = some_ordinal(a));
         CASE(TPM_ORD_GetAuditDigest, get_audit_digest, .start_ordinal = some_ordinal(a));
         CASE(TPM_ORD_GetAuditDigestSigned, get_audit_digest_signed, .close_audit = a & 1);
         CASE(TPM_ORD_KeyControlOwner, key_control_owner, .pub_key = pubkey_of(x, x->keys[KEY_STORAGE]),
              .bit_name = TPM_KEY_CONTROL_OWNER_EVICT, .bit_value = !(a & 1));
-        CASE(TPM_ORD_EstablishTransport, establish_transport,
-             .trans_public = pub,
+        CASE(TPM_ORD_EstablishTransport, establish_transport, .trans_public = pub,
              .secret = hides ? exec_transport_secret()
-                             : (struct tpm_blob){.len = sizeof fuzz_tpm_secret.bytes, .data = fuzz_tpm_secret.bytes});
+                             : (struct tpm_blob){.len = sizeof fuzz_tpm_secret.bytes,
+                                                 .data = fuzz_tpm_secret.bytes});
         CASE(TPM_ORD_ReleaseTransportSigned, release_transport_signed, .anti_replay = {{a}});
     default:
         return false;
@@ -344,7 +357,8 @@ static bool admin_params(struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
              .key_info = exec_rsa_parms(a & 1 ? 1024 : 2048, TPM_ES_RSAESOAEP_SHA1_MGF1, TPM_SS_NONE),
              .generate_reset = b & 1);
         CASE(TPM_ORD_ReadPubek, read_pubek, .anti_replay = {{a}});
-        CASE(TPM_ORD_OwnerReadInternalPub, owner_read_internal_pub, .key_handle = a & 1 ? TPM_KH_EK : TPM_KH_SRK);
+        CASE(TPM_ORD_OwnerReadInternalPub, owner_read_internal_pub,
+             .key_handle = a & 1 ? TPM_KH_EK : TPM_KH_SRK);
     default:
         return false;
     }
@@ -363,10 +377,12 @@ static bool storage_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8
              .in_data = SOME(a % 64));
         CASE(TPM_ORD_UnBind, un_bind, .in_data = b & 1 ? exec_last_256(x, BLOB_KEY) : exec_bound());
         CASE(TPM_ORD_ChangeAuth, change_auth, .protocol_id = TPM_PID_ADCP, .new_auth = hidden(x, false),
-             .entity_type = a & 1 ? TPM_ET_KEY : TPM_ET_DATA, .enc_data = exec_last_256(x, a & 1 ? BLOB_KEY : BLOB_SEALED));
+             .entity_type = a & 1 ? TPM_ET_KEY : TPM_ET_DATA,
+             .enc_data = exec_last_256(x, a & 1 ? BLOB_KEY : BLOB_SEALED));
         CASE(TPM_ORD_MakeIdentity, make_identity, .identity_auth = hidden_last(x),
              .id_key_params = identity_template(info, a, b));
-        CASE(TPM_ORD_ActivateIdentity, activate_identity, .blob = a & 1 ? fuzz_tpm_secret_for_ek() : exec_credential());
+        CASE(TPM_ORD_ActivateIdentity, activate_identity,
+             .blob = a & 1 ? fuzz_tpm_secret_for_ek() : exec_credential());
         CASE(TPM_ORD_ChangeAuthOwner, change_auth_owner, .protocol_id = TPM_PID_ADCP,
              .new_auth = hidden(x, false), .entity_type = a & 1 ? TPM_ET_SRK : TPM_ET_OWNER);
     case TPM_ORD_Unseal:
@@ -407,8 +423,8 @@ static bool use_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a
         CASE(TPM_ORD_PCR_Reset, pcr_reset, .pcr_selection = select_pcr(a));
         CASE(TPM_ORD_OSAP, osap, .entity_type = (uint16_t)(1 + a % 12),
              .entity_value = a % 12 == TPM_ET_COUNTER - 1 ? x->counter
-                             : a & 0x80               ? nv_index(b)
-                                                      : exec_handle(x, cmd_row_find(ordinal), 0, b, a));
+                             : a & 0x80                   ? nv_index(b)
+                                                          : exec_handle(x, cmd_row_find(ordinal), 0, b, a));
         CASE(TPM_ORD_SaveContext, save_context, .resource_type = resource_type(a));
         CASE(TPM_ORD_FlushSpecific, flush_specific, .resource_type = resource_type(a));
         CASE(TPM_ORD_CertifyKey, certify_key, .anti_replay = {{a}});
@@ -433,12 +449,14 @@ static bool use_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a
 static bool nv_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
     switch (ordinal) {
-        CASE(TPM_ORD_NV_DefineSpace, nv_define_space, .pub_info = nv_public(a, b), .enc_auth = hidden(x, false));
+        CASE(TPM_ORD_NV_DefineSpace, nv_define_space, .pub_info = nv_public(a, b),
+             .enc_auth = hidden(x, false));
         CASE(TPM_ORD_NV_WriteValue, nv_write_value, .nv_index = nv_index(a), .offset = b & 15,
              .data = SOME(b / 16));
         CASE(TPM_ORD_NV_WriteValueAuth, nv_write_value_auth, .nv_index = nv_index(a), .offset = b & 15,
              .data = SOME(b / 16));
-        CASE(TPM_ORD_NV_ReadValue, nv_read_value, .nv_index = nv_index(a), .offset = b & 15, .data_size = b / 16);
+        CASE(TPM_ORD_NV_ReadValue, nv_read_value, .nv_index = nv_index(a), .offset = b & 15,
+             .data_size = b / 16);
         CASE(TPM_ORD_NV_ReadValueAuth, nv_read_value_auth, .nv_index = nv_index(a), .offset = b & 15,
              .data_size = b / 16);
     default:
@@ -448,8 +466,9 @@ static bool nv_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a,
 
 void exec_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
-    (void)(admin_params(w, ordinal, a, b) || storage_params(x, w, ordinal, a, b) || use_params(x, w, ordinal, a, b) ||
-           nv_params(x, w, ordinal, a, b) || audit_params(x, w, ordinal, a, b) || exec_travel_params(x, w, ordinal, a, b));
+    (void)(admin_params(w, ordinal, a, b) || storage_params(x, w, ordinal, a, b) ||
+           use_params(x, w, ordinal, a, b) || nv_params(x, w, ordinal, a, b) ||
+           audit_params(x, w, ordinal, a, b) || exec_travel_params(x, w, ordinal, a, b));
 }
 
 /* ---- What the answers say ---- */
@@ -466,7 +485,8 @@ static void learn_transport(struct exec *x, const uint8_t *params, size_t len)
     struct establish_transport_out out;
 
     rd_establish_transport_out(&r, &out);
-    x->transport.s = (struct exec_session){.handle = x->last_handle, .secret = fuzz_tpm_secret, .even = out.trans_nonce_even};
+    x->transport.s = (struct exec_session){
+        .handle = x->last_handle, .secret = fuzz_tpm_secret, .even = out.trans_nonce_even};
     x->transport.pub = x->transport.offered;
 }
 

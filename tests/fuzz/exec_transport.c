@@ -18,7 +18,8 @@ static size_t clear_part(uint32_t ordinal, bool out)
 }
 
 /* The pad of AES is the stream itself; of MGF1, the mask. */
-static void make_pad(const struct exec_session *s, const struct tpm_transport_public *pub, const char *way, uint8_t *pad, size_t len)
+static void make_pad(const struct exec_session *s, const struct tpm_transport_public *pub, const char *way,
+                     uint8_t *pad, size_t len)
 {
     static const uint8_t zeros[TPM_BUFFER];
     uint8_t seed[64];

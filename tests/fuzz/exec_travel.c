@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parameters that come from other commands' answers: migration, certified migration, delegation, DAA, the old way to
- * change a secret. The migration authority is a fixture, and the DAA issuer's keys are: its n is one, and w is 1 (then
- * gamma need not be prime).
+ * Parameters that come from other commands' answers: migration, certified migration, delegation, DAA, the old
+ * way to change a secret. The migration authority is a fixture, and the DAA issuer's keys are: its n is one,
+ * and w is 1 (then gamma need not be prime).
  */
 #include "tests/fuzz/exec_params.h"
 #include "tests/lib/fixture_keys.h"
@@ -91,24 +91,41 @@ static void write_way(struct exec *x, struct wr *w, enum exec_blob_name name)
 /* The first five schemes; what is authorised goes to the storage key, or through the authority. */
 static uint16_t scheme_of(uint8_t a)
 {
-    static const uint16_t schemes[] = {TPM_MS_MIGRATE, TPM_MS_REWRAP, TPM_MS_RESTRICT_APPROVE, TPM_MS_RESTRICT_MIGRATE, TPM_MS_MAINT};
+    static const uint16_t schemes[] = {TPM_MS_MIGRATE, TPM_MS_REWRAP, TPM_MS_RESTRICT_APPROVE,
+                                       TPM_MS_RESTRICT_MIGRATE, TPM_MS_MAINT};
 
     return schemes[a % VT_COUNT(schemes)];
+}
+
+static void archive_params(const struct exec *x, struct wr *w)
+{
+    struct load_maintenance_archive_in in = {.archive = exec_blob(x, BLOB_ARCHIVE),
+                                             .random = exec_blob(x, BLOB_ARCHIVE_RANDOM)};
+    struct tpm_digest digest = blob_digest(&in.archive);
+    uint8_t sig[CR_RSA_MAX];
+
+    sign_by(FUZZ_SRK_FIXTURE, digest.bytes, sig);
+    in.sig = BLOB(sig, sizeof sig);
+    wr_load_maintenance_archive_in(w, &in);
 }
 
 static bool migration_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
     switch (ordinal) {
         EXEC_CASE(TPM_ORD_AuthorizeMigrationKey, authorize_migration_key, .migration_scheme = scheme_of(a),
-                  .migration_key = fixture_pubkey(b & 1 ? FUZZ_AUTHORITY_FIXTURE : FUZZ_STORAGE_FIXTURE, false));
-        EXEC_CASE(TPM_ORD_ConvertMigrationBlob, convert_migration_blob, .in_data = exec_blob(x, BLOB_TRAVELLER),
-                  .random = exec_blob(x, BLOB_RANDOM));
+                  .migration_key =
+                      fixture_pubkey(b & 1 ? FUZZ_AUTHORITY_FIXTURE : FUZZ_STORAGE_FIXTURE, false));
+        EXEC_CASE(TPM_ORD_ConvertMigrationBlob, convert_migration_blob,
+                  .in_data = exec_blob(x, BLOB_TRAVELLER), .random = exec_blob(x, BLOB_RANDOM));
         EXEC_CASE(TPM_ORD_MigrateKey, migrate_key, .pub_key = fixture_pubkey(FUZZ_STORAGE_FIXTURE, false),
                   .in_data = a & 1 ? exec_blob(x, BLOB_TRAVELLER) : BLOB(made.for_authority, CR_RSA_MAX));
         EXEC_CASE(TPM_ORD_CreateMaintenanceArchive, create_maintenance_archive, .generate_random = a & 1);
-        EXEC_CASE(TPM_ORD_LoadMaintenanceArchive, load_maintenance_archive, .archive = exec_blob(x, BLOB_ARCHIVE));
-        EXEC_CASE(TPM_ORD_LoadManuMaintPub, load_manu_maint_pub, .pub_key = fixture_pubkey(a & 1, false));
+        EXEC_CASE(TPM_ORD_LoadManuMaintPub, load_manu_maint_pub,
+                  .pub_key = fixture_pubkey(a & 1 ? 0 : FUZZ_SRK_FIXTURE, false));
         EXEC_CASE(TPM_ORD_ReadManuMaintPub, read_manu_maint_pub, .anti_replay = {{a}});
+    case TPM_ORD_LoadMaintenanceArchive:
+        archive_params(x, w);
+        return true;
     case TPM_ORD_CreateMigrationBlob: {
         struct tpm_blob enc = exec_last_256(x, BLOB_KEY);
 
@@ -224,7 +241,8 @@ static bool cmk_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a
         EXEC_CASE(TPM_ORD_CMK_SetRestrictions, cmk_set_restrictions, .restriction = a);
         EXEC_CASE(TPM_ORD_CMK_ApproveMA, cmk_approve_ma, .migration_authority_digest = made.msa_digest);
         EXEC_CASE(TPM_ORD_CMK_CreateKey, cmk_create_key, .data_usage_auth = exec_hidden(x->auth[0], false),
-                  .key_info = cmk_template(), .migration_authority_approval = blob_as_digest(x, BLOB_CMK_APPROVAL),
+                  .key_info = cmk_template(),
+                  .migration_authority_approval = blob_as_digest(x, BLOB_CMK_APPROVAL),
                   .migration_authority_digest = made.msa_digest);
     case TPM_ORD_CMK_CreateTicket:
         ticket_params(x, w);
@@ -254,7 +272,10 @@ static struct tpm_delegate_public lent(const struct exec *x, uint32_t type, uint
     return (struct tpm_delegate_public){
         .row_label = a,
         .pcr_info = {.pcr_selection = {.size_of_select = TPM_PCR_BYTES}, .locality_at_release = TPM_LOC_ALL},
-        .permissions = {.delegate_type = type, .per1 = a & 1 ? UINT32_C(1) << b % 32 : type == TPM_DEL_OWNER_BITS ? 0x7FFFFFFF : 0x1FFFFFFF},
+        .permissions = {.delegate_type = type,
+                        .per1 = a & 1                        ? UINT32_C(1) << b % 32
+                                : type == TPM_DEL_OWNER_BITS ? 0x7FFFFFFF
+                                                             : 0x1FFFFFFF},
         .family_id = family(x, b),
     };
 }
@@ -262,20 +283,24 @@ static struct tpm_delegate_public lent(const struct exec *x, uint32_t type, uint
 static bool delegation_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
     const uint8_t row[4] = {0, 0, 0, a % 5}, flag[1] = {b & 1 ? 0 : 1};
-    struct tpm_blob any = a & 1 ? exec_blob(x, BLOB_KEY_LENT) : a & 2 ? BLOB(row, 4) : exec_blob(x, BLOB_OWNER_LENT);
+    struct tpm_blob any = a & 1   ? exec_blob(x, BLOB_KEY_LENT)
+                          : a & 2 ? BLOB(row, 4)
+                                  : exec_blob(x, BLOB_OWNER_LENT);
 
     switch (ordinal) {
-        EXEC_CASE(TPM_ORD_Delegate_Manage, delegate_manage, .family_id = family(x, b), .op_code = 1 + a % 5u, .op_data = BLOB(flag, 1));
+        EXEC_CASE(TPM_ORD_Delegate_Manage, delegate_manage, .family_id = family(x, b), .op_code = 1 + a % 5u,
+                  .op_data = BLOB(flag, 1));
         EXEC_CASE(TPM_ORD_Delegate_CreateKeyDelegation, delegate_create_key_delegation,
                   .public_info = lent(x, TPM_DEL_KEY_BITS, a, b), .del_auth = exec_hidden(x->auth[0], false));
-        EXEC_CASE(TPM_ORD_Delegate_CreateOwnerDelegation, delegate_create_owner_delegation, .increment = a & 2,
-                  .public_info = lent(x, TPM_DEL_OWNER_BITS, a, b), .del_auth = exec_hidden(x->auth[0], false));
+        EXEC_CASE(TPM_ORD_Delegate_CreateOwnerDelegation, delegate_create_owner_delegation,
+                  .increment = a & 2, .public_info = lent(x, TPM_DEL_OWNER_BITS, a, b),
+                  .del_auth = exec_hidden(x->auth[0], false));
         EXEC_CASE(TPM_ORD_Delegate_LoadOwnerDelegation, delegate_load_owner_delegation, .index = a % 5,
                   .blob = exec_blob(x, BLOB_OWNER_LENT));
         EXEC_CASE(TPM_ORD_Delegate_UpdateVerification, delegate_update_verification, .input_data = any);
         EXEC_CASE(TPM_ORD_Delegate_VerifyDelegation, delegate_verify_delegation, .delegation = any);
-        EXEC_CASE(TPM_ORD_SetOwnerPointer, set_owner_pointer, .entity_type = a & 1 ? TPM_ET_DEL_ROW : TPM_ET_OWNER,
-                  .entity_value = b % 5);
+        EXEC_CASE(TPM_ORD_SetOwnerPointer, set_owner_pointer,
+                  .entity_type = a & 1 ? TPM_ET_DEL_ROW : TPM_ET_OWNER, .entity_value = b % 5);
         EXEC_CASE(TPM_ORD_DSAP, dsap, .entity_type = (uint16_t)(TPM_ET_DEL_OWNER_BLOB + a % 3),
                   .key_handle = x->keys[KEY_IDENTITY],
                   .entity_value = a % 3 == 0   ? exec_blob(x, BLOB_OWNER_LENT)
@@ -290,7 +315,8 @@ static bool delegation_params(struct exec *x, struct wr *w, uint32_t ordinal, ui
 
 static void asym_finish_params(struct exec *x, struct wr *w)
 {
-    struct change_auth_asym_finish_in in = {.entity_type = TPM_ET_KEY, .enc_data = exec_last_256(x, BLOB_KEY)};
+    struct change_auth_asym_finish_in in = {.entity_type = TPM_ET_KEY,
+                                            .enc_data = exec_last_256(x, BLOB_KEY)};
     struct tpm_changeauth_validate fresh = {.new_auth_secret = fuzz_tpm_secret};
     const struct key_slot *temporary = key_find(x->tpm, x->temporary);
     uint8_t plain[64], enc[CR_RSA_MAX];
@@ -321,8 +347,8 @@ static bool asym_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t 
 
 /* ---- DAA ---- */
 
-#define LAST_JOIN 24
-#define LAST_SIGN 15
+#define LAST_JOIN  24
+#define LAST_SIGN  15
 #define FIRST_KEPT 22 /* of TPM_DAA_Join's answers */
 
 static const uint8_t one[TPM_DAA_SIZE_w] = {[TPM_DAA_SIZE_w - 1] = 1};
@@ -331,7 +357,8 @@ static const uint8_t count_one[4] = {0, 0, 0, 1}, count_two[4] = {0, 0, 0, 2}, s
 
 static struct {
     struct tpm_blob keys[2], r[2], s[2], n, gamma, settings, chain, signature, endorsement;
-    uint8_t settings_bytes[256], chain_bytes[CR_RSA_MAX], signature_bytes[CR_RSA_MAX], endorsement_bytes[CR_RSA_MAX];
+    uint8_t settings_bytes[256], chain_bytes[CR_RSA_MAX], signature_bytes[CR_RSA_MAX],
+        endorsement_bytes[CR_RSA_MAX];
 } issuer;
 
 static struct tpm_blob modulus(unsigned fixture)
@@ -354,17 +381,22 @@ static void issuer_start(const struct cr_rsa_pub *ek)
         issuer.r[i] = BLOB(small + i, 1);
         issuer.s[i] = BLOB(small + 2 + i, 1);
     }
-    settings = (struct tpm_daa_issuer){
-        .daa_digest_r0 = blob_digest(&issuer.r[0]), .daa_digest_r1 = blob_digest(&issuer.r[1]),
-        .daa_digest_s0 = blob_digest(&issuer.s[0]), .daa_digest_s1 = blob_digest(&issuer.s[1]),
-        .daa_digest_n = blob_digest(&issuer.n), .daa_digest_gamma = blob_digest(&issuer.gamma)};
+    settings = (struct tpm_daa_issuer){.daa_digest_r0 = blob_digest(&issuer.r[0]),
+                                       .daa_digest_r1 = blob_digest(&issuer.r[1]),
+                                       .daa_digest_s0 = blob_digest(&issuer.s[0]),
+                                       .daa_digest_s1 = blob_digest(&issuer.s[1]),
+                                       .daa_digest_n = blob_digest(&issuer.n),
+                                       .daa_digest_gamma = blob_digest(&issuer.gamma)};
     memset(settings.daa_generic_q.bytes, 0xA5, sizeof settings.daa_generic_q.bytes);
     wr_daa_issuer(&w, &settings);
     issuer.settings = BLOB(issuer.settings_bytes, w.len);
     cr_sha1(digest, issuer.keys[1].data, 256);
     sign_by(1, digest, issuer.chain_bytes);
     n0 = blob_digest(&issuer.keys[0]);
-    cr_sha1v(digest, (struct cr_slice[]){CR_SLICE(n0.bytes, sizeof n0.bytes), CR_SLICE(issuer.settings.data, issuer.settings.len)}, 2);
+    cr_sha1v(digest,
+             (struct cr_slice[]){CR_SLICE(n0.bytes, sizeof n0.bytes),
+                                 CR_SLICE(issuer.settings.data, issuer.settings.len)},
+             2);
     sign_by(2, digest, issuer.signature_bytes);
     oaep(ek, "NE", 2, issuer.endorsement_bytes);
     issuer.chain = BLOB(issuer.chain_bytes, CR_RSA_MAX);
@@ -376,12 +408,31 @@ static void join_inputs(const struct exec *x, uint8_t stage, struct tpm_blob in[
 {
     const struct tpm_blob none = {0}, w = BLOB(one, sizeof one);
     const bool keyed = x->join.keyed;
-    const struct tpm_blob rows[LAST_JOIN + 1][2] = {
-        {BLOB(count_two, 4)}, {issuer.keys[keyed], keyed ? issuer.chain : none}, {issuer.settings, issuer.signature},
-        {BLOB(count_one, 4)}, {issuer.r[0], issuer.n}, {issuer.r[1], issuer.n}, {issuer.s[0], issuer.n},
-        {issuer.s[1], issuer.n}, {issuer.endorsement}, {issuer.r[0], issuer.n}, {issuer.r[1], issuer.n},
-        {issuer.s[0], issuer.n}, {issuer.s[1], issuer.n}, {issuer.gamma, w}, {issuer.gamma}, {issuer.gamma},
-        {BLOB(zeros, 20)}, {none}, {none}, {none}, {none}, {none}, {BLOB(zeros, 128)}, {BLOB(zeros, 192)}, {none}};
+    const struct tpm_blob rows[LAST_JOIN + 1][2] = {{BLOB(count_two, 4)},
+                                                    {issuer.keys[keyed], keyed ? issuer.chain : none},
+                                                    {issuer.settings, issuer.signature},
+                                                    {BLOB(count_one, 4)},
+                                                    {issuer.r[0], issuer.n},
+                                                    {issuer.r[1], issuer.n},
+                                                    {issuer.s[0], issuer.n},
+                                                    {issuer.s[1], issuer.n},
+                                                    {issuer.endorsement},
+                                                    {issuer.r[0], issuer.n},
+                                                    {issuer.r[1], issuer.n},
+                                                    {issuer.s[0], issuer.n},
+                                                    {issuer.s[1], issuer.n},
+                                                    {issuer.gamma, w},
+                                                    {issuer.gamma},
+                                                    {issuer.gamma},
+                                                    {BLOB(zeros, 20)},
+                                                    {none},
+                                                    {none},
+                                                    {none},
+                                                    {none},
+                                                    {none},
+                                                    {BLOB(zeros, 128)},
+                                                    {BLOB(zeros, 192)},
+                                                    {none}};
 
     memcpy(in, rows[stage], sizeof rows[stage]);
 }
@@ -390,10 +441,22 @@ static void sign_inputs(const struct exec *x, uint8_t stage, struct tpm_blob in[
 {
     const struct tpm_blob none = {0}, w = BLOB(one, sizeof one), v0 = exec_blob(x, BLOB_JOINED),
                           v1 = exec_blob(x, BLOB_JOINED + 1), tpm = exec_blob(x, BLOB_JOINED + 2);
-    const struct tpm_blob rows[LAST_SIGN + 1][2] = {
-        {issuer.settings}, {tpm}, {issuer.r[0], issuer.n}, {issuer.r[1], issuer.n}, {issuer.s[0], issuer.n},
-        {issuer.s[1], issuer.n}, {issuer.gamma, w}, {issuer.gamma}, {issuer.gamma}, {BLOB(zeros, 20)},
-        {BLOB(count_one + 3, 1), BLOB(zeros, 20)}, {none}, {none}, {v0}, {v0}, {v1}};
+    const struct tpm_blob rows[LAST_SIGN + 1][2] = {{issuer.settings},
+                                                    {tpm},
+                                                    {issuer.r[0], issuer.n},
+                                                    {issuer.r[1], issuer.n},
+                                                    {issuer.s[0], issuer.n},
+                                                    {issuer.s[1], issuer.n},
+                                                    {issuer.gamma, w},
+                                                    {issuer.gamma},
+                                                    {issuer.gamma},
+                                                    {BLOB(zeros, 20)},
+                                                    {BLOB(count_one + 3, 1), BLOB(zeros, 20)},
+                                                    {none},
+                                                    {none},
+                                                    {v0},
+                                                    {v0},
+                                                    {v1}};
 
     memcpy(in, rows[stage], sizeof rows[stage]);
 }
@@ -440,8 +503,9 @@ static void daa_learn(struct exec *x, uint32_t ordinal, uint8_t a, const struct 
 
 bool exec_travel_params(struct exec *x, struct wr *w, uint32_t ordinal, uint8_t a, uint8_t b)
 {
-    return migration_params(x, w, ordinal, a, b) || cmk_params(x, w, ordinal, a) || delegation_params(x, w, ordinal, a, b) ||
-           asym_params(x, w, ordinal, a) || daa_params(x, w, ordinal, a);
+    return migration_params(x, w, ordinal, a, b) || cmk_params(x, w, ordinal, a) ||
+           delegation_params(x, w, ordinal, a, b) || asym_params(x, w, ordinal, a) ||
+           daa_params(x, w, ordinal, a);
 }
 
 /* Answers that are two sized blobs. */
@@ -507,7 +571,7 @@ void exec_travel_learn(struct exec *x, uint32_t ordinal, uint8_t a, const uint8_
         keep_sized(x, BLOB_KEY_LENT, &r);
         break;
     case TPM_ORD_CreateMaintenanceArchive:
-        keep_two(x, BLOB_RANDOM, BLOB_ARCHIVE, &r);
+        keep_two(x, BLOB_ARCHIVE_RANDOM, BLOB_ARCHIVE, &r);
         break;
     case TPM_ORD_ChangeAuthAsymStart:
         rd_change_auth_asym_start_out(&r, &started);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TPM and a guest that knows the protocol (exec_steps.h: the form of an input). Most steps are commands: an ordinal,
- * handles and parameters that fit (exec_params.c), sessions opened as needed, then the payload changes parameters
- * before the proofs are computed; so what is wrong is behind them. A command may go through the open transport session.
- * Others: raw bytes, bytes changed after the proofs, the platform's acts, the clock, freeze and thaw.
+ * A TPM and a guest that knows the protocol (exec_steps.h: the form of an input). Most steps are commands: an
+ * ordinal, handles and parameters that fit (exec_params.c), sessions opened as needed, then the payload
+ * changes parameters before the proofs are computed; so what is wrong is behind them. A command may go
+ * through the open transport session. Others: raw bytes, bytes changed after the proofs, the platform's acts,
+ * the clock, freeze and thaw.
  */
 #include "tests/fuzz/exec_steps.h"
 
@@ -28,13 +29,15 @@ void exec_next_odd(struct exec *x, struct exec_session *s)
     wr_put64(&w, ++x->nonces);
 }
 
-void exec_prove(struct wr *w, const uint8_t digest[TPM_DIGEST_LEN], struct exec_session *s, bool keep, bool wrong)
+void exec_prove(struct wr *w, const uint8_t digest[TPM_DIGEST_LEN], struct exec_session *s, bool keep,
+                bool wrong)
 {
     struct tpm_auth_in auth = {.auth_handle = s->handle, .nonce_odd = s->odd, .continue_auth_session = keep};
     uint8_t last = keep;
 
     cr_hmac_sha1v(auth.auth.bytes, s->secret.bytes, sizeof s->secret.bytes,
-                  (struct cr_slice[]){CR_SLICE(digest, TPM_DIGEST_LEN), CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
+                  (struct cr_slice[]){CR_SLICE(digest, TPM_DIGEST_LEN),
+                                      CR_SLICE(s->even.bytes, TPM_DIGEST_LEN),
                                       CR_SLICE(s->odd.bytes, TPM_DIGEST_LEN), CR_SLICE(&last, 1)},
                   4);
     auth.auth.bytes[0] ^= wrong;
@@ -48,7 +51,9 @@ static void digest_params(const struct built *cmd, uint8_t digest[TPM_DIGEST_LEN
     struct wr o = wr_to(ordinal, sizeof ordinal);
 
     wr_put32(&o, cmd->row->ordinal);
-    cr_sha1v(digest, (struct cr_slice[]){CR_SLICE(ordinal, 4), CR_SLICE(cmd->bytes + cmd->params, cmd->params_len)}, 2);
+    cr_sha1v(digest,
+             (struct cr_slice[]){CR_SLICE(ordinal, 4), CR_SLICE(cmd->bytes + cmd->params, cmd->params_len)},
+             2);
 }
 
 /* {where, what}: two bytes and one that is added there. */
@@ -114,7 +119,8 @@ static void read_trailers(struct exec *x, struct rd *r)
     }
 }
 
-static void read_success(struct exec *x, const struct built *cmd, const struct step *s, const struct response *rsp)
+static void read_success(struct exec *x, const struct built *cmd, const struct step *s,
+                         const struct response *rsp)
 {
     struct rd r = rd_from(rsp->bytes, rsp->len);
     size_t trailer = x->auths * (size_t)TPM_AUTH_OUT_LEN;
@@ -193,8 +199,10 @@ static void opened(struct exec *x, const struct response *rsp, uint16_t type, co
     if (!odd)
         return;
     rd_nonce(&r, &even_osap);
-    cr_hmac_sha1v(s->secret.bytes, fuzz_tpm_secret.bytes, sizeof fuzz_tpm_secret.bytes,
-                  (struct cr_slice[]){CR_SLICE(even_osap.bytes, TPM_DIGEST_LEN), CR_SLICE(odd->bytes, TPM_DIGEST_LEN)}, 2);
+    cr_hmac_sha1v(
+        s->secret.bytes, fuzz_tpm_secret.bytes, sizeof fuzz_tpm_secret.bytes,
+        (struct cr_slice[]){CR_SLICE(even_osap.bytes, TPM_DIGEST_LEN), CR_SLICE(odd->bytes, TPM_DIGEST_LEN)},
+        2);
 }
 
 /* What a session is to be for; type 0: TPM_OIAP, and with a blob TPM_DSAP. */
@@ -238,16 +246,19 @@ static void open_session(struct exec *x, const struct wish *wish)
 }
 
 /* By the owner's word or by a key's; by what was lent of it. */
-static struct wish wish_for(const struct exec *x, const struct cmd_row *row, uint8_t proof, const struct step *s)
+static struct wish wish_for(const struct exec *x, const struct cmd_row *row, uint8_t proof,
+                            const struct step *s)
 {
     static const uint8_t first_row[4] = {0};
     bool second = proof == PROOF_KEY1 || proof == PROOF_KEY1_READ, lent = s->what & WHAT_DELEGATED;
     struct wish wish = {.type = TPM_ET_OWNER, .value = TPM_KH_OWNER};
 
     if (proof == PROOF_KEY0 || proof == PROOF_KEY0_READ || second) {
-        wish = (struct wish){.type = TPM_ET_KEYHANDLE, .value = exec_handle(x, row, second, s->handles >> 4 * second, s->a)};
+        wish = (struct wish){.type = TPM_ET_KEYHANDLE,
+                             .value = exec_handle(x, row, second, s->handles >> 4 * second, s->a)};
         if (lent)
-            wish = (struct wish){.type = TPM_ET_DEL_KEY_BLOB, .value = wish.value, .lent = exec_blob(x, BLOB_KEY_LENT)};
+            wish = (struct wish){
+                .type = TPM_ET_DEL_KEY_BLOB, .value = wish.value, .lent = exec_blob(x, BLOB_KEY_LENT)};
     } else if (lent && (s->b & 1)) {
         wish = (struct wish){.type = TPM_ET_DEL_ROW, .lent = {.len = sizeof first_row, .data = first_row}};
     } else if (lent) {
@@ -290,7 +301,9 @@ static void choose_sessions(struct exec *x, const struct cmd_row *row, const str
         }
         if (!(s->how & HOW_POOL))
             open_for(x, row, i, s);
-        x->auth[i] = &x->sessions[(x->next_session + EXEC_SESSIONS - 1u - (s->how & HOW_POOL ? s->b / 64u + i : 0)) % EXEC_SESSIONS];
+        x->auth[i] =
+            &x->sessions[(x->next_session + EXEC_SESSIONS - 1u - (s->how & HOW_POOL ? s->b / 64u + i : 0)) %
+                         EXEC_SESSIONS];
     }
 }
 
@@ -355,7 +368,6 @@ static void raw_command(struct exec *x, const struct step *s)
 /* What the trusted side does; nothing of it is a command. */
 static void platform(struct exec *x, const struct step *s)
 {
-    fuzz_tpm_forget();
     switch (s->row % 8) {
     case 0:
         FUZZ_CHECK(tpm_init(x->tpm) == VT_OK);
@@ -468,7 +480,8 @@ int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)
     for (size_t i = 0; i < exec_prepare.count; i++)
         prepare_step(&owned, &exec_prepare.steps[i]);
     for (size_t i = 0; i < BLOBS; i++)
-        FUZZ_CHECK(owned.blobs[i].len || i == BLOB_AUTH_CONTEXT || i == BLOB_ARCHIVE);
+        FUZZ_CHECK(owned.blobs[i].len || i == BLOB_AUTH_CONTEXT || i == BLOB_ARCHIVE ||
+                   i == BLOB_ARCHIVE_RANDOM);
     FUZZ_CHECK(!owned.join.handle);
     fuzz_tpm_adopt(owned.tpm);
     owned.tpm = NULL;

@@ -43,10 +43,8 @@ static void use(struct tpm **tpm)
         size_t len = (size_t)commands[i][4] << 8 | commands[i][5];
 
         fuzz_tpm_execute(*tpm, (uint8_t)(i % 5), FUZZ_NOW, commands[i], len, &rsp);
-        if (commands[i][9] == 0x98) {
+        if (commands[i][9] == 0x98)
             FUZZ_CHECK(tpm_init(*tpm) == VT_OK);
-            fuzz_tpm_forget();
-        }
     }
     fuzz_tpm_thaw_again(tpm);
     tpm_power_off(*tpm);
@@ -67,10 +65,7 @@ static void thaw(const uint8_t *permanent, size_t permanent_len, const uint8_t *
     static struct frozen again;
     struct vt_why why = {{0}};
     struct tpm *tpm = NULL;
-    int err;
-
-    fuzz_tpm_forget();
-    err = tpm_thaw(&tpm, permanent, permanent_len, state, state_len, fuzz_tpm_ops(), &why);
+    int err = tpm_thaw(&tpm, permanent, permanent_len, state, state_len, fuzz_tpm_ops(), &why);
 
     if (err) {
         FUZZ_CHECK(err == VT_EDAMAGED && why.text[0] && !tpm);

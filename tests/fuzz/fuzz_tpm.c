@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fuzz/fuzz_tpm.h"
 
+#include <unistd.h>
+
 #include "server/engine/cmd.h"
 #include "tests/lib/fixture_keys.h"
 
@@ -109,7 +111,7 @@ static void add_owner(struct tpm *tpm)
     tpm->perm.owner_auth = fuzz_tpm_secret;
     tpm->perm.flags.nv_locked = true;
     tpm->perm.srk.handle = TPM_KH_SRK;
-    tpm->perm.srk.key = make_key(2048, 6, TPM_KEY_STORAGE);
+    tpm->perm.srk.key = make_key(2048, FUZZ_SRK_FIXTURE, TPM_KEY_STORAGE);
     tpm->stclear.flags.physical_presence = true;
     add_keys(tpm);
     add_area(tpm, FUZZ_NV_OPEN, 0);
@@ -133,7 +135,6 @@ static struct tpm *manufacture(bool with_ek)
     struct tpm_profile profile;
     struct tpm *tpm;
 
-    fuzz_tpm_forget();
     tpm_profile_pc_client(&profile);
     profile.maintenance = true;
     FUZZ_CHECK(tpm_manufacture(&tpm, &profile, seed, with_ek, fuzz_tpm_ops()) == VT_OK);
@@ -181,7 +182,6 @@ struct tpm *fuzz_tpm_new(enum fuzz_start start)
     struct tpm *tpm;
 
     keys_taken = 0;
-    fuzz_tpm_forget();
     FUZZ_CHECK(tpm_thaw(&tpm, from->permanent, from->permanent_len, from->state, from->state_len,
                         fuzz_tpm_ops(), NULL) == VT_OK);
     return tpm;
@@ -218,7 +218,6 @@ void fuzz_tpm_thaw_again(struct tpm **tpm)
     struct vt_why why = {{0}};
     struct tpm *thawed;
 
-    fuzz_tpm_forget();
     fuzz_tpm_freeze(*tpm, &before);
     if (tpm_thaw(&thawed, before.permanent, before.permanent_len, before.state, before.state_len,
                  fuzz_tpm_ops(), &why)) {
@@ -243,49 +242,55 @@ static void check_response(const uint8_t *cmd, size_t len, struct response *rsp)
     if (rsp->rc)
         FUZZ_CHECK(tag == TPM_TAG_RSP_COMMAND && rsp->len == TPM_HEADER_LEN);
     else
-        FUZZ_CHECK(len >= TPM_HEADER_LEN && tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
+        FUZZ_CHECK(len >= TPM_HEADER_LEN &&
+                   tag == (cmd[0] << 8 | cmd[1]) + TPM_TAG_RSP_COMMAND - TPM_TAG_RQU_COMMAND);
 }
 
-/* What this one was after its last command, if nothing else has happened to it: then it need not be frozen again. */
-static const struct tpm *last_tpm;
-static struct frozen buffers[2], *last = &buffers[0], *fresh = &buffers[1];
-
-void fuzz_tpm_forget(void)
+/* The bytes in memory tell sooner than frozen ones that nothing happened. Keys that the owner keeps lie among
+ * the others. */
+static bool untouched(const struct tpm *a, const struct tpm *b, bool permanent)
 {
-    last_tpm = NULL;
+    if (memcmp(a->keys, b->keys, sizeof a->keys) != 0)
+        return false;
+    if (permanent)
+        return !memcmp(&a->perm, &b->perm, sizeof a->perm);
+    return a->on == b->on && !memcmp(&a->drbg, &b->drbg, sizeof a->drbg) &&
+           !memcmp(&a->stclear, &b->stclear, sizeof a->stclear) &&
+           !memcmp(&a->stany, &b->stany, sizeof a->stany);
 }
 
-static void freeze_before(struct tpm *tpm, uint64_t now_us)
+/* What is not said to have changed is not written down: it would be lost with the process. */
+static void check_dirty(struct tpm *before, const struct tpm *after, unsigned dirty)
 {
-    if (tpm == last_tpm && now_us <= tpm->stany.now_us)
+    static struct frozen was, is;
+    bool permanent = (dirty & TPM_DIRTY_PERMANENT) || untouched(before, after, true);
+    bool state = (dirty & TPM_DIRTY_VOLATILE) || untouched(before, after, false);
+
+    if (permanent && state)
         return;
-    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
-    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
-    fuzz_tpm_freeze(tpm, last);
+    fuzz_tpm_freeze(before, &was);
+    fuzz_tpm_freeze(after, &is);
+    FUZZ_CHECK(permanent || same_permanent(&was, &is));
+    FUZZ_CHECK(state || same_state(&was, &is));
 }
 
 void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
                       struct response *rsp)
 {
-    struct frozen *swap = last;
+    static struct tpm before;
 
-    freeze_before(tpm, now_us);
+    /* The time of the last command alone is nobody's loss: no state gets dirty by it. */
+    tpm->stany.now_us = VT_MAX(tpm->stany.now_us, now_us);
+    before = *tpm;
     memset(rsp->bytes, 0xEE, sizeof rsp->bytes);
     rsp->len = 0;
     rsp->dirty = 0;
     tpm_execute(tpm, locality, now_us, cmd, len, rsp->bytes, &rsp->len, &rsp->dirty);
     check_response(cmd, len, rsp);
     if (len >= TPM_HEADER_LEN)
-        fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9], rsp->rc);
-    fuzz_tpm_freeze(tpm, fresh);
-    /* What is not said to have changed is not written down: it would be lost with the process. */
-    if (!(rsp->dirty & TPM_DIRTY_PERMANENT))
-        FUZZ_CHECK(same_permanent(last, fresh));
-    if (!(rsp->dirty & TPM_DIRTY_VOLATILE))
-        FUZZ_CHECK(same_state(last, fresh));
-    last = fresh;
-    fresh = swap;
-    last_tpm = tpm;
+        fuzz_tpm_count((uint32_t)cmd[6] << 24 | (uint32_t)cmd[7] << 16 | (uint32_t)cmd[8] << 8 | cmd[9],
+                       rsp->rc);
+    check_dirty(&before, tpm, rsp->dirty);
 }
 
 /* ---- How far the inputs came ---- */
@@ -307,22 +312,29 @@ void fuzz_tpm_count(uint32_t ordinal, tpm_rc rc)
 
 static void tell_reach(void)
 {
+    const char *least = getenv("VTPM_FUZZ_LEAST");
     bool table = getenv("VTPM_FUZZ_TABLE");
-    unsigned there = 0, reached = 0;
+    unsigned there = 0, reached = 0, sum = 0;
     size_t count;
     const struct cmd_row *rows = cmd_rows(&count);
 
     for (size_t i = 0; i < count; i++) {
         there += rows[i].run != NULL;
         reached += rows[i].run && succeeded[i];
+        sum += came[i];
         if (table && rows[i].run)
-            fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i], succeeded[i]);
+            fprintf(stderr, "ordinal %#10x: %9u times, %9u successes\n", rows[i].ordinal, came[i],
+                    succeeded[i]);
     }
+    if (!sum)
+        return;
     fprintf(stderr, "succeeded: %u of %u ordinals%s", reached, there, reached < there ? "; not" : "");
     for (size_t i = 0; i < count; i++)
         if (rows[i].run && !succeeded[i])
             fprintf(stderr, " %#x", rows[i].ordinal);
     fprintf(stderr, "\n");
+    if (least && reached < strtoul(least, NULL, 10))
+        _exit(1);
 }
 
 void fuzz_tpm_tell_reach(void)

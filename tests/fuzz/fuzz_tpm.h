@@ -26,6 +26,7 @@ enum fuzz_start {
 /* The keys of START_OWNED in the order of their slots; usage, bits and fixture are in fuzz_tpm.c. */
 enum fuzz_key { KEY_SIGNING, KEY_STORAGE, KEY_BIND, KEY_IDENTITY, KEY_MIGRATE, KEY_LEGACY, FUZZ_KEYS };
 #define FUZZ_STORAGE_FIXTURE 3          /* of 2048 bits: where keys migrate to */
+#define FUZZ_SRK_FIXTURE 6              /* also the manufacturer's: then an archive can come back */
 #define FUZZ_AUTHORITY_FIXTURE 2        /* who says so; KEY_MIGRATE */
 #define FUZZ_NV_OPEN 0x00011001u        /* written and read by anybody */
 #define FUZZ_NV_AUTH 0x00011002u        /* with its own secret */
@@ -59,14 +60,11 @@ struct response {
 void fuzz_tpm_execute(struct tpm *tpm, uint8_t locality, uint64_t now_us, const uint8_t *cmd, size_t len,
                       struct response *rsp);
 
-/* Whoever does anything else to a TPM than this, thaw_again and new says so before the next command. */
-void fuzz_tpm_forget(void);
-
 /* How often each ordinal came and succeeded: fuzz_tpm_execute counts, of a wrapped one its client. */
 void fuzz_tpm_count(uint32_t ordinal, tpm_rc rc);
 /*
  * Begins to count anew. At the end of the process, on stderr: how many of the ordinals that there are succeeded, and
- * which did not; with VTPM_FUZZ_TABLE in the environment, how often each.
+ * which did not; with VTPM_FUZZ_TABLE in the environment, how often each. Fewer than VTPM_FUZZ_LEAST: exit status 1.
  */
 void fuzz_tpm_tell_reach(void);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A fuzz target without a fuzzer: feeds it every file given, and every file of every folder given.
- *     fuzz_X FILE|DIR ...       replays; fails if there was nothing to replay
+ *     fuzz_X FILE|DIR ...       replays; with a folder, the target's own seeds, too; fails if there was nothing to replay
  *     fuzz_X --seeds DIR        writes the target's own seeds
  */
 #include <dirent.h>
@@ -19,11 +19,25 @@ size_t LLVMFuzzerMutate(uint8_t *bytes VT_UNUSED, size_t len, size_t cap VT_UNUS
     return len;
 }
 
+/* Exactly as long as it is: a sanitizer then sees what is read past it. */
+static void feed(void *arg, const char *name VT_UNUSED, const void *bytes, size_t len)
+{
+    uint8_t *exact = malloc(len ? len : 1);
+    int *count = arg;
+
+    FUZZ_CHECK(exact);
+    if (len)
+        memcpy(exact, bytes, len);
+    LLVMFuzzerTestOneInput(exact, len);
+    free(exact);
+    ++*count;
+}
+
 static int replay_file(const char *path)
 {
     VT_AUTOFREE uint8_t *whole = vt_calloc(1, INPUT_MAX);
-    uint8_t *exact = NULL;
     FILE *file = fopen(path, "rb");
+    int count = 0;
     size_t len;
 
     if (!whole || !file) {
@@ -32,13 +46,8 @@ static int replay_file(const char *path)
     }
     len = fread(whole, 1, INPUT_MAX, file);
     fclose(file);
-    /* Exactly as long as it is: a sanitizer then sees what is read past it. */
-    exact = malloc(len ? len : 1);
-    FUZZ_CHECK(exact);
-    memcpy(exact, whole, len);
-    LLVMFuzzerTestOneInput(exact, len);
-    free(exact);
-    return 1;
+    feed(&count, path, whole, len);
+    return count;
 }
 
 static int replay_folder(const char *path, DIR *dir)
@@ -68,6 +77,8 @@ static int replay(const char *path)
         return replay_file(path);
     count = replay_folder(path, dir);
     closedir(dir);
+    if (count >= 0)
+        fuzz_seeds(feed, &count);
     return count;
 }
 

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import os
-import time
 
-from rig import Rig, check
-from tpm12 import Socket, Tpm, TpmError
+from rig import Rig, check, wait_until
+from tpm12 import TpmError
 
 DRIVER = "6d3f1a2b-0c4d-4e5f-8a9b-0c1d2e3f4a5b"
 ZEROS = bytes(20)
@@ -75,7 +74,7 @@ class Guest:
 
     def start(self):
         self.shim = self.rig.start_shim(self.name)
-        self.tpm = Tpm(Socket(self.rig.path(self.name + ".tpm")))
+        self.tpm = self.rig.tpm(self.name)
 
     def stop(self):
         self.shim.stop()
@@ -111,10 +110,7 @@ def events_of(rig, kind):
 
 def wait_event(rig, kind):
     """One that is written by itself may come after the answer."""
-    end = time.monotonic() + 60
-    while not events_of(rig, kind) and time.monotonic() < end:
-        time.sleep(0.05)
-    return events_of(rig, kind)[-1]
+    return wait_until(lambda: events_of(rig, kind), "an event " + kind)[-1]
 
 
 def measured(rig):
@@ -183,7 +179,7 @@ def startup_by_the_guest(rig):
     check(shim.wait_line("--startup clear"), "a shim that leaves TPM_Startup to the guest: no power on, and why")
     shim.stop()
     shim = rig.start_shim("late")
-    check(Tpm(Socket(rig.path("late.tpm"))).pcr(4) == folded(b"\x02" * 20), "with --startup clear it is measured")
+    check(rig.tpm("late").pcr(4) == folded(b"\x02" * 20), "with --startup clear it is measured")
     shim.stop()
 
 

@@ -5,11 +5,11 @@ import subprocess
 import threading
 
 from rig import Rig, check, program
-from tpm12 import Socket, Tpm, sha1
+from tpm12 import sha1
 
 
 def connect(rig, name):
-    return Tpm(Socket(rig.path(name + ".tpm")))
+    return rig.tpm(name)
 
 
 def refused(rig, name, credential, instance, words):

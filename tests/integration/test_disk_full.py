@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from rig import Rig, check, enter_namespace, program, run, skip
-from tpm12 import Auth, Socket, Tpm
+from tpm12 import Auth
 
 RETRY = 0x800
 OWNER, SRK = b"o" * 20, b"s" * 20
@@ -51,7 +51,7 @@ class Guest:
         self.session = self.tpm.oiap()
 
     def connect(self):
-        self.tpm = Tpm(Socket(self.rig.path(self.name + ".tpm")))
+        self.tpm = self.rig.tpm(self.name)
 
     def write(self, text):
         """The return code; the session stays, also over TPM_RETRY: nothing has happened then."""
@@ -140,7 +140,7 @@ def full_runtime(rig, run_disk):
     filler = fill(run_disk)
     rig.create("two")
     rig.start_shim("two")
-    tpm = Tpm(Socket(rig.path("two.tpm")))
+    tpm = rig.tpm("two")
     for _ in range(2):
         rc = tpm.raw("PcrRead", params=bytes(4))[0]
         check(rc == RETRY, "no room to power on: TPM_RETRY (rc 0x%x)" % rc)

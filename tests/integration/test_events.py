@@ -7,10 +7,8 @@ import pwd
 import shutil
 import sqlite3
 import subprocess
-import time
 
-from rig import Rig, check, free_port, program
-from tpm12 import Socket, Tpm
+from rig import Rig, check, free_port, program, wait_until
 
 
 def events(rig):
@@ -22,13 +20,8 @@ def kinds(rig):
 
 
 def wait_kind(rig, kind, count=1):
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        found = [e for e in events(rig) if e["kind"] == kind]
-        if len(found) >= count:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("no event %s in %s" % (kind, kinds(rig)))
+    wait_until(lambda: kinds(rig).count(kind) >= count, "%d events %s" % (count, kind))
+    return [e for e in events(rig) if e["kind"] == kind]
 
 
 # Its own word, at a process's end, about a thread that ended meanwhile.
@@ -56,7 +49,7 @@ def check_quiet(condition, text):
 def acts(rig, uuid):
     """What guests and administrators do becomes events, with who did it."""
     shim = rig.start_shim("one")
-    tpm = Tpm(Socket(rig.path("one.tpm")))
+    tpm = rig.tpm("one")
     tpm.pcr(0)
     attach = wait_kind(rig, "attach")[0]
     check(attach["uuid"] == uuid and attach["peer"].startswith("unix:pid="), "attach: %s" % attach["text"])
@@ -64,7 +57,7 @@ def acts(rig, uuid):
     check(on["peer"] == attach["peer"], "power-on names the channel's peer")
     shutil.copy(rig.path("one.cred"), rig.path("again.cred"))
     again = rig.start_shim("again")
-    Tpm(Socket(rig.path("again.tpm"))).pcr(0)
+    rig.tpm("again").pcr(0)
     taken = wait_kind(rig, "take-over")[0]
     check(attach["peer"] in taken["text"], "take-over: %s" % taken["text"])
     rig.ctl("instance", "suspend", "one")
@@ -80,7 +73,7 @@ def attach_storm(rig):
     before = len([k for k in kinds(rig) if k in ("attach", "take-over")])
     for _ in range(12):
         shim = rig.start_shim("one")
-        Tpm(Socket(rig.path("one.tpm"))).pcr(0)
+        rig.tpm("one").pcr(0)
         shim.stop()
     after = len([k for k in kinds(rig) if k in ("attach", "take-over")])
     check(after - before <= 6, "12 attaches in a row: %d events" % (after - before))
@@ -179,5 +172,6 @@ with Rig() as rig:
     check("the chain of events is whole" in r.stdout, "the chain verifies")
     at_rest(rig)
     rig.start_server()
-    Tpm(Socket(rig.path("one.tpm")) if rig.start_shim("one") else None).pcr(0)
+    rig.start_shim("one")
+    rig.tpm("one").pcr(0)
 print("events: all seen to hold")

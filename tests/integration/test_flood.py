@@ -3,7 +3,6 @@
 
 No figure here is about speed: a pause of the others is bounded by PAUSE_S, which a loaded machine keeps too.
 """
-import os
 import resource
 import socket
 import struct
@@ -12,7 +11,7 @@ import time
 
 from guest import Neighbour
 from rawpeer import RawPeer, credential, hello
-from rig import Rig, check, free_port, has_sanitizer
+from rig import Rig, check, descriptors, free_port, has_sanitizer
 from tpm12 import ORD, Socket, Tpm
 
 PAUSE_S = 30
@@ -25,10 +24,6 @@ MEMORY_MAX_KIB = (1024 if has_sanitizer("vtpm-server") else 256) * 1024
 def limits():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-
-
-def descriptors(pid):
-    return len(os.listdir("/proc/%d/fd" % pid))
 
 
 def memory_kib(pid):

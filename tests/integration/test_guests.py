@@ -4,10 +4,9 @@ import base64
 import os
 import shutil
 import subprocess
-import time
 
 from rig import Rig, check, free_port, need
-from tpm12 import KH_SRK, Socket, Tpm
+from tpm12 import KH_SRK
 
 
 def credential(path):
@@ -56,14 +55,14 @@ def alerts(rig, port):
 def closed_channels(rig):
     """rotate, disable and delete end the live channel; the new key and enable bring the guest back."""
     shim = rig.start_shim("one")
-    tpm = Tpm(Socket(rig.path("one.tpm")))
+    tpm = rig.tpm("one")
     pcr = tpm.extend(3, b"\x22" * 20)
     os.rename(rig.path("one.cred"), rig.path("one.old"))
     rig.ctl("credential", "rotate", "one", "--credential-out", rig.path("one.cred"))
     shim.wait_line("rotated")
     shim.stop()
     shim = rig.start_shim("one")
-    tpm = Tpm(Socket(rig.path("one.tpm")))
+    tpm = rig.tpm("one")
     check(tpm.pcr(3) == pcr, "after rotate: the new credential has the same TPM, still on")
     rig.ctl("instance", "disable", "one")
     shim.wait_line("disabled")
@@ -75,11 +74,11 @@ def closed_channels(rig):
 
 def taken_over(rig):
     first = rig.start_shim("two")
-    a = Tpm(Socket(rig.path("two.tpm")))
+    a = rig.tpm("two")
     a.extend(4, b"\x33" * 20)
     shutil.copy(rig.path("two.cred"), rig.path("two-again.cred"))
     second = rig.start_shim("two-again")
-    b = Tpm(Socket(rig.path("two-again.tpm")))
+    b = rig.tpm("two-again")
     b.pcr(4)
     first.wait_line("(?i)taken over|newer")
     first.stop()
@@ -90,7 +89,7 @@ def taken_over(rig):
 def own_secrets(rig, secrets):
     """What guest one keeps in its TPM; and one more key slot, opened by a passphrase."""
     shim = rig.start_shim("one")
-    tpm = Tpm(Socket(rig.path("one.tpm")))
+    tpm = rig.tpm("one")
     owner, srk, data, nv, auth = (os.urandom(20) for _ in range(5))
     secrets.update({"owner secret": owner, "SRK secret": srk, "sealed data": data, "NV data": nv, "data secret": auth})
     check(tpm.take_ownership(owner, srk)[0] == 0, "guest one takes ownership")
@@ -173,7 +172,7 @@ with Rig() as rig:
     secrets = {}
     keep_keys(rig, secrets)
     shims = [rig.start_shim("one"), rig.start_shim("two", upstream="tcp:127.0.0.1:%d" % port)]
-    tpms = [Tpm(Socket(rig.path(n + ".tpm"))) for n in ("one", "two")]
+    tpms = [rig.tpm(n) for n in ("one", "two")]
     check(tpms[0].read_pubek() != tpms[1].read_pubek(), "two guests at once, each its own EK")
     tpms[0].extend(1, b"\x01" * 20)
     check(tpms[1].pcr(1) == bytes(20), "what one extends the other does not see")

@@ -8,9 +8,9 @@ import struct
 import subprocess
 import time
 
-from rawpeer import RawPeer, attach, blob, credential, execute, frame, hello, number, power_on
+from rawpeer import RawPeer, attach, blob, credential, execute, frame, hello, number
 from rig import Rig, check, free_port, has_sanitizer, program
-from tpm12 import ORD, Socket, Tpm, sha1
+from tpm12 import ORD, sha1
 
 HANDSHAKE_S = 2
 WIDE = has_sanitizer("vtpm-engine")
@@ -30,7 +30,7 @@ class Guest:
         self.pcr = self.tpm.extend(5, b"\x05" * 20)
 
     def connect(self):
-        self.tpm = Tpm(Socket(self.rig.path(self.name + ".tpm")))
+        self.tpm = self.rig.tpm(self.name)
 
     def holds(self, text):
         """Unchanged, and it still works."""

@@ -4,13 +4,10 @@
 Test builds take the misdeed as a vendor ordinal (server/sandbox/misbehave.h). With sanitizers the filter is wide and
 memory has no limit, so only the deeds that it still stops are tried.
 """
-import os
 import struct
-import time
 
 from guest import Neighbour
-from rig import Rig, check, has_sanitizer, skip
-from tpm12 import Socket, Tpm
+from rig import Rig, check, descriptors, has_sanitizer, skip, wait_until
 
 ORDINAL = 0x2056BAD0
 REQUEST_S = 2
@@ -52,16 +49,12 @@ def alive(pid):
         return False
 
 
-def descriptors(pid):
-    return len(os.listdir("/proc/%d/fd" % pid))
-
-
 with Rig() as rig:
     rig.init()
     rig.start_server("--request-timeout", str(REQUEST_S))
     rig.create("bad")
     rig.start_shim("bad")
-    tpm = Tpm(Socket(rig.path("bad.tpm")))
+    tpm = rig.tpm("bad")
     pcr = tpm.extend(9, b"\x09" * 20)
     answer = tpm.send(misdeed(10))
     if struct.unpack(">I", answer[6:10])[0] == BAD_ORDINAL:
@@ -92,8 +85,5 @@ with Rig() as rig:
     family = zygotes + [pid for z in zygotes for pid in children(z)]
     check(len(family) >= 3, "a zygote and two sandboxes are there")
     check(rig.server.p.poll() is None and rig.server.stop() == 0, "the server is the same process and stops in order")
-    end = time.monotonic() + 10
-    while any(alive(pid) for pid in family) and time.monotonic() < end:
-        time.sleep(0.05)
-    check(not any(alive(pid) for pid in family), "and leaves no process behind")
+    wait_until(lambda: not any(alive(pid) for pid in family), "it leaves no process behind")
 print("misbehave: all seen to hold")

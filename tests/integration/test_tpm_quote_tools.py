@@ -84,8 +84,8 @@ class Quotes:
         """Does it say that the quote is a signature on what is expected, with this nonce?"""
         signed = bytearray(self.get("hash"))
         signed[NONCE_AT:NONCE_AT + 20] = nonce or self.get("nonce")
-        r = run(["openssl", "dgst", "-sha1", "-verify", self.spki, "-keyform", "DER", "-signature", self.dev.path(quote),
-                 self.put("signed", signed)], ok=None)
+        r = run(["openssl", "dgst", "-sha1", "-verify", self.spki, "-keyform", "DER",
+                 "-signature", self.dev.path(quote), self.put("signed", signed)], ok=None)
         return r.returncode == 0 and "Verified OK" in r.stdout
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every program of Debian's tpm-tools-pkcs11: opencryptoki's TPM token on an instance, its keys under the instance's SRK.
+"""Every program of Debian's tpm-tools-pkcs11: opencryptoki's TPM token, whose keys are under an instance's SRK.
 
 opencryptoki has its places built in, so all of this runs in namespaces of its own with those places empty.
 """
@@ -7,9 +7,8 @@ import glob
 import os
 import re
 import shutil
-import time
 
-from rig import Process, Rig, check, enter_namespace, need, run
+from rig import Process, Rig, check, enter_namespace, need, run, wait_until
 from tcsd import PATH, Device, all_worked, need_trousers
 
 CONF = "/etc/opencryptoki/opencryptoki.conf"
@@ -35,18 +34,14 @@ def start_opencryptoki(rig):
     run(["mount", "--bind", f.name, CONF])
     conf = [f for f in run(["dpkg", "-L", "opencryptoki"]).stdout.split() if "/tmpfiles.d/" in f]
     run(["systemd-tmpfiles", "--create", *conf])
-    # Debian 13 leaves the TPM's places to be made; Debian 12's token keeps objects in TOK_OBJ itself, but makes only one
-    # for each user beside it.
+    # Debian 13 leaves the TPM's places to be made; Debian 12's token keeps objects in TOK_OBJ itself, but makes only
+    # one for each user beside it.
     for place in STATE + "/tpm", STATE + "/tpm/TOK_OBJ", "/run/lock/opencryptoki/tpm":
         os.makedirs(place, exist_ok=True)
         shutil.chown(place, "root", "pkcs11")
         os.chmod(place, 0o770)
     rig.others.append(Process([shutil.which("pkcsslotd", path=PATH), "-f"], rig.path("pkcsslotd.log")))
-    end = time.monotonic() + 60
-    while not glob.glob("/run/**/pkcsslotd.socket", recursive=True):
-        if time.monotonic() > end:
-            raise AssertionError("pkcsslotd makes no socket")
-        time.sleep(0.05)
+    wait_until(lambda: glob.glob("/run/**/pkcsslotd.socket", recursive=True), "pkcsslotd makes its socket")
 
 
 class Token:
@@ -93,7 +88,8 @@ def import_key(token):
     modulus = run(["openssl", "rsa", "-in", key, "-noout", "-modulus"]).stdout.strip().split("=")[1].lower()
     token.ok("import", "--yes", "--name", "mine", pem, stdin="second\n")
     seen = token.ok("objects", "--extended", stdin="second\n")
-    check(all(kind in seen for kind in ("Private Key", "Public Key", "X509 Certificate")), "the key and its certificate")
+    for kind in "Private Key", "Public Key", "X509 Certificate":
+        check(kind in seen, "the token has it: %s" % kind)
     check(modulus in re.sub(r"\s", "", seen), "the certificate in the token has the key that was imported")
 
 

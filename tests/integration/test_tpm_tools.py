@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every program of Debian's tpm-tools, through TrouSerS' tcsd; what it did is seen by a second client of the same TPM."""
+"""Every program of Debian's tpm-tools, through TrouSerS' tcsd; a second client of the same TPM sees what it did."""
 import os
 import struct
 import subprocess

@@ -43,7 +43,8 @@ class HostTpm:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             try:
-                socket.create_connection(("127.0.0.1", self.port + 1), timeout=5).close()
+                for port in (self.port, self.port + 1):
+                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
                 return
             except ConnectionRefusedError:
                 time.sleep(0.02)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+from tpm12 import Socket, Tpm
+
 BIN = os.environ.get("VTPM_BIN", os.path.join(os.path.dirname(__file__), "../../build/release/bin"))
 SKIPPED = 77
 
@@ -178,12 +180,32 @@ class Rig:
         self.others.append(p)
         return p
 
+    def tpm(self, name):
+        """A client of the TPM that this shim shows on its own socket."""
+        return Tpm(Socket(self.path(name + ".tpm")))
+
 
 def run(argv, ok=0, **kw):
     r = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, **kw)
     if ok is not None and r.returncode != ok:
         raise AssertionError("%s: exit %d, not %d\n%s%s" % (" ".join(argv), r.returncode, ok, r.stdout, r.stderr))
     return r
+
+
+def wait_until(condition, what, timeout=60):
+    """For what happens by itself, some time; its value."""
+    end = time.monotonic() + timeout
+    value = condition()
+    while not value:
+        if time.monotonic() > end:
+            raise AssertionError("not within %d s: %s" % (timeout, what))
+        time.sleep(0.05)
+        value = condition()
+    return value
+
+
+def descriptors(pid):
+    return len(os.listdir("/proc/%d/fd" % pid))
 
 
 def check(condition, text):

@@ -32,7 +32,8 @@ def tools_of(package):
 
 
 # Physical presence by command is for a machine in single-user mode, says tcsd, which looks in utmp (and skips an entry
-# without a time). This one record is laid out for 32 and for 64 bit times. Its place is in a mount namespace of tcsd's own.
+# without a time). This one record is laid out for 32 and for 64 bit times; tcsd sees it in a mount namespace of its
+# own.
 SINGLE_USER = struct.pack("=hxxi332xii52x", 1, ord("S"), 1, 1)
 PRIVATE_RUN = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
                'mount -t tmpfs tmpfs /run && cp "$0" /run/utmp && exec "$@"']
@@ -152,7 +153,7 @@ def all_worked(package, broken=()):
     """Every program of the package was tried: a new one is not missed. The broken ones have their own checks."""
     tools = tools_of(package)
     missing = tools - Tcsd.worked - set(broken)
-    check(tools and not missing, "every tool of %s did its work, except %s%s" % (
-        package, sorted(broken) or "none", ": not these: %s" % sorted(missing) if missing else ""))
+    check(tools and not missing, "every tool of %s did its work%s%s" % (
+        package, ", except " + " ".join(broken) if broken else "", "; not " + " ".join(missing) if missing else ""))
     for tool in broken:
         check(tool not in Tcsd.worked, "%s is broken" % tool)

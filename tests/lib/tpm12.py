@@ -34,6 +34,12 @@ ORD = {
     "ChangeAuthAsymStart": 0x0E, "ChangeAuthAsymFinish": 0x0F, "DAA_Join": 0x29, "DAA_Sign": 0x31,
     "CreateMaintenanceArchive": 0x2C, "LoadMaintenanceArchive": 0x2D, "KillMaintenanceFeature": 0x2E,
     "LoadManuMaintPub": 0x2F, "ReadManuMaintPub": 0x30,
+    "GetAuditDigest": 0x85, "GetAuditDigestSigned": 0x86, "SetOrdinalAuditStatus": 0x8D, "GetAuditEvent": 0x82, "DSAP": 0x11,
+    "SetOwnerPointer": 0x75, "Delegate_Manage": 0xD2, "Delegate_CreateKeyDelegation": 0xD4,
+    "Delegate_CreateOwnerDelegation": 0xD5, "Delegate_LoadOwnerDelegation": 0xD8, "Delegate_ReadTable": 0xDB,
+    "Delegate_UpdateVerification": 0xD1, "Delegate_VerifyDelegation": 0xD6, "EstablishTransport": 0xE6,
+    "ExecuteTransport": 0xE7, "ReleaseTransportSigned": 0xE8,
+    "Init": 0x97, "GetOrdinalAuditStatus": 0x8C, "GetAuditEventSigned": 0x83, "Delegate_ReadAuth": 0xD9,
 }
 KH_SRK, KH_OWNER, KH_EK = 0x40000000, 0x40000001, 0x40000006
 ET_KEYHANDLE, ET_OWNER, ET_SRK, ET_KEY, ET_COUNTER, ET_NV = 1, 2, 4, 5, 0xA, 0xB

@@ -275,7 +275,7 @@ tpm_rc tc_raw(struct tc *tc)
     uint16_t tag;
     tpm_rc rc;
 
-    memset(tc->rsp, 0xEE, sizeof tc->rsp);
+    memset(tc->rsp, tc->fill ? tc->fill : 0xEE, sizeof tc->rsp);
     tpm_execute(tc->tpm, tc->locality, tc->now_us, tc->cmd, tc->cmd_len, tc->rsp, &tc->rsp_len, &tc->dirty);
     if (before)
         check_dirty(tc, before);

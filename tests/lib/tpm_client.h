@@ -23,6 +23,7 @@ struct tc {
     uint64_t now_us;
     uint8_t locality;
     bool no_freeze;     /* leave out freeze and thaw after each command */
+    uint8_t fill;       /* what the response's buffer is full of before a command; 0: EE */
     void (*seen)(struct tc *tc, void *arg); /* after each command, if set: cmd and rsp are there */
     void *seen_arg;
     struct tpm_ops ops; /* RSA keys from the fixtures, in turn */

@@ -121,8 +121,8 @@ def check_spdx():
     if not out:  # a tarball without git: the sources at least
         out = sorted(set(sources()))
     for path in out:
-        if path in ("LICENSE", "CMakePresets.json", ".gitignore", ".editorconfig", ".clang-format", ".clang-tidy") or path.endswith(
-                (".md", ".bin", ".svg", ".png")) or "/corpus/" in path or not os.path.exists(os.path.join(ROOT, path)):
+        if path in ("LICENSE", ".gitignore", ".editorconfig", ".clang-format", ".clang-tidy") or path.endswith(
+                (".md", ".json", ".bin", ".svg", ".png")) or "/corpus/" in path or not os.path.exists(os.path.join(ROOT, path)):
             continue
         with open(os.path.join(ROOT, path), encoding="utf-8", errors="replace") as f:
             head = f.read(400)

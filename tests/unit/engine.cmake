@@ -10,12 +10,14 @@ if(NOT TARGET vt_tpm_client)
   add_library(vt_tpm_client STATIC ${CMAKE_SOURCE_DIR}/tests/lib/tpm_client.c)
   target_link_libraries(vt_tpm_client PUBLIC vt_engine vt_fixture_keys PkgConfig::cmocka vtpm_options)
 endif()
-foreach(part auth exec state da)
+foreach(part auth exec state da corners)
   vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c
     ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 endforeach()
 vtpm_test(test_engine_da_kinds LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_da_kinds.c
   ${CMAKE_CURRENT_LIST_DIR}/secret_kinds.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+vtpm_test(test_bug_classes LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_bug_classes.c
+  ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 # A guest that tries every ordinal.
 set(guest ${CMAKE_CURRENT_LIST_DIR}/dirty_guest.c ${CMAKE_CURRENT_LIST_DIR}/dirty_more.c
   ${CMAKE_CURRENT_LIST_DIR}/dirty_last.c ${CMAKE_CURRENT_LIST_DIR}/dirty_leave.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c)
@@ -23,3 +25,5 @@ foreach(part dirty replay)
   vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c ${guest}
     LIBS vt_tpm_client)
 endforeach()
+# Four such sessions: long under sanitizers.
+set_tests_properties(test_engine_replay PROPERTIES TIMEOUT 900)

@@ -17,9 +17,9 @@
 
 #include "proto/frame.h"
 #include "server/base/alloc.h"
-#include "server/base/log.h"
 #include "server/net/admin.h"
 #include "tests/unit/fake_broker.h"
+#include "tests/unit/log_capture.h"
 
 #define WAIT_NS 20000000000ull
 
@@ -32,15 +32,6 @@ struct rig {
     struct vt_buf in; /* what the client has read */
 };
 
-static char log_text[8192];
-
-static void on_log(enum vt_log_level level, const char *line)
-{
-    size_t len = strlen(log_text);
-
-    (void)level;
-    snprintf(log_text + len, sizeof log_text - len, "%s\n", line);
-}
 
 /* A peer without credentials is nobody; the one with our uid is the server itself. */
 static struct rig *rig_new(bool is_somebody, const struct admin_limits *limits)
@@ -56,7 +47,7 @@ static struct rig *rig_new(bool is_somebody, const struct admin_limits *limits)
     rig->peer =
         (struct net_peer){.text = "test-peer", .has_cred = is_somebody, .uid = geteuid(), .gid = getegid()};
     vt_buf_init(&rig->in, 8u << 20);
-    log_text[0] = '\0';
+    log_forget();
     return rig;
 }
 
@@ -276,7 +267,7 @@ static void test_admin__peer_that_may_nothing__is_told_and_logged(void **state)
     expect_reply(rig, fd, VT_EPERM, "may not administer");
     expect_end(rig, fd);
     assert_int_equal(rig->broker.admin_calls, 0);
-    assert_non_null(strstr(log_text, "refused test-peer: may not administer"));
+    assert_true(log_says("refused test-peer: may not administer"));
     close(fd);
     rig_free(rig);
 }
@@ -496,14 +487,14 @@ static void test_admin__socket_file__is_given_to_the_groups(void **state)
 
     (void)state;
     assert_true(fd >= 0);
-    log_text[0] = '\0';
+    log_forget();
     assert_int_equal(chmod(path, 0660), 0);
     assert_int_equal(admin_own_socket(path, &policy, &why), VT_OK);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_gid, getegid());
     assert_int_equal(st.st_mode & 0777, 0660);
-    if (log_text[0])
-        print_message("%s", log_text);
+    if (*log_captured())
+        print_message("%s", log_captured());
     close(fd);
     unlink(path);
     assert_int_equal(admin_own_socket("/nonexistent/s", &policy, &why), VT_EUSAGE);
@@ -536,6 +527,6 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN); /* as process_harden does */
-    vt_log_to(on_log, VT_LOG_INFO);
+    log_capture(VT_LOG_INFO);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

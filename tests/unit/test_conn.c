@@ -18,10 +18,10 @@
 #include "proto/channel.h"
 #include "proto/frame.h"
 #include "server/base/alloc.h"
-#include "server/base/log.h"
 #include "server/crypto/crypto.h"
 #include "server/net/conn.h"
 #include "tests/unit/fake_broker.h"
+#include "tests/unit/log_capture.h"
 
 #define WAIT_MS 20000 /* for something that should come at once, under sanitizers on a busy machine */
 
@@ -44,15 +44,6 @@ struct client {
     bool last_fatal;
 };
 
-static char log_text[16384];
-
-static void on_log(enum vt_log_level level, const char *line)
-{
-    size_t len = strlen(log_text);
-
-    (void)level;
-    snprintf(log_text + len, sizeof log_text - len, "%s\n", line);
-}
 
 static const struct channel_limits test_limits = {
     .connections = 300,
@@ -73,7 +64,7 @@ static struct rig *rig_new(const struct channel_limits *limits)
     assert_int_equal(uv_loop_init(&rig->uv), 0);
     fake_broker_init(&rig->broker);
     assert_int_equal(channels_new(&rig->all, &rig->uv, &rig->broker, limits), VT_OK);
-    log_text[0] = '\0';
+    log_forget();
     return rig;
 }
 
@@ -365,8 +356,8 @@ static void refused_handshake(const char *identity, uint8_t key_byte, const char
     assert_int_equal(c.err, VT_EAUTH);
     assert_int_equal(rig->broker.sessions_made, 0);
     assert_int_equal(counts_of(rig).refused, 1);
-    if (!strstr(log_text, logged) || !strstr(log_text, identity) || !strstr(log_text, "test-peer"))
-        fail_msg("the log says: %s", log_text);
+    if (!log_says(logged) || !log_says(identity) || !log_says("test-peer"))
+        fail_msg("the log says: %s", log_captured());
     client_end(&c);
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
     rig_free(rig);
@@ -402,11 +393,11 @@ static void test_conn__many_wrong_keys__are_counted_not_logged_each(void **state
         UNTIL(rig, &c, c.is_ended);
         client_end(&c);
     }
-    for (char *at = log_text; (at = strstr(at, "wrong key")); at++)
+    for (const char *at = log_captured(); (at = strstr(at, "wrong key")); at++)
         lines++;
     assert_int_equal(lines, 5);
     rig_free(rig);
-    assert_non_null(strstr(log_text, "refused 7 more: wrong key count=7 total=12"));
+    assert_true(log_says("refused 7 more: wrong key count=7 total=12"));
 }
 
 static void test_conn__silent_peer__is_closed_after_the_time_limit(void **state)
@@ -421,7 +412,7 @@ static void test_conn__silent_peer__is_closed_after_the_time_limit(void **state)
     rig = rig_new(&limits);
     fd = plug_in(rig, 0);
     UNTIL_ALONE(rig, recv(fd, &byte, 1, 0) == 0);
-    assert_non_null(strstr(log_text, "handshake took too long"));
+    assert_true(log_says("handshake took too long"));
     assert_int_equal(counts_of(rig).half_open, 0);
     close(fd);
     rig_free(rig);
@@ -447,7 +438,7 @@ static void test_conn__slow_peer__is_closed_after_the_time_limit(void **state)
         turns(rig, NULL, 5);
         assert_true(sent < 200);
     }
-    assert_non_null(strstr(log_text, "handshake took too long"));
+    assert_true(log_says("handshake took too long"));
     close(fd);
     rig_free(rig);
 }
@@ -484,7 +475,7 @@ static void test_conn__garbage_after_open__is_closed(void **state)
     assert_int_equal(send(c.fd, "\x17\x03\x03\x00\x20garbagegarbagegarbagegarbagegarb", 37, MSG_NOSIGNAL),
                      37);
     UNTIL(rig, &c, c.is_ended);
-    assert_non_null(strstr(log_text, "protocol error"));
+    assert_true(log_says("protocol error"));
     client_end(&c);
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
     assert_int_equal(rig->broker.sessions_now, 0);
@@ -520,7 +511,7 @@ static void test_conn__oversized_frame__is_refused(void **state)
         turn(rig);
     }
     assert_true(is_said);
-    assert_non_null(strstr(log_text, "a frame longer than"));
+    assert_true(log_says("a frame longer than"));
     tls_free(tls);
     close(fd);
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
@@ -626,7 +617,7 @@ static void test_conn__peer_that_does_not_read__is_closed(void **state)
         turn(rig);
     }
     assert_int_equal(rig->broker.sessions_now, 0);
-    assert_non_null(strstr(log_text, "it does not read"));
+    assert_true(log_says("it does not read"));
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
     client_end(&c);
     rig_free(rig);
@@ -652,7 +643,7 @@ static void test_conn__answer_that_is_not_read__has_a_time_limit(void **state)
     }
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
     assert_int_equal(rig->broker.sessions_now, 0);
-    assert_non_null(strstr(log_text, "closing test-peer: it does not read"));
+    assert_true(log_says("closing test-peer: it does not read"));
     client_end(&c);
     rig_free(rig);
 }
@@ -668,7 +659,7 @@ static void test_conn__peer_that_attaches_nothing__is_closed(void **state)
     rig = rig_new(&limits);
     client_start(&c, rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
     UNTIL(rig, &c, c.is_ended);
-    assert_non_null(strstr(log_text, "it attaches nothing"));
+    assert_true(log_says("it attaches nothing"));
     assert_int_equal(rig->broker.sessions_now, 0);
     client_end(&c);
     rig_free(rig);
@@ -745,7 +736,7 @@ static void test_conn__key_rotated_during_the_handshake__is_refused(void **state
     assert_true(c.last_fatal);
     assert_int_equal(c.last_code, (unsigned)-VT_EAUTH);
     assert_int_equal(rig->broker.sessions_made, 0);
-    assert_non_null(strstr(log_text, "rotated"));
+    assert_true(log_says("rotated"));
     client_end(&c);
     rig_free(rig);
 }
@@ -892,7 +883,7 @@ static void test_conn__many_channels_without_an_instance__oldest_goes(void **sta
     UNTIL_ALONE(rig, counts_of(rig).connections == 4);
     turns(rig, &attached, 20);
     assert_false(attached.is_ended);
-    assert_non_null(strstr(log_text, "too many channels of one identity without an instance"));
+    assert_true(log_says("too many channels of one identity without an instance"));
     client_end(&attached);
     for (int i = 1; i < 4; i++)
         client_end(&idle[i]);
@@ -1043,6 +1034,6 @@ int main(void)
     signal(SIGPIPE, SIG_IGN); /* as process_harden does */
     if (cr_init())
         return 1;
-    vt_log_to(on_log, VT_LOG_INFO);
+    log_capture(VT_LOG_INFO);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

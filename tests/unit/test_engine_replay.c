@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Same seed, same ticks, same commands: same responses and the same frozen bytes, at every step of a long session
- * over all implemented ordinals. Once more in the same process; once more with a freeze and a thaw after every
- * command; once more in another process with another environment, address layout and heap.
+ * over all implemented ordinals. Once more in the same process, with other junk in memory that nobody set; once more
+ * with a freeze and a thaw after every command; once more in another process with another environment, address layout
+ * and heap.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -12,7 +14,7 @@
 #include "server/base/alloc.h"
 #include "tests/unit/dirty_guest.h"
 
-#define STEPS     5000
+#define STEPS     3000
 #define EVENTS    (8 * DIRTY_MOST)
 #define SEED      6
 #define RECORDING "--recording"
@@ -25,6 +27,7 @@ struct event {
 
 struct recording {
     unsigned count;
+    uint8_t junk; /* what memory is full of that nobody set; 0: as it comes */
     struct event events[EVENTS];
 };
 
@@ -38,6 +41,15 @@ static struct cr_slice frozen(int (*freeze)(const struct tpm *, uint8_t *, size_
 {
     assert_int_equal(freeze(tpm, bytes, &len), VT_OK);
     return CR_SLICE(bytes, len);
+}
+
+/* Where the next command's locals will be. */
+__attribute__((noinline)) static void scribble(uint8_t junk)
+{
+    uint8_t stack[96 * 1024];
+
+    memset(stack, junk, sizeof stack);
+    __asm__ volatile("" : : "r"(stack) : "memory");
 }
 
 static void on_seen(struct tc *tc, void *arg)
@@ -58,6 +70,8 @@ static void on_seen(struct tc *tc, void *arg)
     (void)rd_get32(&r);
     event->ordinal = rd_get32(&r);
     cr_sha256v(event->digest, slices, VT_COUNT(slices));
+    if (rec->junk)
+        scribble(rec->junk);
 }
 
 /* What no guest can do; its outcome is in the state after the next command. */
@@ -105,6 +119,7 @@ static void record(struct recording *rec, uint8_t seed, bool freezes)
     rec->count = 0;
     tc_new(&tc, seed, false);
     tc.no_freeze = !freezes;
+    tc.fill = rec->junk;
     tc.seen = on_seen;
     tc.seen_arg = rec;
     dirty_begin(&g, &tc, SEED);
@@ -178,15 +193,20 @@ static int setup_first(void **state VT_UNUSED)
     return first.count > STEPS ? 0 : -1;
 }
 
-static void test_replay__same_process__same_bytes_at_every_step(void **state VT_UNUSED)
-{
-    record(&other, 1, false);
-    compare(&first, &other);
-}
-
 static void test_replay__frozen_and_thawed_after_every_step__same_bytes(void **state VT_UNUSED)
 {
     record(&other, 1, true);
+    compare(&first, &other);
+}
+
+/* No byte that nobody set comes out, or decides. */
+static void test_replay__other_junk_in_buffers_stack_and_heap__same_bytes(void **state VT_UNUSED)
+{
+    other.junk = 0x5A;
+    mallopt(M_PERTURB, other.junk);
+    record(&other, 1, false);
+    mallopt(M_PERTURB, 0);
+    other.junk = 0;
     compare(&first, &other);
 }
 
@@ -220,8 +240,8 @@ static void test_replay__another_seed__differs(void **state VT_UNUSED)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replay__same_process__same_bytes_at_every_step),
         cmocka_unit_test(test_replay__frozen_and_thawed_after_every_step__same_bytes),
+        cmocka_unit_test(test_replay__other_junk_in_buffers_stack_and_heap__same_bytes),
         cmocka_unit_test(test_replay__another_process__same_bytes),
         cmocka_unit_test(test_replay__another_seed__differs),
     };

@@ -453,7 +453,8 @@ static uint8_t *last_saved_key(struct tpm *tpm, uint32_t handle)
 /* A key that breaks off in its modulus, in its handle, or behind its last byte: failure mode, and none of it stays. */
 static void test_startup__saved_state_damaged__nothing_of_it(void **state)
 {
-    enum { MODULUS_LEN = 4 + 1 + 4 + 4 + 3 * 2 + 4 + 1 + 3 * 20 }; /* behind the handle: bytes, exponent, usage ... secrets */
+    /* Behind the handle: bytes, exponent, usage and schemes, flags, no PCRs, secrets and digest. */
+    enum { MODULUS_LEN = 4 + 1 + 4 + 4 + 3 * 2 + 4 + 1 + 3 * 20 };
     static const struct {
         size_t at;
         uint8_t value;
@@ -517,6 +518,35 @@ static void fill_permanent(struct tpm *tpm)
         perm->nv.areas[i] = (struct nv_area){.pub = {.nv_index = i + 1, .data_size = NV_BYTES_MAX / NV_AREAS_MAX}};
     perm->nv.count = NV_AREAS_MAX;
     perm->nv.used = NV_BYTES_MAX;
+}
+
+/* A maintenance key must be one, and only where the profile has maintenance. */
+static void test_thaw__maintenance_key_that_cannot_be__damaged(void **state)
+{
+    struct tc *tc = *state;
+    struct permanent *perm = &tc->tpm->perm;
+    struct wr w = wr_to(perm->maint_pub, sizeof perm->maint_pub);
+    uint8_t *algorithm, *maintenance;
+    struct tpm_pubkey key;
+    struct bytes *b;
+    struct tpm *tpm;
+
+    key_to_pubkey(&key, &perm->ek.key);
+    wr_pubkey(&w, &key);
+    perm->maint_pub_len = (uint32_t)w.len;
+    perm->profile.maintenance = true;
+    b = freeze(tc->tpm);
+    assert_int_equal(thaw(b, &tpm), VT_OK);
+    tpm_free(tpm);
+    algorithm = b->permanent + b->permanent_len - w.len;
+    maintenance = b->permanent + 4 + 2 + 4 + 4 + TPM_PROFILE_BYTES - 1;
+    assert_int_equal(*maintenance, 1);
+    *algorithm ^= 1;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    *algorithm ^= 1;
+    *maintenance = 0;
+    assert_int_equal(thaw(b, &tpm), VT_EDAMAGED);
+    vt_free(b);
 }
 
 /* What `instance show` reads of it. */
@@ -591,6 +621,7 @@ int main(void)
         T(test_thaw__out_of_memory__said),
         OWNED(test_startup__saved_state_damaged__nothing_of_it),
         OWNED(test_freeze__largest_state__fits),
+        OWNED(test_thaw__maintenance_key_that_cannot_be__damaged),
         OWNED(test_profile_of__frozen_state__the_tpms),
     };
 

@@ -21,14 +21,13 @@ static char dir[64];
 static pid_t child;
 static struct hwtpm_config config;
 
-/* Its control channel is the last that it opens. */
-static bool listens(void)
+static bool listens(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool is;
 
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/tpm.ctrl", dir);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, name);
     is = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
     if (fd >= 0)
         close(fd);
@@ -68,7 +67,7 @@ static int run_swtpm(bool is_2)
         swtpm_exec(is_2);
     config = (struct hwtpm_config){.kind = is_2 ? HWTPM_TPM2 : HWTPM_TPM12, .limit_ms = 60000};
     snprintf(config.where, sizeof config.where, is_2 ? "swtpm:path=%s/tpm" : "unix:%s/tpm", dir);
-    while (!listens()) {
+    while (!listens("tpm") || !listens("tpm.ctrl")) {
         if (waitpid(child, NULL, WNOHANG) != 0)
             return -1; /* not installed? */
         usleep(10000);

@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
 #include "server/net/process.h"
@@ -191,8 +192,8 @@ static void test_boot_id__is_read(void **state)
     uint8_t one[16] = {0}, two[16] = {1};
 
     (void)state;
-    assert_int_equal(process_boot_id(one, NULL), VT_OK);
-    assert_int_equal(process_boot_id(two, NULL), VT_OK);
+    assert_int_equal(vt_boot_id(one, NULL), VT_OK);
+    assert_int_equal(vt_boot_id(two, NULL), VT_OK);
     assert_memory_equal(one, two, 16);
 }
 

@@ -13,11 +13,11 @@
 
 #include <cmocka.h>
 
-#include "server/base/log.h"
 #include "server/xen/pump.h"
 #include "server/xen/store.h"
 #include "server/xen/vchan.h"
 #include "tests/unit/fake_vchan.h"
+#include "tests/unit/log_capture.h"
 
 #define WAIT_MS    30000
 #define RECHECK_MS 50
@@ -35,28 +35,6 @@ struct rig {
     unsigned asked;
 };
 
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static char log_text[65536];
-
-static void on_log(enum vt_log_level level VT_UNUSED, const char *line)
-{
-    size_t len;
-
-    pthread_mutex_lock(&log_lock);
-    len = strlen(log_text);
-    snprintf(log_text + len, sizeof log_text - len, "%s\n", line);
-    pthread_mutex_unlock(&log_lock);
-}
-
-static bool log_says(const char *text)
-{
-    bool says;
-
-    pthread_mutex_lock(&log_lock);
-    says = strstr(log_text, text) != NULL;
-    pthread_mutex_unlock(&log_lock);
-    return says;
-}
 
 static bool on_allowed(void *arg, const struct vt_domain *domain)
 {
@@ -107,9 +85,7 @@ static int setup(void **state)
         rig->fds[i] = -1;
     for (unsigned i = 0; i < VT_COUNT(rig->allowed); i++)
         allow(rig, i, "(nobody)");
-    pthread_mutex_lock(&log_lock);
-    log_text[0] = '\0';
-    pthread_mutex_unlock(&log_lock);
+    log_forget();
     *state = rig;
     return 0;
 }
@@ -350,9 +326,7 @@ static void test_host__who_cannot_be_told__is_offered_nothing(void **state)
     start(rig);
     UNTIL(is_offered(0, 1, 0));
     for (size_t i = 0; i < VT_COUNT(rows); i++) {
-        pthread_mutex_lock(&log_lock);
-        log_text[0] = '\0';
-        pthread_mutex_unlock(&log_lock);
+        log_forget();
         snprintf(path, sizeof path, "/local/domain/5%s", rows[i].leaf);
         fake_store_hang(true);
         fake_domain_add(5, UUID_A, "guest");
@@ -765,6 +739,6 @@ int main(void)
         T(test_host__a_hundred_domains__are_all_offered),
     };
 
-    vt_log_to(on_log, VT_LOG_DEBUG);
+    log_capture(VT_LOG_DEBUG);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

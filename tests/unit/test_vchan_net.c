@@ -4,8 +4,8 @@
  * connections; in the fake's xenstore the server is domain 0 and the shim a guest. Both loops are one.
  */
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,13 +16,13 @@
 #include <cmocka.h>
 
 #include "proto/relay.h"
-#include "server/base/log.h"
 #include "server/crypto/crypto.h"
 #include "server/net/conn.h"
 #include "server/net/listener.h"
 #include "shim-linux/upstream.h"
 #include "tests/unit/fake_broker.h"
 #include "tests/unit/fake_vchan.h"
+#include "tests/unit/log_capture.h"
 
 #define WAIT_MS 30000
 #define GUEST   5
@@ -47,29 +47,7 @@ struct rig {
     bool is_done;
 };
 
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static char log_text[65536];
 static atomic_bool is_bound;
-
-static void on_log(enum vt_log_level level VT_UNUSED, const char *line)
-{
-    size_t len;
-
-    pthread_mutex_lock(&log_lock);
-    len = strlen(log_text);
-    snprintf(log_text + len, sizeof log_text - len, "%s\n", line);
-    pthread_mutex_unlock(&log_lock);
-}
-
-static bool log_says(const char *text)
-{
-    bool says;
-
-    pthread_mutex_lock(&log_lock);
-    says = strstr(log_text, text) != NULL;
-    pthread_mutex_unlock(&log_lock);
-    return says;
-}
 
 static bool on_bound(const struct vt_domain *domain VT_UNUSED)
 {
@@ -95,9 +73,7 @@ static int setup(void **state)
 
     fake_xen_init();
     fake_domain_add(GUEST, UUID_A, "guest");
-    pthread_mutex_lock(&log_lock);
-    log_text[0] = '\0';
-    pthread_mutex_unlock(&log_lock);
+    log_forget();
     is_bound = true;
     assert_int_equal(uv_loop_init(&rig->uv), 0);
     fake_broker_init(&rig->broker);
@@ -125,7 +101,7 @@ static void pass_time(struct rig *rig, uint64_t *end, const char *what)
     if (!*end)
         *end = uv_hrtime() + WAIT_MS * 1000000ull;
     if (uv_hrtime() >= *end)
-        fail_msg("not in time: %s; log:\n%s", what, log_text);
+        fail_msg("not in time: %s; log:\n%s", what, log_captured());
     turn(rig);
 }
 #define UNTIL(rig, condition)                                                                                \
@@ -465,8 +441,9 @@ int main(void)
         T(test_vchan__not_a_xen_domain__says_so),
     };
 
+    signal(SIGPIPE, SIG_IGN); /* as both programs do */
     if (cr_init())
         return 1;
-    vt_log_to(on_log, VT_LOG_DEBUG);
+    log_capture(VT_LOG_DEBUG);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
