@@ -184,6 +184,40 @@ typedef int (*db_event_fn)(void *ctx, const struct db_event *event);
 /* In order of id, from `after` on, at most `limit`. */
 int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, void *ctx) VT_USE_RESULT;
 
+/* ---- Moving between servers (docs/moving.md): reading ---- */
+#define DB_PUBLIC     65    /* a public key: CR_EC_PUBLIC */
+#define DB_EXPORT_ID  16
+#define DB_PEERS_KNOWN 256  /* other servers that one store knows, at most */
+
+/* The store's own key; VT_ENOTFOUND: it was never needed. */
+struct db_server_key {
+    uint8_t public[DB_PUBLIC];
+    uint8_t sealed[128];
+    size_t sealed_len;
+};
+int db_server_key_get(struct db *db, struct db_server_key *out) VT_USE_RESULT;
+
+/* Another server's store. */
+struct db_peer {
+    char name[65];
+    struct vt_uuid store;
+    uint8_t public[DB_PUBLIC];
+};
+typedef int (*db_peer_fn)(void *ctx, const struct db_peer *peer);
+int db_peer_each(struct db *db, db_peer_fn fn, void *ctx) VT_USE_RESULT;
+/* By name, or (name NULL) by its store; VT_ENOTFOUND. */
+int db_peer_get(struct db *db, const char *name, const struct vt_uuid *store, struct db_peer *out) VT_USE_RESULT;
+
+/* Where an instance went. */
+struct db_export {
+    uint8_t id[DB_EXPORT_ID];
+    struct db_peer peer;        /* as it was then */
+    int64_t time;               /* given by the store */
+};
+int db_export_get(struct db *db, const struct vt_uuid *uuid, struct db_export *out) VT_USE_RESULT;
+/* Was this export imported here, ever? */
+int db_imported(struct db *db, const uint8_t id[DB_EXPORT_ID], bool *seen) VT_USE_RESULT;
+
 /* ---- Writing (asynchronous; loop thread; arguments are copied before return) ---- */
 
 /* err: VT_OK, VT_EFENCED, VT_ECONFLICT (seq), VT_EEXISTS, VT_ENOTFOUND, VT_EUNAVAILABLE (nothing written, may work
@@ -220,12 +254,18 @@ struct db_commit_args {
     struct db_sealed record;
     const char *power;                      /* NULL: unchanged */
     const uint8_t *ek_sha256;               /* NULL: unchanged */
+    /*
+     * Not NULL: this is the last record here. In the same transaction the instance is disabled with `reason`, fenced
+     * (epoch + 1), and stands among the exported. VT_ECONFLICT: it is not live.
+     */
+    const struct db_export *export;
+    const char *reason;
 };
 int db_commit(struct db *db, const struct db_commit_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 
 /* Administrative changes; each one transaction with its event. */
 int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
-/* reason: for DB_BROKEN, else NULL. DB_DELETED erases key, record, credential and bindings; the row stays as a tombstone. */
+/* reason: for DB_BROKEN, else NULL. VT_ECONFLICT: DB_LIVE of one that was exported. DB_DELETED erases key, record, credential and bindings; the row stays as a tombstone. */
 int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life life, const char *reason, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* The word the inventory shows; also the front-end domain. NULL: unchanged. Not security-relevant. */
 int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *power, const char *domain, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
@@ -245,6 +285,28 @@ int db_binding_remove(struct db *db, const struct vt_uuid *uuid, const char *pee
  */
 int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* VT_EEXISTS: there is one; it is never replaced. */
+int db_server_key_put(struct db *db, const struct db_server_key *key, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* VT_EEXISTS: the name or the store is known; VT_ECONFLICT: DB_PEERS_KNOWN are. */
+int db_peer_add(struct db *db, const struct db_peer *peer, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+int db_peer_remove(struct db *db, const char *name, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/*
+ * An instance from another server, live, in one transaction with the id of its export. VT_EEXISTS: that export was
+ * imported before, or the name or uuid is taken. An instance that was exported from here (also one deleted since) is
+ * replaced if `seq` is above its own, else VT_EFENCED: that state is older than what left.
+ */
+struct db_import_args {
+    uint8_t id[DB_EXPORT_ID];
+    struct vt_uuid source;                  /* store */
+    const struct db_instance *instance;     /* uuid, name, group, profile, power, wrapped_key, ek, seq, created */
+    struct db_sealed record;
+    const struct db_credential *credential; /* version 1 */
+    const struct db_binding *bindings;      /* their `peer`; at most DB_BINDINGS_MAX */
+    size_t binding_count;
+};
+int db_import(struct db *db, const struct db_import_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* Live again, and no longer among the exported. VT_ENOTFOUND: it was not exported. */
+int db_take_back(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /*
  * A new pending row: epoch, previous, nv and place are the caller's; the rest is set here and comes through *made, which
  * must live until done. VT_EEXISTS: nothing but the anchor has changed since the row that is done; VT_ECONFLICT: there is
@@ -263,6 +325,19 @@ struct db_counter {
     int64_t last_seen;
 };
 int db_counters(struct db *db, const struct db_counter *counters, size_t count) VT_USE_RESULT;
+
+/* ---- Backup (synchronous; a thread of the caller's choice; own connection) ---- */
+struct db_backup {
+    uint64_t generation;
+    uint64_t instances;
+    uint64_t bytes;
+};
+/*
+ * Makes `path` (0600; VT_EEXISTS) a copy of the store as it was at one COMMIT, which verifies; the writer goes on
+ * meanwhile. VT_ENOSPC: no room for it is left beside what the store itself may need. On error there is no file.
+ * VT_ECLOSED: after db_check_cancel.
+ */
+int db_backup(struct db *db, const char *path, struct db_backup *out, struct vt_why *why) VT_USE_RESULT;
 
 /* ---- Check (synchronous; a thread of the caller's choice; own connection) ---- */
 struct db_check {

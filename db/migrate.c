@@ -29,7 +29,35 @@ const struct db_step db_steps[] = {
         "    PRIMARY KEY (uuid, peer)\n"
         ") STRICT, WITHOUT ROWID;\n"
         "CREATE INDEX binding_peer ON binding (peer);"},
-    /* (Version 4 is docs/moving.md's.) What the host TPM must hold: docs/keys.md. At most one row done, one pending. */
+    /*
+     * Moving an instance to another server: docs/moving.md. The store's own key, the stores that are known, what was
+     * exported (and is fenced while its row is here), and every export that was ever imported.
+     */
+    {4, "CREATE TABLE server_key (\n"
+        "    id     INTEGER PRIMARY KEY CHECK (id = 1),\n"
+        "    public BLOB NOT NULL CHECK (length(public) = 65),\n"
+        "    sealed BLOB NOT NULL CHECK (length(sealed) BETWEEN 1 AND 128)\n"
+        ") STRICT;\n"
+        "CREATE TABLE peer (\n"
+        "    name   TEXT NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64),\n"
+        "    store  BLOB NOT NULL UNIQUE CHECK (length(store) = 16),\n"
+        "    public BLOB NOT NULL CHECK (length(public) = 65)\n"
+        ") STRICT, WITHOUT ROWID;\n"
+        "CREATE TABLE exported (\n"
+        "    uuid   BLOB    NOT NULL PRIMARY KEY REFERENCES instance (uuid),\n"
+        "    id     BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),\n"
+        "    peer   TEXT    NOT NULL CHECK (length(peer) BETWEEN 1 AND 64),\n"
+        "    store  BLOB    NOT NULL CHECK (length(store) = 16),\n"
+        "    public BLOB    NOT NULL CHECK (length(public) = 65),\n"
+        "    time   INTEGER NOT NULL\n"
+        ") STRICT, WITHOUT ROWID;\n"
+        "CREATE TABLE imported (\n"
+        "    id     BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),\n"
+        "    uuid   BLOB    NOT NULL CHECK (length(uuid) = 16),\n"
+        "    store  BLOB    NOT NULL CHECK (length(store) = 16),\n"
+        "    time   INTEGER NOT NULL\n"
+        ") STRICT, WITHOUT ROWID;"},
+    /* What the host TPM must hold: docs/keys.md. At most one row done, one pending. */
     {5, "CREATE TABLE anchor (\n"
         "    pending    INTEGER PRIMARY KEY CHECK (pending IN (0, 1)),\n"
         "    epoch      INTEGER NOT NULL CHECK (epoch > 0),\n"

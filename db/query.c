@@ -36,8 +36,7 @@ void pool_give(struct db *db, struct conn *conn)
         conn_close(conn);
 }
 
-/* Ends a use of a pool connection that began with q_open. */
-static int finish(struct db *db, struct q *q, int err)
+int pool_end(struct db *db, struct q *q, int err)
 {
     int closed = q_close(q);
 
@@ -85,7 +84,7 @@ static int one_instance(struct db *db, struct q *q, struct db_instance *out)
 
     if (there)
         read_instance(q, out);
-    return finish(db, q, there || db_err(q->rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end(db, q, there || db_err(q->rc) ? VT_OK : VT_ENOTFOUND);
 }
 
 int db_instance_get(struct db *db, const struct vt_uuid *uuid, struct db_instance *out)
@@ -125,7 +124,7 @@ static int each_instance(struct db *db, struct q *q, db_instance_fn fn, void *ct
         if (!err)
             err = fn(ctx, &instance);
     }
-    return finish(db, q, err);
+    return pool_end(db, q, err);
 }
 
 int db_instance_each(struct db *db, bool with_deleted, db_instance_fn fn, void *ctx)
@@ -167,7 +166,7 @@ int db_instance_count(struct db *db, uint64_t *count)
     q_open(&q, conn, R_INSTANCE_COUNT);
     if (q_row(&q))
         *count = (uint64_t)sqlite3_column_int64(q.st, 0);
-    return finish(db, &q, VT_OK);
+    return pool_end(db, &q, VT_OK);
 }
 
 /* A blob of its own memory, of at most DB_SEALED_MAX bytes. */
@@ -202,7 +201,7 @@ int db_record_get(struct db *db, const struct vt_uuid *uuid, uint64_t *seq, stru
     } else {
         err = db_err(q.rc) ? VT_OK : VT_ENOTFOUND;
     }
-    err = finish(db, &q, err);
+    err = pool_end(db, &q, err);
     if (err) {
         vt_free(*data);
         *data = NULL;
@@ -230,7 +229,7 @@ int db_credential_get(struct db *db, const char *identity, struct db_credential 
         out->disabled = q_get_i64(&q, 2) != 0;
         out->version = (uint64_t)q_get_i64(&q, 3);
     }
-    return finish(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
 }
 
 static int listed(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed)
@@ -246,7 +245,7 @@ static int listed(struct db *db, const char *identity, const struct vt_uuid *uui
     q_uuid(&q, uuid);
     if (q_row(&q))
         *allowed = q_get_i64(&q, 0) == 1;
-    return finish(db, &q, VT_OK);
+    return pool_end(db, &q, VT_OK);
 }
 
 int db_credential_allows(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed)
@@ -295,7 +294,7 @@ int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn,
         if (!err)
             err = fn(ctx, &binding);
     }
-    return finish(db, &q, err);
+    return pool_end(db, &q, err);
 }
 
 int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound)
@@ -313,7 +312,7 @@ int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers
         q_text(&q, i < count ? peers[i] : NULL);
     if (q_row(&q))
         *bound = q_get_i64(&q, 0) == 1;
-    return finish(db, &q, VT_OK);
+    return pool_end(db, &q, VT_OK);
 }
 
 static void read_keyslot(struct q *q, struct db_keyslot *slot)
@@ -341,7 +340,7 @@ int db_keyslot_each(struct db *db, db_keyslot_fn fn, void *ctx)
         if (!err)
             err = fn(ctx, &slot);
     }
-    return finish(db, &q, err);
+    return pool_end(db, &q, err);
 }
 
 int db_keyslot_next(struct db *db, int64_t *id)
@@ -356,7 +355,7 @@ int db_keyslot_next(struct db *db, int64_t *id)
     q_open(&q, conn, R_NEXT_KEYSLOT);
     if (q_row(&q))
         *id = q_get_i64(&q, 0);
-    return finish(db, &q, VT_OK);
+    return pool_end(db, &q, VT_OK);
 }
 
 int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, void *ctx)
@@ -378,5 +377,5 @@ int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, v
         if (!err)
             err = fn(ctx, &event);
     }
-    return finish(db, &q, err);
+    return pool_end(db, &q, err);
 }

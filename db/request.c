@@ -28,8 +28,8 @@ static bool text_valid(const char *text, size_t size)
     return len < size;
 }
 
-static struct request *request_new(enum verb verb, const struct vt_uuid *uuid, const struct db_audit *audit,
-                                   db_done done, void *arg)
+struct request *request_new(enum verb verb, const struct vt_uuid *uuid, const struct db_audit *audit,
+                            db_done done, void *arg)
 {
     struct request *req = VT_NEW(struct request);
 
@@ -48,8 +48,7 @@ static struct request *request_new(enum verb verb, const struct vt_uuid *uuid, c
     return req;
 }
 
-/* Queues; NULL or a failed copy is out of memory. */
-static int submit(struct db *db, struct request *req, bool copied)
+int request_submit(struct db *db, struct request *req, bool copied)
 {
     if (!req || !copied) {
         request_free(req);
@@ -58,7 +57,7 @@ static int submit(struct db *db, struct request *req, bool copied)
     return queue_put(db, req);
 }
 
-static bool copy_record(struct request *req, const struct db_sealed *record)
+bool request_copy_record(struct request *req, const struct db_sealed *record)
 {
     memcpy(req->tag, record->tag, sizeof req->tag);
     req->record_len = record->len;
@@ -66,7 +65,7 @@ static bool copy_record(struct request *req, const struct db_sealed *record)
     return req->record != NULL;
 }
 
-static bool copy_extra(struct request *req, const void *extra, size_t count, size_t size)
+bool request_copy_extra(struct request *req, const void *extra, size_t count, size_t size)
 {
     req->count = count;
     req->extra_len = count * size;
@@ -74,7 +73,7 @@ static bool copy_extra(struct request *req, const void *extra, size_t count, siz
     return req->extra != NULL;
 }
 
-static int credential_valid(const struct db_credential *credential)
+int request_credential_valid(const struct db_credential *credential)
 {
     if (!text_valid(credential->identity, sizeof credential->identity) || !credential->identity[0])
         return VT_EUSAGE;
@@ -83,7 +82,7 @@ static int credential_valid(const struct db_credential *credential)
     return credential->version < INT64_MAX ? VT_OK : VT_EUSAGE;
 }
 
-static int instance_valid(const struct db_instance *instance)
+int request_instance_valid(const struct db_instance *instance)
 {
     if (strnlen(instance->name, sizeof instance->name) == sizeof instance->name ||
         !vt_name_valid(instance->name))
@@ -104,10 +103,10 @@ int db_instance_create(struct db *db, const struct db_create_args *args, const s
 {
     struct request *req;
     char identity[VT_UUID_TEXT];
-    int err = instance_valid(args->instance);
+    int err = request_instance_valid(args->instance);
 
     if (!err)
-        err = credential_valid(args->credential);
+        err = request_credential_valid(args->credential);
     if (err)
         return err;
     vt_uuid_text(identity, &args->instance->uuid);
@@ -120,9 +119,9 @@ int db_instance_create(struct db *db, const struct db_create_args *args, const s
         return VT_ENOMEM;
     req->seq = 1;
     req->credential = *args->credential;
-    return submit(db, req,
-                  copy_extra(req, args->instance, 1, sizeof *args->instance) &&
-                      copy_record(req, &args->record));
+    return request_submit(db, req,
+                  request_copy_extra(req, args->instance, 1, sizeof *args->instance) &&
+                      request_copy_record(req, &args->record));
 }
 
 int db_acquire(struct db *db, const struct vt_uuid *uuid, uint64_t *epoch, db_done done, void *arg)
@@ -131,7 +130,7 @@ int db_acquire(struct db *db, const struct vt_uuid *uuid, uint64_t *epoch, db_do
 
     if (req)
         req->epoch_out = epoch;
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_commit(struct db *db, const struct db_commit_args *args, const struct db_audit *audit, db_done done,
@@ -156,7 +155,13 @@ int db_commit(struct db *db, const struct db_commit_args *args, const struct db_
     req->has_ek = args->ek_sha256 != NULL;
     if (args->ek_sha256)
         memcpy(req->ek_sha256, args->ek_sha256, sizeof req->ek_sha256);
-    return submit(db, req, copy_record(req, &args->record));
+    req->is_export = args->export != NULL;
+    if (args->export) {
+        copy_printable(req->reason, sizeof req->reason, args->reason);
+        return request_submit(db, req, request_copy_record(req, &args->record) &&
+                                           request_copy_extra(req, args->export, 1, sizeof *args->export));
+    }
+    return request_submit(db, req, request_copy_record(req, &args->record));
 }
 
 int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *name,
@@ -169,7 +174,7 @@ int db_instance_rename(struct db *db, const struct vt_uuid *uuid, const char *na
     req = request_new(VERB_RENAME, uuid, audit, done, arg);
     if (req)
         memcpy(req->name, name, strlen(name) + 1);
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life life, const char *reason,
@@ -185,7 +190,7 @@ int db_instance_life(struct db *db, const struct vt_uuid *uuid, enum db_life lif
         if (life == DB_BROKEN)
             copy_printable(req->reason, sizeof req->reason, reason);
     }
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *power, const char *domain,
@@ -204,14 +209,14 @@ int db_instance_power(struct db *db, const struct vt_uuid *uuid, const char *pow
         /* From a peer: shown as far as it can be. */
         copy_printable(req->domain, sizeof req->domain, domain);
     }
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_credential_put(struct db *db, const struct db_credential *credential, const struct vt_uuid *instances,
                       size_t count, const struct db_audit *audit, db_done done, void *arg)
 {
     struct request *req;
-    int err = credential_valid(credential);
+    int err = request_credential_valid(credential);
 
     if (err)
         return err;
@@ -221,11 +226,10 @@ int db_credential_put(struct db *db, const struct db_credential *credential, con
     if (!req)
         return VT_ENOMEM;
     req->credential = *credential;
-    return submit(db, req, copy_extra(req, instances, count, sizeof *instances));
+    return request_submit(db, req, request_copy_extra(req, instances, count, sizeof *instances));
 }
 
-/* 4 characters at least: "dom0". */
-static bool peer_valid(const char *peer)
+bool request_peer_valid(const char *peer)
 {
     return strlen(peer) >= 4 && text_valid(peer, DB_PEER_TEXT);
 }
@@ -235,12 +239,12 @@ int db_binding_add(struct db *db, const struct vt_uuid *uuid, const char *peer, 
 {
     struct request *req;
 
-    if (!peer_valid(peer))
+    if (!request_peer_valid(peer))
         return VT_EUSAGE;
     req = request_new(VERB_BINDING_ADD, uuid, audit, done, arg);
     if (req)
         memcpy(req->peer, peer, strlen(peer) + 1);
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_binding_remove(struct db *db, const struct vt_uuid *uuid, const char *peer, const struct db_audit *audit,
@@ -248,12 +252,12 @@ int db_binding_remove(struct db *db, const struct vt_uuid *uuid, const char *pee
 {
     struct request *req;
 
-    if (peer && !peer_valid(peer))
+    if (peer && !request_peer_valid(peer))
         return VT_EUSAGE;
     req = request_new(VERB_BINDING_REMOVE, uuid, audit, done, arg);
     if (req && peer)
         memcpy(req->peer, peer, strlen(peer) + 1);
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, const struct db_audit *audit,
@@ -271,7 +275,7 @@ int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, co
         return VT_ENOMEM;
     req->id = slot->id;
     req->id_out = id;
-    return submit(db, req, copy_extra(req, slot, 1, sizeof *slot));
+    return request_submit(db, req, request_copy_extra(req, slot, 1, sizeof *slot));
 }
 
 int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, db_done done, void *arg)
@@ -280,12 +284,12 @@ int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, d
 
     if (req)
         req->id = id;
-    return submit(db, req, true);
+    return request_submit(db, req, true);
 }
 
 int db_event_add(struct db *db, const struct db_audit *audit, db_done done, void *arg)
 {
-    return submit(db, request_new(VERB_EVENT, NULL, audit, done, arg), true);
+    return request_submit(db, request_new(VERB_EVENT, NULL, audit, done, arg), true);
 }
 
 int db_counters(struct db *db, const struct db_counter *counters, size_t count)
@@ -295,5 +299,5 @@ int db_counters(struct db *db, const struct db_counter *counters, size_t count)
     if (count > DB_COUNTERS_MAX)
         return VT_ETOOBIG;
     req = request_new(VERB_COUNTERS, NULL, NULL, NULL, NULL);
-    return submit(db, req, req && copy_extra(req, counters, count, sizeof *counters));
+    return request_submit(db, req, req && request_copy_extra(req, counters, count, sizeof *counters));
 }

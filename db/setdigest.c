@@ -77,6 +77,10 @@ static const struct {
     {SCAN_KEYSLOT, "keyslot"},
     {SCAN_HEAD, "event"},
     {SCAN_CHECKPOINT, "checkpoint"},
+    {SCAN_SERVER_KEY, "server_key"},
+    {SCAN_PEER, "peer"},
+    {SCAN_EXPORTED, "exported"},
+    {SCAN_IMPORTED, "imported"},
 };
 
 static const char *table_of(enum stmt id)
@@ -103,6 +107,14 @@ static const char *table_of(enum stmt id)
         return "keyslot";
     case ROW_CHECKPOINT:
         return "checkpoint";
+    case ROW_SERVER_KEY:
+        return "server_key";
+    case ROW_PEER:
+        return "peer";
+    case ROW_EXPORTED:
+        return "exported";
+    case ROW_IMPORTED:
+        return "imported";
     default:
         return "event";
     }
@@ -265,6 +277,8 @@ static const struct {
      "no credential belongs to a list with instance ", ""},
     {"SELECT uuid FROM credential_instance WHERE uuid NOT IN (SELECT uuid FROM instance WHERE life <> 3)",
      "a host credential names instance ", ", which is not there"},
+    {"SELECT uuid FROM exported WHERE uuid IN (SELECT uuid FROM instance WHERE life = 0)",
+     "it lives here although it was exported: instance ", ""},
     {"SELECT uuid FROM binding WHERE uuid NOT IN (SELECT uuid FROM instance WHERE life <> 3)",
      "a domain is bound to instance ", ", which is not there"},
 };

@@ -40,6 +40,10 @@
 #define COLS_KEYSLOT    "id, kind, params, wrapped"
 #define COLS_HEAD       "id, hash"
 #define COLS_CHECKPOINT "last, hash, mac"
+#define COLS_SERVER_KEY "public, sealed"
+#define COLS_PEER       "name, store, public"
+#define COLS_EXPORTED   "uuid, id, peer, store, public, time"
+#define COLS_IMPORTED   "id, uuid, store, time"
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
@@ -192,6 +196,11 @@ enum verb {
     VERB_BINDING_REMOVE,
     VERB_KEYSLOT_PUT,
     VERB_KEYSLOT_REMOVE,
+    VERB_SERVER_KEY,
+    VERB_PEER_ADD,
+    VERB_PEER_REMOVE,
+    VERB_IMPORT,
+    VERB_TAKE_BACK,
     VERB_EVENT,
     VERB_COUNTERS,
     VERB_COUNT
@@ -218,13 +227,32 @@ struct request {
     enum db_life life;
     char reason[256]; /* sanitised */
     char name[65], power[20], domain[65], peer[DB_PEER_TEXT];
-    bool has_power, has_domain, has_ek;
+    bool has_power, has_domain, has_ek, is_export;
     uint8_t ek_sha256[32];
     struct db_credential credential;
     void *extra; /* owned: db_instance, db_keyslot, vt_uuid[count], db_counter[count] */
     size_t count, extra_len;
 };
 void request_free(struct request *req);
+struct request *request_new(enum verb verb, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done,
+                            void *arg);
+/* Queues; NULL or a failed copy is out of memory. */
+int request_submit(struct db *db, struct request *req, bool copied) VT_USE_RESULT;
+bool request_copy_record(struct request *req, const struct db_sealed *record) VT_USE_RESULT;
+bool request_copy_extra(struct request *req, const void *extra, size_t count, size_t size) VT_USE_RESULT;
+int request_credential_valid(const struct db_credential *credential) VT_USE_RESULT;
+int request_instance_valid(const struct db_instance *instance) VT_USE_RESULT;
+/* 4 characters at least: "dom0". */
+bool request_peer_valid(const char *peer) VT_USE_RESULT;
+
+/* ---- request_move.c: the `extra` of VERB_IMPORT ---- */
+struct import_extra {
+    struct db_instance instance;
+    struct vt_uuid source;
+    uint8_t id[DB_EXPORT_ID];
+    size_t binding_count;
+    char bindings[DB_BINDINGS_MAX][DB_PEER_TEXT];
+};
 
 /* ---- trouble.c ---- */
 enum trouble { TROUBLE_NONE, TROUBLE_FULL, TROUBLE_READONLY, TROUBLE_LOCKED, TROUBLE_OTHER };
@@ -271,6 +299,8 @@ struct db {
 /* A read connection from the pool or a new one; never waits. */
 int pool_take(struct db *db, struct conn **conn) VT_USE_RESULT;
 void pool_give(struct db *db, struct conn *conn);
+/* Ends a use of a pool connection that began with q_open: err, or what the query met. */
+int pool_end(struct db *db, struct q *q, int err) VT_USE_RESULT;
 
 /* ---- queue.c ---- */
 /* Takes req (freed on error). */
@@ -312,6 +342,14 @@ struct state {
 /* VT_ENOTFOUND: no such instance, or a tombstone. */
 int state_of(struct txn *t, const struct vt_uuid *uuid, struct state *state) VT_USE_RESULT;
 
+int run_uuid(struct txn *t, enum stmt id, const struct vt_uuid *uuid) VT_USE_RESULT;
+int run_text(struct txn *t, enum stmt id, const char *key) VT_USE_RESULT;
+int insert_instance(struct txn *t, const struct request *req, const struct db_instance *instance) VT_USE_RESULT;
+/* Its row of `exported`, if there is one. */
+int exported_there(struct txn *t, const struct vt_uuid *uuid, bool *there) VT_USE_RESULT;
+/* The record just written is the last: req->extra is a db_export. The instance's row is out of the digest. */
+int export_fence(struct txn *t, const struct request *req) VT_USE_RESULT;
+int insert_record(struct txn *t, const struct request *req) VT_USE_RESULT;
 /* Version 1, and into the set digest. */
 int credential_insert(struct txn *t, const struct db_credential *credential) VT_USE_RESULT;
 
@@ -326,6 +364,11 @@ int verb_binding_add(struct txn *t, struct request *req);
 int verb_binding_remove(struct txn *t, struct request *req);
 int verb_keyslot_put(struct txn *t, struct request *req);
 int verb_keyslot_remove(struct txn *t, struct request *req);
+int verb_server_key(struct txn *t, struct request *req);
+int verb_peer_add(struct txn *t, struct request *req);
+int verb_peer_remove(struct txn *t, struct request *req);
+int verb_import(struct txn *t, struct request *req);
+int verb_take_back(struct txn *t, struct request *req);
 int verb_event(struct txn *t, struct request *req);
 int verb_counters(struct txn *t, struct request *req);
 

@@ -23,9 +23,8 @@ int state_of(struct txn *t, const struct vt_uuid *uuid, struct state *state)
     return there && state->life != DB_DELETED ? VT_OK : VT_ENOTFOUND;
 }
 
-static int insert_instance(struct txn *t, const struct request *req)
+int insert_instance(struct txn *t, const struct request *req, const struct db_instance *instance)
 {
-    const struct db_instance *instance = req->extra;
     struct q q;
 
     q_open(&q, t->conn, W_INSERT);
@@ -46,7 +45,7 @@ static int insert_instance(struct txn *t, const struct request *req)
     return q_run(&q);
 }
 
-static int insert_record(struct txn *t, const struct request *req)
+int insert_record(struct txn *t, const struct request *req)
 {
     struct q q;
 
@@ -60,7 +59,7 @@ static int insert_record(struct txn *t, const struct request *req)
 
 static int verb_create(struct txn *t, struct request *req)
 {
-    int err = insert_instance(t, req);
+    int err = insert_instance(t, req, req->extra);
 
     if (!err)
         err = insert_record(t, req);
@@ -133,7 +132,7 @@ static int verb_commit(struct txn *t, struct request *req)
         return err;
     if (state.epoch != req->epoch)
         return VT_EFENCED;
-    if (state.seq != req->expected_seq)
+    if (state.seq != req->expected_seq || (req->is_export && state.life != DB_LIVE))
         return VT_ECONFLICT;
     err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_OUT);
     if (!err)
@@ -142,6 +141,8 @@ static int verb_commit(struct txn *t, struct request *req)
         err = update_instance(t, req);
     if (!err)
         err = update_record(t, req);
+    if (!err && req->is_export)
+        err = export_fence(t, req);
     if (!err)
         err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
     return err ? err : flip_uuid(t, ROW_RECORD, &req->uuid, ROW_IN);
@@ -162,6 +163,11 @@ const verb_fn db_verbs[VERB_COUNT] = {
     [VERB_BINDING_REMOVE] = verb_binding_remove,
     [VERB_KEYSLOT_PUT] = verb_keyslot_put,
     [VERB_KEYSLOT_REMOVE] = verb_keyslot_remove,
+    [VERB_SERVER_KEY] = verb_server_key,
+    [VERB_PEER_ADD] = verb_peer_add,
+    [VERB_PEER_REMOVE] = verb_peer_remove,
+    [VERB_IMPORT] = verb_import,
+    [VERB_TAKE_BACK] = verb_take_back,
     [VERB_EVENT] = verb_event,
     [VERB_COUNTERS] = verb_counters,
 };

@@ -20,7 +20,7 @@ int verb_rename(struct txn *t, struct request *req)
     return err ? err : flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
 }
 
-static int run_uuid(struct txn *t, enum stmt id, const struct vt_uuid *uuid)
+int run_uuid(struct txn *t, enum stmt id, const struct vt_uuid *uuid)
 {
     struct q q;
 
@@ -29,7 +29,7 @@ static int run_uuid(struct txn *t, enum stmt id, const struct vt_uuid *uuid)
     return q_run(&q);
 }
 
-static int run_text(struct txn *t, enum stmt id, const char *key)
+int run_text(struct txn *t, enum stmt id, const char *key)
 {
     struct q q;
 
@@ -86,8 +86,14 @@ int verb_life(struct txn *t, struct request *req)
 {
     const bool gone = req->life == DB_DELETED;
     struct state state;
+    bool exported = false;
     int err = state_of(t, &req->uuid, &state);
 
+    /* It lives elsewhere: only verb_take_back makes it live here. */
+    if (!err && req->life == DB_LIVE)
+        err = exported_there(t, &req->uuid, &exported);
+    if (exported)
+        return VT_ECONFLICT;
     if (!err && gone)
         err = remove_belongings(t, &req->uuid);
     if (!err)

@@ -5,6 +5,7 @@
  * it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "server/core/hosttpm.h"
 #include "server/core/loop.h"
 #include "server/core/store_check.h"
+#include "server/core/store_restore.h"
 #include "server/crypto/crypto.h"
 #include "server/net/admin.h"
 #include "server/net/config.h"
@@ -107,7 +109,7 @@ static int plan_keyslots(struct plan *plan, const struct config *config, struct 
 
 static int plan_make(struct plan *plan, const struct config *config, struct vt_why *why)
 {
-    const bool is_serving = !config->init && !config->check && !config->accept_rollback;
+    const bool is_serving = !config->init && !config->check && !config->restore && !config->accept_rollback;
     int err = plan_keyslots(plan, config, why);
 
     if (!err)
@@ -191,6 +193,34 @@ static int run_check(const struct config *config, const struct plan *plan, struc
            (unsigned long long)found.db.events, found.text);
     return found.is_whole ? VT_OK : vt_fail(why, VT_EDAMAGED, "%s: damaged: restore a backup%s", config->data_dir,
                                                found.broken ? ", or start the server and delete what is broken" : "");
+}
+
+/* ---- restore ---- */
+
+static int run_restore(const struct config *config, const struct plan *plan, struct vt_why *why)
+{
+    struct store_findings found;
+    /* As who started it: a backup is for its owner's eyes. */
+    int err, from = open(config->from, O_RDONLY | O_CLOEXEC);
+
+    if (from < 0)
+        return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EIO, "%s: %s", config->from,
+                       strerror(errno));
+    err = process_prepare_data(&plan->user, config->data_dir, why);
+    if (!err)
+        err = process_become(&plan->user, &plan->policy, why);
+    if (!err)
+        err = store_restore(from, config->from, config->data_dir, plan->keyslots, config->keyslots.count, &found, why);
+    close(from);
+    if (err) /* As init: a store that is there already is a conflict (4). */
+        return err == VT_EEXISTS ? VT_ECONFLICT : err;
+    logsink_say(VT_LOG_NOTICE,
+                "restored %s into %s: %llu instances (%llu broken, %llu that do not open). What was done since the copy "
+                "was made is undone: an instance that ran on has its older state, and one that was exported since "
+                "counts as being here: see docs/moving.md before it is started",
+                config->from, config->data_dir, (unsigned long long)found.db.instances,
+                (unsigned long long)found.broken, (unsigned long long)found.unreadable);
+    return VT_OK;
 }
 
 /* ---- accept-rollback ---- */
@@ -491,6 +521,8 @@ static int act(const struct config *config, struct vt_why *why)
             logsink_say(VT_LOG_NOTICE, "the configuration is good");
     } else if (config->check) {
         err = run_check(config, &plan, why);
+    } else if (config->restore) {
+        err = run_restore(config, &plan, why);
     } else if (config->accept_rollback) {
         err = run_accept(config, &plan, why);
     } else if (config->init) {

@@ -40,8 +40,24 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR] = {"instance measure --clear", admin_measure_clear, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP] = {"instance measure --clear --once", admin_measure_drop, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE] = {"instance require-measure", admin_require_measure, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_SERVER_KEY_SHOW] = {"server key show", admin_server_key_show, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_PEER_ADD] = {"server peer add", admin_peer_add, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_PEER_LIST] = {"server peer list", admin_peer_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_PEER_REMOVE] = {"server peer remove", admin_peer_remove, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EXPORT_INSTANCE] = {"instance export", admin_export, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_IMPORT_INSTANCE] = {"instance import", admin_import, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_TAKE_BACK] = {"instance take-back", admin_take_back, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BACKUP_BEGIN] = {"backup", admin_backup_begin, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BACKUP_READ] = {"backup, reading it", admin_backup_read, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_BACKUP_END] = {"backup, its end", admin_backup_end, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
+
+/* Of a request that the log has already: a backup is fetched in as many as it has MiB. */
+static bool is_part(size_t which)
+{
+    return which == VTPM__ADMIN_REQUEST__VERB_BACKUP_READ || which == VTPM__ADMIN_REQUEST__VERB_BACKUP_END;
+}
 
 void admin_reply(struct admin_call *call, Vtpm__AdminReply *reply)
 {
@@ -250,7 +266,7 @@ void broker_admin(struct broker *broker, enum admin_role role, const char *peer,
     *call = (struct admin_call){.broker = broker, .reply = reply, .arg = arg, .request = request};
     snprintf(call->peer, sizeof call->peer, "%s", peer);
     broker->admin_calls++;
-    if (verbs[which].role == ADMIN_FULL)
+    if (verbs[which].role == ADMIN_FULL && !is_part(which))
         vt_log_with(VT_LOG_INFO, VT_FIELDS(VT_TEXT("verb", verbs[which].name), VT_TEXT("peer", peer)),
                     "admin: a change is asked for");
     verbs[which].fn(call);

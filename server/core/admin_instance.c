@@ -323,6 +323,11 @@ static void change_life(struct admin_call *call, const Vtpm__InstanceRef *ref, e
         admin_done(call, VT_OK);
         return;
     }
+    if (row.life == DB_DISABLED && life == DB_LIVE && row.reason[0]) {
+        admin_fail(call, VT_ECONFLICT, "%s was %s: if it was imported there, two would run. Import it back from there; "
+                   "only if that can never be: vtpmctl instance take-back %s", row.name, row.reason, row.name);
+        return;
+    }
     if (row.life == DB_BROKEN && life != DB_DELETED) {
         admin_fail(call, VT_ECONFLICT, "%s is broken (%s): restore a backup, or delete it", row.name, row.reason);
         return;

@@ -73,6 +73,22 @@ void admin_measure_list(struct admin_call *call);
 void admin_measure_clear(struct admin_call *call);
 void admin_measure_drop(struct admin_call *call);
 void admin_require_measure(struct admin_call *call);
+/* admin_server.c */
+void admin_server_key_show(struct admin_call *call);
+void admin_peer_add(struct admin_call *call);
+void admin_peer_list(struct admin_call *call);
+void admin_peer_remove(struct admin_call *call);
+/* The store gets its own key, if it has none; then `then`, with the store's error. */
+void admin_need_server_key(struct admin_call *call, void (*then)(struct admin_call *call, int err));
+/* admin_export.c */
+void admin_export(struct admin_call *call);
+void admin_take_back(struct admin_call *call);
+/* admin_import.c */
+void admin_import(struct admin_call *call);
+/* admin_backup.c */
+void admin_backup_begin(struct admin_call *call);
+void admin_backup_read(struct admin_call *call);
+void admin_backup_end(struct admin_call *call);
 /* admin_keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

@@ -452,6 +452,7 @@ void broker_free(struct broker *broker)
     }
     /* Completions that are still on their way find their instances: the store is closed first. */
     db_close(broker->db);
+    broker_drop_backup(broker);
     if (broker->instances.buckets) {
         registry_each(&broker->instances, free_instance, NULL);
         registry_free(&broker->instances);
@@ -481,8 +482,9 @@ static bool instance_may_attach(struct broker *broker, const char *identity)
     /* host:NAME: its list is checked at Attach. */
     if (!vt_uuid_parse(&uuid, identity))
         return true;
-    /* A broken instance may come in, to be told why it is refused. */
-    return db_instance_get(broker->db, &uuid, &row) == VT_OK && (row.life == DB_LIVE || row.life == DB_BROKEN);
+    /* A broken instance may come in, and one that was exported, to be told why it is refused. */
+    return db_instance_get(broker->db, &uuid, &row) == VT_OK &&
+           (row.life == DB_LIVE || row.life == DB_BROKEN || (row.life == DB_DISABLED && row.reason[0]));
 }
 
 /* Sealed under no key: what an unknown identity is tried with. */

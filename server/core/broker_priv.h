@@ -51,6 +51,8 @@ struct broker {
 
     struct vt_list admin_work;      /* slow work of administrators that waits for its turn */
     bool admin_works;               /* one of them is on a worker */
+    bool importing;                 /* an instance: one after the other */
+    struct backup *backup;          /* the copy that an administrator fetches; NULL: none */
     size_t admin_calls;             /* under way: in an engine, in the store, on a worker */
 
     /* Draining: no new work; done is called when nothing is under way. */
@@ -61,6 +63,9 @@ struct broker {
 
 /* As loop_work, for work that uses the store or the keys: drain and broker_free wait for it. */
 int broker_work(struct broker *broker, void (*work)(void *arg), void (*done)(void *arg), void *arg) VT_USE_RESULT;
+
+/* The copy that a backup made, if there is one: closed. */
+void broker_drop_backup(struct broker *broker);
 
 /* Something that drain waits for has ended: an instance became idle, an administrator has the answer. */
 void broker_progress(struct broker *broker);

@@ -70,6 +70,8 @@ static int refuse_life(const struct db_instance *row, struct vt_why *why)
     case DB_LIVE:
         return VT_OK;
     case DB_DISABLED:
+        if (row->reason[0])
+            return vt_fail(why, VT_EPERM, "instance %s was %s: it lives there and not here", row->name, row->reason);
         return vt_fail(why, VT_EPERM, "instance %s is disabled: vtpmctl instance enable %s", row->name, row->name);
     case DB_BROKEN:
         return vt_fail(why, VT_EBROKEN, "instance %s is broken and kept as it is: %s", row->name, row->reason);
@@ -358,6 +360,22 @@ static void decide_resume(struct instance *i, const struct job *job)
     instance_persist(i);
 }
 
+/* A shim that is there would go on talking to a TPM that has left. */
+static void decide_export(struct instance *i)
+{
+    char text[300];
+
+    if (i->session) {
+        snprintf(text, sizeof text, "a shim is attached (%s): stop the guest first, or save it with `vtpmctl instance "
+                                    "suspend` before", session_peer(i->session));
+        instance_finish(i, VT_ECONFLICT, text);
+        return;
+    }
+    instance_stage(i);
+    i->next_permanent = true; /* durable, and so whole: with PCRs and sessions as they are */
+    instance_persist(i);
+}
+
 static void decide(struct instance *i)
 {
     struct job *job = instance_current(i);
@@ -388,6 +406,9 @@ static void decide(struct instance *i)
         return;
     case INSTANCE_MEASURE:
         instance_change_measures(i);
+        return;
+    case INSTANCE_EXPORT:
+        decide_export(i);
         return;
     }
 }

@@ -34,7 +34,8 @@ enum instance_job_kind {
     INSTANCE_POWER_OFF,
     INSTANCE_PLATFORM,
     INSTANCE_ARM_RESUME,
-    INSTANCE_MEASURE        /* the queue of measurements changes */
+    INSTANCE_MEASURE,       /* the queue of measurements changes */
+    INSTANCE_EXPORT         /* the last record here: volatile state too, and the fence */
 };
 
 /* What an ARM_RESUME does; its `act`. */
@@ -54,6 +55,7 @@ struct instance_job {
     size_t len;
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
+    const struct db_export *export; /* EXPORT: borrowed until done */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
     bool domain_gone;               /* POWER_OFF: the shim saw the guest end; nobody ordered it */

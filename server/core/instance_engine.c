@@ -304,6 +304,7 @@ void instance_run(struct instance *i)
     case INSTANCE_LOAD:
     case INSTANCE_ARM_RESUME:
     case INSTANCE_MEASURE:
+    case INSTANCE_EXPORT:
         instance_finish(i, VT_EFAIL, "this job needs no engine");
         break;
     }

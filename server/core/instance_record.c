@@ -2,6 +2,9 @@
 /* How a job's record becomes safe: durable when permanent state changed, else in the runtime store. */
 #include "server/core/instance_priv.h"
 
+#include <stdio.h>
+#include <time.h>
+
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/wire/cursor.h"
@@ -229,6 +232,7 @@ static const struct act {
     [INSTANCE_POWER_OFF] = {"power-off", "powered off"},
     [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
     [INSTANCE_MEASURE] = {"measure", NULL},
+    [INSTANCE_EXPORT] = {"export", NULL},
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
@@ -239,6 +243,29 @@ static const struct act *act_of(const struct instance *i, const struct job *job)
     if (job->what.kind == INSTANCE_ARM_RESUME && job->what.act == RESUME_CANCEL)
         return &cancelled;
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
+}
+
+static void act_text(const struct instance *i, const struct job *job, char *text, size_t size)
+{
+    const struct db_export *export = job->what.export;
+    char store[VT_UUID_TEXT], id[2 * DB_EXPORT_ID + 1];
+
+    if (job->what.kind != INSTANCE_EXPORT) {
+        instance_measure_text(i, job, text, size);
+        return;
+    }
+    vt_uuid_text(store, &export->peer.store);
+    vt_hex(id, export->id, sizeof export->id);
+    snprintf(text, size, "to %s, store %s, export %s", export->peer.name, store, id);
+}
+
+/* What the row says from then on. */
+static void export_reason(const struct db_export *export, char *reason, size_t size)
+{
+    char when[VT_TIME_TEXT];
+
+    vt_time_text(when, (int64_t)time(NULL));
+    snprintf(reason, size, "exported to %s at %s", export->peer.name, when);
 }
 
 static int commit(struct instance *i, const struct record *whole)
@@ -259,7 +286,7 @@ static int commit(struct instance *i, const struct record *whole)
         .peer = job->what.peer[0] ? job->what.peer : "server",
         .text = act->text,
     };
-    char text[256];
+    char text[256], reason[128];
     uint8_t *sealed;
     size_t len;
     int err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_DURABLE, whole, args.record.tag,
@@ -268,8 +295,13 @@ static int commit(struct instance *i, const struct record *whole)
     if (err)
         return err;
     if (act->kind && !act->text) {
-        instance_measure_text(i, job, text, sizeof text);
+        act_text(i, job, text, sizeof text);
         audit.text = text;
+    }
+    if (job->what.kind == INSTANCE_EXPORT) {
+        export_reason(job->what.export, reason, sizeof reason);
+        args.export = job->what.export;
+        args.reason = reason;
     }
     args.record.data = sealed;
     args.record.len = len;

@@ -7,7 +7,7 @@
 /* All of it in locked pages of its own; nothing here is ever written after keys_new. */
 struct keys {
     struct vt_key master;
-    struct vt_key wrap, cred, mac, event, decoy;
+    struct vt_key wrap, cred, server, mac, event, decoy;
     struct vt_key anchor;
     struct vt_uuid store;
     struct db_mac db_mac;
@@ -54,6 +54,7 @@ static int derive(struct keys *keys)
     } rows[] = {
         {&keys->wrap, "vtpm-server wrap instance keys"},
         {&keys->cred, "vtpm-server seal credentials"},
+        {&keys->server, "vtpm-server seal server key"},
         {&keys->mac, "vtpm-server store MAC"},
         {&keys->event, "vtpm-server event chain"},
         {&keys->decoy, "vtpm-server decoy credentials"},
@@ -154,6 +155,20 @@ int keys_open_psk(const struct keys *keys, const char *identity, uint64_t versio
     struct seal_name name = credential_name(keys, identity, version);
 
     return unseal_key(&keys->cred, &name, in, len, psk);
+}
+
+int keys_seal_server(const struct keys *keys, const struct vt_key *key, uint8_t out[SEAL_KEY_LEN])
+{
+    struct seal_name name = {.store = keys->store, .kind = SEAL_SERVER_KEY};
+
+    return seal_key(&keys->server, &name, key, out);
+}
+
+int keys_open_server(const struct keys *keys, const uint8_t *in, size_t len, struct vt_key *key)
+{
+    struct seal_name name = {.store = keys->store, .kind = SEAL_SERVER_KEY};
+
+    return unseal_key(&keys->server, &name, in, len, key);
 }
 
 void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *psk)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The master key in locked memory of the broker, and the keys derived from it by HKDF: wrap (instance keys), cred
- * (credentials), mac (store MAC), event (event chain), decoy. Any thread after keys_new; immutable.
+ * (credentials), server (the store's own key pair), mac (store MAC), event (event chain), decoy. Any thread after keys_new; immutable.
  */
 #ifndef VTPM_CORE_KEYS_H
 #define VTPM_CORE_KEYS_H
@@ -25,6 +25,9 @@ int keys_unwrap_instance(const struct keys *keys, const struct vt_uuid *uuid, co
 /* version: db_credential.version; identity is part of the associated data. */
 int keys_seal_psk(const struct keys *keys, const char *identity, uint64_t version, const struct vt_key *psk, uint8_t out[SEAL_KEY_LEN]) VT_USE_RESULT;
 int keys_open_psk(const struct keys *keys, const char *identity, uint64_t version, const uint8_t *in, size_t len, struct vt_key *psk) VT_USE_RESULT;
+/* The private part of the store's own key pair. */
+int keys_seal_server(const struct keys *keys, const struct vt_key *key, uint8_t out[SEAL_KEY_LEN]) VT_USE_RESULT;
+int keys_open_server(const struct keys *keys, const uint8_t *in, size_t len, struct vt_key *key) VT_USE_RESULT;
 /* A key for an identity that has none: stable, secret, useless. */
 void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *psk);
 

@@ -75,5 +75,7 @@ int recovery_parse(const char *text, uint8_t secret[32], struct vt_why *why) VT_
 /* `vtpm-server init`: DIR (made 0700), store, slots, recovery slot; the recovery key goes to `recovery`. On any error
  * nothing of a new store is left behind. VT_EEXISTS: there is a store. */
 int store_init(const char *dir, const struct keyslot_spec *specs, size_t count, char recovery[RECOVERY_TEXT], struct vt_why *why) VT_USE_RESULT;
+/* Is DIR, which is there, fit for a new store? VT_EEXISTS, VT_EUSAGE, VT_EPERM. */
+int store_dir_check(const char *dir, struct vt_why *why) VT_USE_RESULT;
 
 #endif

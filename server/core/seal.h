@@ -10,7 +10,8 @@
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
 
-enum seal_kind { SEAL_DURABLE = 1, SEAL_RUNTIME = 2, SEAL_INSTANCE_KEY = 3, SEAL_CREDENTIAL = 4, SEAL_MASTER_KEY = 5 };
+enum seal_kind { SEAL_DURABLE = 1, SEAL_RUNTIME = 2, SEAL_INSTANCE_KEY = 3, SEAL_CREDENTIAL = 4, SEAL_MASTER_KEY = 5,
+                 SEAL_SERVER_KEY = 6 };
 
 struct seal_name {
     struct vt_uuid store;

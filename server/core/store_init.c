@@ -48,7 +48,7 @@ static bool exists_in(const char *dir, const char *name)
 
 /* ---- DIR ---- */
 
-static int check_dir(const char *dir, struct vt_why *why)
+int store_dir_check(const char *dir, struct vt_why *why)
 {
     struct stat st;
 
@@ -71,7 +71,7 @@ static int make_dir(struct init *in, struct vt_why *why)
         return VT_OK;
     }
     if (errno == EEXIST)
-        return check_dir(in->dir, why);
+        return store_dir_check(in->dir, why);
     if (errno == ENOENT)
         return vt_fail(why, VT_ENOTFOUND, "%s: the directory above it does not exist: mkdir -p it first", in->dir);
     return vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO, "%s: cannot be made: %s", in->dir, strerror(errno));

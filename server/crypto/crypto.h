@@ -178,6 +178,23 @@ int cr_num_mod(uint8_t *out, size_t out_len, struct cr_slice in, struct cr_slice
 int cr_num_mul_add(uint8_t *out, size_t out_len, struct cr_slice a, struct cr_slice b, struct cr_slice c,
                    struct cr_slice d) VT_USE_RESULT;
 
+/*
+ * ---- P-256: ECDSA with SHA-256 and ECDH, by which servers know each other (docs/moving.md) ----
+ * A secret is a number from 1 to the order less one. VT_ECRYPTO: it is not, a point is not on the curve, or a signature
+ * is not one of these bytes.
+ */
+#define CR_EC_PUBLIC    65 /* 04 x y */
+#define CR_EC_SIGNATURE 64 /* r s */
+/* By cr_key_random. */
+int cr_ec_generate(struct vt_key *secret, uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;
+int cr_ec_public(const struct vt_key *secret, uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;
+int cr_ec_check(const uint8_t pub[CR_EC_PUBLIC]) VT_USE_RESULT;
+/* Deterministic (RFC 6979). */
+int cr_ec_sign(const struct vt_key *secret, const uint8_t digest[CR_SHA256_LEN], uint8_t sig[CR_EC_SIGNATURE]) VT_USE_RESULT;
+int cr_ec_verify(const uint8_t pub[CR_EC_PUBLIC], const uint8_t digest[CR_SHA256_LEN], const uint8_t sig[CR_EC_SIGNATURE]) VT_USE_RESULT;
+/* shared is no key yet: derive one from it. */
+int cr_ec_agree(const struct vt_key *secret, const uint8_t pub[CR_EC_PUBLIC], struct vt_key *shared) VT_USE_RESULT;
+
 /* MGF1 with SHA-1 (PKCS #1 B.2.1). */
 void cr_mgf1_sha1(uint8_t *out, size_t out_len, const void *seed, size_t seed_len);
 

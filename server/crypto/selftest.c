@@ -242,6 +242,39 @@ static bool test_rsa_generate(void)
     return true;
 }
 
+/* RFC 6979, A.2.5, "sample" with SHA-256. */
+static bool test_ecdsa(void)
+{
+    uint8_t pub[CR_EC_PUBLIC], digest[CR_SHA256_LEN], sig[CR_EC_SIGNATURE];
+    struct vt_key key;
+
+    cr_sha256(digest, "sample", 6);
+    if (!vt_unhex(&key, sizeof key, "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721") ||
+        cr_ec_public(&key, pub) ||
+        !is_hex(pub, sizeof pub, "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6"
+                                 "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299") ||
+        cr_ec_sign(&key, digest, sig) ||
+        !is_hex(sig, sizeof sig, "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+                                 "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8") ||
+        cr_ec_verify(pub, digest, sig))
+        return false;
+    sig[0] ^= 1;
+    return cr_ec_verify(pub, digest, sig) == VT_ECRYPTO;
+}
+
+/* NIST CAVP, ECC CDH primitive, P-256, the first one. */
+static bool test_ecdh(void)
+{
+    uint8_t pub[CR_EC_PUBLIC];
+    struct vt_key key, shared;
+
+    return vt_unhex(&key, sizeof key, "7d7dc5f71eb29ddaf80d6214632eeae03d9058af1fb6d22ed80badb62bc1a534") &&
+           vt_unhex(pub, sizeof pub, "04700c48f77f56584c5cc632ca65640db91b6bacce3a4df6b42ce7cc838833d287"
+                                     "db71e509e3fd9b060ddb20ba5c51dcc5948d46fbf640dfe0441782cab85fa4ac") &&
+           !cr_ec_agree(&key, pub, &shared) &&
+           is_hex(&shared, sizeof shared, "46fc62106420ff012e54a434fbdd2d25ccc5852060561e68040dd7778997bd7b");
+}
+
 /* 7 * 3^200 mod 65537, 65536 mod 17, 5 + 255 * 255 + 6: by Python. */
 static bool test_numbers(void)
 {
@@ -275,6 +308,8 @@ static const struct {
     { "MGF1", test_mgf1 },
     { "RSA", test_rsa },
     { "RSA key generation", test_rsa_generate },
+    { "ECDSA", test_ecdsa },
+    { "ECDH", test_ecdh },
     { "numbers", test_numbers },
 };
 

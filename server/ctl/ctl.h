@@ -24,6 +24,10 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
+void print_server_key(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_exported(const struct ctl *ctl, const char *file, size_t bytes);
+void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char *file);
 /* A warning that came with success, on stderr. */
 void print_warning(const char *text);
 void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature);
@@ -46,6 +50,16 @@ void print_events_end(const struct ctl *ctl, struct json_t *list, bool verify, c
 int credential_begin(const char *path, int *fd, struct vt_why *why) VT_USE_RESULT;
 int credential_finish(const char *path, int fd, const Vtpm__Credential *credential, struct vt_why *why) VT_USE_RESULT;
 void credential_drop(const char *path, int fd);
+
+/*
+ * file.c: whole files of our own. `save_begin` makes one, 0600 and exclusive, before the server does anything;
+ * `save_end` syncs it and closes it; `save_drop` removes it again. `load` reads one of at most max bytes (vt_free).
+ */
+int save_begin(const char *path, int *fd, struct vt_why *why) VT_USE_RESULT;
+int save_put(const char *path, int fd, const void *bytes, size_t len, struct vt_why *why) VT_USE_RESULT;
+int save_end(const char *path, int fd, struct vt_why *why) VT_USE_RESULT;
+void save_drop(const char *path, int fd);
+int load_file(const char *path, size_t max, uint8_t **bytes, size_t *len, struct vt_why *why) VT_USE_RESULT;
 
 /*
  * predict.c: a file of predicted PCRs, JSON or lines, as lines for hwtpm_pcrs_predict: the files that it names are

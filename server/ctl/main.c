@@ -9,7 +9,7 @@
 #define DEFAULT_ADMIN "unix:/run/vtpm-server/admin.sock"
 
 struct verb {
-    const char *noun, *name;            /* name NULL: the noun is all */
+    const char *noun, *name;            /* name NULL: the noun is all; it may be two words */
     const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
     unsigned accepts, needs;            /* enum given */
@@ -33,6 +33,9 @@ static const struct verb verbs[] = {
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
+    {"instance", "export", {"I"}, 1, OPT_TO | OPT_OUT, OPT_TO | OPT_OUT, run_export, "--to PEER --out FILE"},
+    {"instance", "import", {"FILE"}, 1, 0, 0, run_import, ""},
+    {"instance", "take-back", {"I"}, 1, OPT_YES, 0, run_take_back, "[--yes]"},
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
      run_create_host, "--instance I ... --credential-out FILE"},
@@ -46,6 +49,11 @@ static const struct verb verbs[] = {
     {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT | OPT_DRY_RUN, 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
     {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
+    {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
+    {"server", "peer add", {"NAME"}, 1, OPT_KEY, OPT_KEY, run_peer_add, "--key FILE"},
+    {"server", "peer list", {NULL}, 0, 0, 0, run_peer_list, ""},
+    {"server", "peer remove", {"NAME"}, 1, 0, 0, run_peer_remove, ""},
+    {"backup", NULL, {"FILE"}, 1, 0, 0, run_backup, ""},
     {"check", NULL, {NULL}, 0, 0, 0, run_check, ""},
     {"anchor", NULL, {NULL}, 0, 0, 0, run_anchor, ""},
     {"events", NULL, {NULL}, 0, OPT_VERIFY, 0, run_events, "[--verify]"},
@@ -95,6 +103,7 @@ static const struct option options[] = {
     {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
     {"dry-run", no_argument, NULL, 'D'},            {"key", required_argument, NULL, 'k'},
     {"pcrs", required_argument, NULL, 's'},
+    {"to", required_argument, NULL, 't'},             {"out", required_argument, NULL, 'O'},
     {NULL, 0, NULL, 0},
 };
 
@@ -116,6 +125,8 @@ static bool take(struct arguments *a, int letter)
         {'d', OPT_DIGEST, offsetof(struct arguments, digest)},
         {'l', OPT_LABEL, offsetof(struct arguments, label)},
         {'k', OPT_KEY, offsetof(struct arguments, key)},
+        {'t', OPT_TO, offsetof(struct arguments, to)},
+        {'O', OPT_OUT, offsetof(struct arguments, out)},
         {'s', OPT_PCRS, offsetof(struct arguments, pcrs)},
         {'D', OPT_DRY_RUN, 0},
         {'o', OPT_ONCE, 0},
@@ -182,13 +193,31 @@ static int parse(struct arguments *a, int argc, char **argv)
     return -1;
 }
 
-static const struct verb *find_verb(const struct arguments *a)
+/* How many of the words name this verb; 0: another one is meant. */
+static int words_of(const struct verb *verb, const struct arguments *a)
+{
+    const char *rest = verb->name;
+    int count = 1;
+
+    if (!a->word_count || strcmp(verb->noun, a->words[0]) != 0)
+        return 0;
+    while (rest) {
+        size_t len = strcspn(rest, " ");
+
+        if (count == a->word_count || strncmp(rest, a->words[count], len) != 0 || a->words[count][len])
+            return 0;
+        count++;
+        rest = rest[len] ? rest + len + 1 : NULL;
+    }
+    return count;
+}
+
+static const struct verb *find_verb(const struct arguments *a, int *words)
 {
     for (size_t k = 0; k < VT_COUNT(verbs); k++) {
-        const struct verb *verb = &verbs[k];
-        if (a->word_count && strcmp(verb->noun, a->words[0]) == 0 &&
-            (!verb->name || (a->word_count > 1 && strcmp(verb->name, a->words[1]) == 0)))
-            return verb;
+        *words = words_of(&verbs[k], a);
+        if (*words)
+            return &verbs[k];
     }
     return NULL;
 }
@@ -205,6 +234,7 @@ static const char *option_name(unsigned bits)
         {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
+        {OPT_TO, "--to"}, {OPT_OUT, "--out"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)
@@ -226,10 +256,9 @@ int main(int argc, char **argv)
         return code;
     if (!a.word_count)
         return usage(&a, "no verb", " was given");
-    verb = find_verb(&a);
+    verb = find_verb(&a, &first);
     if (!verb)
         return usage(&a, a.words[a.word_count > 1 ? 1 : 0], ": there is no such verb");
-    first = verb->name ? 2 : 1;
     if (a.word_count - first < verb->operand_count && verb->operands[a.word_count - first][0] != '[')
         return usage(&a, verb->operands[a.word_count - first], " is missing");
     if (a.word_count - first > verb->operand_count)

@@ -292,6 +292,52 @@ void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, cons
                        credential_file));
 }
 
+static json_t *json_server(const Vtpm__ServerKey *server)
+{
+    return json_pack("{s:s s:s s:s s:s}", "name", server->name, "store", server->store, "fingerprint",
+                     server->fingerprint, "key", server->line);
+}
+
+/* The line alone: it goes into a file. */
+void print_server_key(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    const Vtpm__ServerKey *key = reply->server_key;
+
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:s s:s}}", "server_key", "store", key->store, "fingerprint", key->fingerprint, "key",
+                       key->line));
+    else
+        printf("%s\n", key->line);
+}
+
+void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        EMIT_LIST("peers", reply->n_peers, reply->peers, json_server);
+        return;
+    }
+    printf("%-20s  %-36s  %s\n", "NAME", "STORE", "KEY");
+    for (size_t k = 0; k < reply->n_peers; k++)
+        printf("%-20s  %-36s  %s\n", reply->peers[k]->name, reply->peers[k]->store, reply->peers[k]->fingerprint);
+}
+
+void print_exported(const struct ctl *ctl, const char *file, size_t bytes)
+{
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:I}}", "exported", "file", file, "bytes", (json_int_t)bytes));
+}
+
+void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char *file)
+{
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:I s:I s:I}}", "backup", "file", file, "bytes", (json_int_t)backup->bytes,
+                       "generation", (json_int_t)backup->generation, "instances", (json_int_t)backup->instances));
+    else
+        printf("%s: %llu bytes, generation %llu, %llu instances, sealed as in the store\n", file,
+               (unsigned long long)backup->bytes, (unsigned long long)backup->generation,
+               (unsigned long long)backup->instances);
+}
+
 void print_warning(const char *text)
 {
     fprintf(stderr, "vtpmctl: warning: %s\n", text);

@@ -12,13 +12,14 @@ enum given {
     OPT_GROUP = 128, OPT_PREDICT = 256, OPT_PEER = 1 << 16, OPT_PCR = 1 << 17, OPT_FILE = 1 << 18,
     OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
     OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26, OPT_DRY_RUN = 1 << 27,
-    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29
+    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10
 };
 
 struct arguments {
     struct ctl ctl;
     unsigned given;         /* enum given */
-    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs;
+    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to,
+        *out;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -59,6 +60,14 @@ int run_keyslot_add(const struct arguments *a, char *const *operands);
 int run_keyslot_remove(const struct arguments *a, char *const *operands);
 int run_keyslot_reseal(const struct arguments *a, char *const *operands);
 int run_keyslot_test(const struct arguments *a, char *const *operands);
+int run_server_key_show(const struct arguments *a, char *const *operands);
+int run_peer_add(const struct arguments *a, char *const *operands);
+int run_peer_list(const struct arguments *a, char *const *operands);
+int run_peer_remove(const struct arguments *a, char *const *operands);
+int run_export(const struct arguments *a, char *const *operands);
+int run_import(const struct arguments *a, char *const *operands);
+int run_take_back(const struct arguments *a, char *const *operands);
+int run_backup(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
 int run_anchor(const struct arguments *a, char *const *operands);

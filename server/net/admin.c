@@ -153,13 +153,20 @@ static void start_call(struct admin_conn *c, const Vtpm__AdminRequest *request)
     broker_admin(c->admin->broker, c->role, c->peer.text, request, on_reply, call);
 }
 
+static size_t request_max(const struct admin_conn *c)
+{
+    const struct admin_limits *limits = &c->admin->limits;
+
+    return c->role == ADMIN_FULL ? VT_MAX(limits->full_max, limits->request_max) : limits->request_max;
+}
+
 static void handle_frame(struct admin_conn *c, const uint8_t *payload, size_t len)
 {
     ProtobufCMessage *msg;
     int err;
 
-    /* Unknown fields and short repeated ones take more memory than their bytes. */
-    err = pb_unpack(&vtpm__admin_request__descriptor, payload, len, 16 * c->admin->limits.request_max, &msg);
+    /* Unknown fields and short repeated ones take more memory than their bytes; a whole instance does not. */
+    err = pb_unpack(&vtpm__admin_request__descriptor, payload, len, 16 * c->admin->limits.request_max + len, &msg);
     vt_buf_drop(&c->in, FRAME_HEADER + len);
     if (err) {
         reply_last(c, err, err == VT_ENOMEM ? "out of memory" : "not an administrative request");
@@ -183,7 +190,7 @@ static bool handle_one(struct admin_conn *c)
 {
     const uint8_t *payload;
     size_t len;
-    int err = frame_next(&c->in, c->admin->limits.request_max, &payload, &len);
+    int err = frame_next(&c->in, request_max(c), &payload, &len);
 
     if (err == VT_EAGAIN)
         return false;
@@ -305,7 +312,7 @@ void admin_accept(void *arg, int fd, const struct net_peer *peer)
     c->admin = admin;
     c->peer = *peer;
     c->role = role;
-    vt_buf_init(&c->in, FRAME_HEADER + admin->limits.request_max + 8192);
+    vt_buf_init(&c->in, FRAME_HEADER + request_max(c) + 8192);
     vt_buf_init(&c->out, FRAME_HEADER + FRAME_ADMIN_MAX);
     vt_list_init(&c->node);
     vt_list_add(&admin->conns, &c->node);

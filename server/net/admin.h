@@ -15,12 +15,14 @@ struct admin_limits {
     unsigned connections;
     unsigned others;     /* of these, by peers that may not change things: administrators always get in */
     size_t request_max;  /* a request's bytes */
+    size_t full_max;     /* the same of an administrator, who may bring a whole instance: above BUNDLE_MAX */
     uint64_t idle_ms;    /* between requests; a request under way has no limit */
     uint64_t refused_ms; /* for a peer that may do nothing to say so, and to read that */
 };
 #define ADMIN_LIMITS_DEFAULT                                                                                 \
     {                                                                                                        \
-        .connections = 64, .others = 32, .request_max = 64 * 1024, .idle_ms = 300000, .refused_ms = 5000     \
+        .connections = 64, .others = 32, .request_max = 64 * 1024, .full_max = 1200 * 1024,                  \
+        .idle_ms = 300000, .refused_ms = 5000                                                                \
     }
 
 /* Returns owned (admin_free). Borrows broker. */

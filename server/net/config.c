@@ -13,7 +13,8 @@ enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_SECONDS, KIND_WORD, KIND_MINUT
 
 enum {
     IN_FILE = 1, /* also a key of the configuration file */
-    IN_INIT = 2, /* also means something to `init` and `check` */
+    IN_INIT = 2, /* also means something to `init`, `check` and `restore` */
+    IN_RESTORE = 4, /* means something to `restore` alone */
     IN_ACCEPT = 8, /* also means something to `accept-rollback` */
 };
 
@@ -31,6 +32,7 @@ static const struct row {
      "check options and configuration file, then leave"},
     {"data-dir", KIND_TEXT, AT(data_dir), IN_FILE | IN_INIT, "DIR",
      "the store (default " CONFIG_DEFAULT_DATA ")"},
+    {"from", KIND_TEXT, AT(from), IN_RESTORE, "FILE", "to restore: a copy that `vtpmctl backup` made"},
     {"runtime-dir", KIND_TEXT, AT(runtime_dir), IN_FILE, "DIR",
      "state that outlives the process but not the host\n(default $RUNTIME_DIRECTORY, " CONFIG_RUN_DIR
      "/STORE, DATA/run)"},
@@ -207,10 +209,21 @@ int config_set_key(struct config *config, const char *key, const char *value, un
     return set_value(config, row, key, value, why);
 }
 
-/* accept-rollback takes what init takes, and the anchor. */
-static bool means_nothing_to_accept(const struct config *config, const struct row *row)
+/* What the command line begins with. */
+static const char *word_of(const struct config *config)
 {
-    return config->accept_rollback && !(row->where & (IN_INIT | IN_ACCEPT));
+    return config->init ? "init" : config->check ? "check" : config->restore ? "restore"
+           : config->accept_rollback ? "accept-rollback" : "a server";
+}
+
+static bool has_meaning(const struct config *config, const struct row *row)
+{
+    if (row->where & IN_RESTORE)
+        return config->restore;
+    /* It takes what init takes, and the anchor. */
+    if (config->accept_rollback)
+        return row->where & (IN_INIT | IN_ACCEPT);
+    return !(config->init || config->check || config->restore) || row->where & IN_INIT;
 }
 
 /* "--name=value" or "--name value"; *at moves past what was used. */
@@ -226,10 +239,8 @@ static int take_option(struct config *config, int argc, char *const *argv, int *
     if (!row)
         return vt_fail(why, VT_EUSAGE, "%.*s: unknown option (see vtpm-server --help)", (int)VT_MIN(len, 80u),
                        arg);
-    if ((config->init || config->check) && !(row->where & IN_INIT))
-        return vt_fail(why, VT_EUSAGE, "--%s: means nothing to %s", row->name, config->init ? "init" : "check");
-    if (means_nothing_to_accept(config, row))
-        return vt_fail(why, VT_EUSAGE, "--%s: means nothing to accept-rollback", row->name);
+    if (!has_meaning(config, row))
+        return vt_fail(why, VT_EUSAGE, "--%s: means nothing to %s", row->name, word_of(config));
     snprintf(name, sizeof name, "--%s", row->name);
     (*at)++;
     config->origin[row - rows].by_command_line = true;
@@ -253,16 +264,17 @@ static int parse_command_line(struct config *config, int argc, char *const *argv
 
     config->init = at < argc && !strcmp(argv[at], "init");
     config->check = at < argc && !strcmp(argv[at], "check");
-    if (config->init || config->check)
+    config->restore = at < argc && !strcmp(argv[at], "restore");
+    config->accept_rollback = at < argc && !strcmp(argv[at], "accept-rollback");
+    if (config->init || config->check || config->restore || config->accept_rollback)
         at++;
-    config->accept_rollback = at == 1 && at < argc && !strcmp(argv[at], "accept-rollback");
-    at += config->accept_rollback;
     while (at < argc) {
         if (!strcmp(argv[at], "-h"))
             config->help = true, at++;
         else if (argv[at][0] != '-' || argv[at][1] != '-')
             return vt_fail(why, VT_EUSAGE,
-                           "'%s': neither an option nor, in the first place, `init` or `check` "
+                           "'%s': neither an option nor, in the first place, `init`, `check`, `restore` or "
+                           "`accept-rollback` "
                            "(see vtpm-server --help)",
                            argv[at]);
         else if ((err = take_option(config, argc, argv, &at, why)))
@@ -276,9 +288,7 @@ static int read_files(struct config *config, const char *default_file, struct vt
     struct vt_why ignored = {0};
     int err;
 
-    if (config->accept_rollback)
-        return VT_OK;
-    if (config->init || config->check)
+    if (config->init || config->check || config->restore || config->accept_rollback)
         return VT_OK;
     if (config->file) {
         err = config_read_file(config, config->file, why);
@@ -346,6 +356,8 @@ int config_load(struct config *config, int argc, char *const *argv, const char *
     if (err)
         return err;
     err = set_defaults(config, why);
+    if (!err && config->restore && !config->from)
+        err = vt_fail(why, VT_EUSAGE, "no --from FILE: say which copy shall be restored");
     if (err)
         return err;
     return config->keyslots.count ? VT_OK : refuse_init(config, why);
@@ -391,16 +403,18 @@ void config_help(FILE *out)
 {
     fputs("usage: vtpm-server init --keyslot SPEC [--keyslot SPEC ...] [--data-dir DIR] [--user USER]\n"
           "       vtpm-server check [--keyslot SPEC|auto] [--data-dir DIR] [--user USER]\n"
+          "       vtpm-server restore --from FILE [--keyslot SPEC|auto] [--data-dir DIR] [--user USER]\n"
           "       vtpm-server accept-rollback --keyslot recovery-file:FILE [--data-dir DIR] [--anchor SPEC]\n"
           "       vtpm-server [--keyslot SPEC|auto] [--listen ADDR ...] [option ...]\n\n"
           "`init` makes a store and prints its recovery key, the one line on standard output:\n"
           "keep it where this host's disk is not. `check` examines a store that no server has open\n"
-          "(`vtpmctl check` one that a server has). Without either word the server runs in the foreground.\n\n",
+          "(`vtpmctl check` one that a server has). `restore` puts a backup where no store is.\n"
+          "Without any of these words the server runs in the foreground.\n\n",
           out);
     fputs("`accept-rollback` goes on with a copy of the store that the host TPM knows to be an older one.\n\n", out);
     for (size_t i = 0; i < VT_COUNT(rows); i++)
         help_row(out, &rows[i]);
-    fputs("\nThe long options, but for config, check-config, help and version, are also keys of the\n"
+    fputs("\nThe long options, but for config, check-config, from, help and version, are also keys of the\n"
           "configuration file, in section [server]: `data-dir = DIR`. The command line wins.\n"
           "Exit status: 0 ok, 1 failure, 2 usage or configuration, 4 a store or a server is there already,\n"
           "7 not permitted, 8 the store cannot be opened with this key, 9 the store is damaged or not the newest.\n",

@@ -31,10 +31,10 @@ struct config_list {
 };
 
 struct config {
-    bool init, check; /* the word `init` or `check` was given */
+    bool init, check, restore; /* the word `init`, `check` or `restore` was given */
     bool accept_rollback; /* likewise */
     bool help, version, check_config, allow_root;
-    char *file, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine, *hwtpm;
+    char *file, *from, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine, *hwtpm;
     char *anchor;
     struct config_list keyslots, listen;
     uint64_t idle_s, handshake_s, request_s;

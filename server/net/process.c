@@ -177,7 +177,7 @@ static int check_owner(const struct process_user *user, const struct config *con
     if (!st || st->st_uid == user->uid)
         return VT_OK;
     /* init gives an empty directory of root's to the user. */
-    if (config->init && st->st_uid == 0)
+    if ((config->init || config->restore) && st->st_uid == 0)
         return VT_OK;
     return vt_fail(why, VT_EUSAGE,
                    "%s: belongs to uid %u, but the server is to run as %s (uid %u): type: chown -R "

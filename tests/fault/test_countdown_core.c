@@ -6,10 +6,12 @@
  * taken for broken, no volatile state for lost. (Our own allocator: tests/unit/test_core_memory.c.)
  */
 #include "tests/fault/countdown.h"
-#include "tests/unit/core_rig.h"
+#include "tests/unit/move_peer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "server/base/alloc.h"
 
 #define COMMANDS 3
 
@@ -22,6 +24,8 @@ struct world {
     struct peer peer;
     struct vt_uuid uuid;
     char identity[VT_UUID_TEXT];
+    struct foreign far;
+    struct moving moving; /* what a guest that is on looks like when it moves */
     unsigned number;
     uint64_t n; /* of the last command that was answered */
 };
@@ -180,7 +184,99 @@ static void scenario_create(void *arg)
         fail_msg("call %ld failed: create says %d, and the instance is there", count_nth(), err);
 }
 
-static void each_kind(const char *name, void (*scenario)(void *), void *arg)
+/* On, with a change of each state behind it, and nobody attached. */
+static void powered_and_alone(struct world *w)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "m%u", ++w->number);
+    rig_powered(&w->rig, &w->peer, name, &w->uuid);
+    vt_uuid_text(w->identity, &w->uuid);
+    peer_expect(&w->peer, 1, FAKE_BUMP_BOTH, 1, 1);
+    peer_expect(&w->peer, 2, FAKE_BUMP_VOLATILE, 2, 1);
+    peer_close(&w->peer);
+}
+
+/* Whatever fails: it is here, or it has left, as the store says; and what leaves in the end is whole. */
+static void scenario_export(void *arg)
+{
+    struct world *w = arg;
+    struct bundle_head head;
+    struct moving moving;
+    uint8_t *bundle;
+    size_t len;
+    int err;
+
+    powered_and_alone(w);
+    count_begin();
+    err = move_export(&w->rig, w->identity, "far", &bundle, &len, NULL);
+    (void)count_end();
+    vt_free(bundle);
+    not_broken(w);
+    if (!err)
+        assert_int_equal(rig_sql(&w->rig, "SELECT count(*) FROM exported e JOIN instance i ON i.uuid = e.uuid "
+                                          "WHERE i.name = 'm%u' AND i.life = 1", w->number), 1);
+    assert_int_equal(rig_sql(&w->rig, "SELECT count(*) FROM exported e JOIN instance i ON i.uuid = e.uuid "
+                                      "WHERE i.life = 0"), 0);
+    if (move_export(&w->rig, w->identity, "far", &bundle, &len, NULL))
+        fail_msg("call %ld failed: it cannot leave any more", count_nth());
+    foreign_open(&w->far, bundle, len, &head, &moving);
+    if (!moving.record.volatile_state.len || moving.record.power != RECORD_ON)
+        fail_msg("call %ld failed: its PCRs stayed behind", count_nth());
+    moving_free(&moving);
+    vt_free(bundle);
+    assert_int_equal(rig_sql(&w->rig, "SELECT count(*) FROM events WHERE kind = 'export' AND uuid = '%s'", w->identity),
+                     1);
+}
+
+/* Whatever fails: nothing of it is here, or all of it; the same bundle then brings it, once, with its PCRs. */
+static void scenario_import(void *arg)
+{
+    struct world *w = arg;
+    struct peer *peer = &w->peer;
+    uint8_t *bundle;
+    size_t len;
+    bool acted;
+    int err;
+
+    snprintf(w->moving.name, sizeof w->moving.name, "n%u", ++w->number);
+    w->moving.uuid.bytes[14] = (uint8_t)(w->number >> 8);
+    w->moving.uuid.bytes[15] = (uint8_t)w->number;
+    w->uuid = w->moving.uuid;
+    vt_uuid_text(w->identity, &w->uuid);
+    {
+        struct bundle_head head = {.source = w->far.store, .target = w->rig.broker->store, .time = 1};
+
+        memcpy(head.id, w->moving.uuid.bytes, sizeof head.id);
+        assert_int_equal(bundle_make(&head, &w->far.key, w->far.rig_public, &w->moving, &bundle, &len), VT_OK);
+    }
+    count_begin();
+    err = move_import(&w->rig, bundle, len, NULL);
+    (void)count_end();
+    if (err && err != VT_EUNKNOWN && rig_sql(&w->rig, "SELECT count(*) FROM instance WHERE name = '%s'", w->moving.name))
+        fail_msg("call %ld failed: import says %d, and the instance is there", count_nth(), err);
+    if (err) {
+        int again = move_import(&w->rig, bundle, len, NULL);
+
+        if (again && !(err == VT_EUNKNOWN && again == VT_EEXISTS))
+            fail_msg("call %ld failed (%d): it cannot be imported any more (%d)", count_nth(), err, again);
+    }
+    assert_int_equal(move_import(&w->rig, bundle, len, NULL), VT_EEXISTS);
+    vt_free(bundle);
+    peer_open(&w->rig, peer, w->identity);
+    assert_int_equal(peer_attach(peer, NULL), 0);
+    assert_int_equal(peer_power_on(peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted), 0);
+    if (acted)
+        fail_msg("call %ld failed: its PCRs were lost", count_nth());
+    peer_expect(peer, 1, FAKE_READ, 2, 1);
+    peer_close(peer);
+    not_broken(w);
+}
+
+/* A point multiplication takes a thousand pieces of memory. */
+#define CURVE_STRIDE 61
+
+static void each_kind_by(const char *name, long mbedtls_stride, void (*scenario)(void *), void *arg)
 {
     static const struct {
         enum fault fault;
@@ -193,9 +289,16 @@ static void each_kind(const char *name, void (*scenario)(void *), void *arg)
     for (size_t i = 0; i < VT_COUNT(kinds); i++) {
         char text[64];
 
+        const long stride = kinds[i].fault == FAULT_MBEDTLS ? mbedtls_stride : kinds[i].stride;
+
         snprintf(text, sizeof text, "%s, %s", name, kinds[i].name);
-        (void)count_down_by(text, kinds[i].fault, getenv("VTPM_LONG") ? 1 : kinds[i].stride, scenario, arg);
+        (void)count_down_by(text, kinds[i].fault, getenv("VTPM_LONG") ? 1 : stride, scenario, arg);
     }
+}
+
+static void each_kind(const char *name, void (*scenario)(void *), void *arg)
+{
+    each_kind_by(name, 1, scenario, arg);
 }
 
 static void test_core__each_fault_in_a_life__exactly_once(void **state)
@@ -247,6 +350,38 @@ static void test_core__each_fault_in_create__all_or_nothing(void **state)
     rig_free(&w.rig);
 }
 
+static void test_core__each_fault_in_an_export__here_or_gone(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    foreign_make(&w.far, &w.rig);
+    each_kind_by("export", CURVE_STRIDE, scenario_export, &w);
+    rig_free(&w.rig);
+}
+
+static void test_core__each_fault_in_an_import__all_or_nothing(void **state)
+{
+    static struct world w;
+    struct bundle_head head;
+    uint8_t *bundle;
+    size_t len;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    foreign_make(&w.far, &w.rig);
+    powered_and_alone(&w);
+    assert_int_equal(move_export(&w.rig, w.identity, "far", &bundle, &len, NULL), VT_OK);
+    foreign_open(&w.far, bundle, len, &head, &w.moving);
+    vt_free(bundle);
+    each_kind_by("import", CURVE_STRIDE, scenario_import, &w);
+    moving_free(&w.moving);
+    rig_free(&w.rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +389,8 @@ int main(void)
         cmocka_unit_test(test_core__each_fault_after_a_restart__nothing_lost),
         cmocka_unit_test(test_core__each_fault_in_a_measured_start__extended_once),
         cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
+        cmocka_unit_test(test_core__each_fault_in_an_export__here_or_gone),
+        cmocka_unit_test(test_core__each_fault_in_an_import__all_or_nothing),
     };
 
     count_hook_libcrypto();

@@ -118,6 +118,35 @@ static int say_event(void *arg, const struct db_event *event)
     return 0;
 }
 
+static int say_peer(void *arg, const struct db_peer *peer)
+{
+    say(arg, "peer %s ", peer->name);
+    say_hex(arg, peer->public, 4);
+    say(arg, "\n");
+    return 0;
+}
+
+static void say_moves(struct text *t)
+{
+    struct db_server_key key;
+    struct db_export export;
+    bool seen;
+    int err = db_server_key_get(t->db, &key);
+
+    assert_true(!err || err == VT_ENOTFOUND);
+    say(t, "server key %d\n", err ? -1 : key.public[0]);
+    assert_int_equal(db_peer_each(t->db, say_peer, t), VT_OK);
+    for (unsigned n = 1; n <= 5; n++) {
+        const struct vt_uuid uuid = fx_uuid(n);
+        const uint8_t id[DB_EXPORT_ID] = {(uint8_t)n};
+
+        err = db_export_get(t->db, &uuid, &export);
+        assert_true(!err || err == VT_ENOTFOUND);
+        assert_int_equal(db_imported(t->db, id, &seen), VT_OK);
+        say(t, "move %u exported=%d imported=%d\n", n, err ? -1 : export.id[0], seen);
+    }
+}
+
 static void say_anchor(struct text *t, bool pending)
 {
     struct db_anchor row;
@@ -145,6 +174,7 @@ static char *look(struct db *db)
     assert_int_equal(db_keyslot_each(db, say_slot, &t), VT_OK);
     assert_int_equal(db_keyslot_next(db, &next), VT_OK);
     say(&t, "next slot %lld\n", (long long)next);
+    say_moves(&t);
     say_anchor(&t, false);
     say_anchor(&t, true);
     assert_int_equal(db_event_each(db, 0, 100000, say_event, &t), VT_OK);
@@ -287,6 +317,26 @@ static void second_life(uint64_t epoch[4], uint64_t seq[4])
     DO(fx_event(&fx, "a note"));
     anchored_life();
     small_commits(1, epoch[1], &seq[1], 3);
+}
+
+/* Out and back again, each in one transaction; the last record is 1's. */
+static void moving_life(uint64_t epoch[4], uint64_t seq[4])
+{
+    DO(fx_create(&fx, 1, "one"));
+    DO(fx_acquire(&fx, 1, &epoch[1]));
+    seq[1] = 1;
+    DO(fx_server_key(&fx, 7));
+    DO(fx_peer_add(&fx, 1));
+    DO(fx_import(&fx, 4, "four", 9, 1));
+    DO(fx_export(&fx, 1, epoch[1], seq[1]++, 2));
+    DO(fx_take_back(&fx, 1));
+    DO(fx_acquire(&fx, 1, &epoch[1]));
+    DO(fx_export(&fx, 1, epoch[1], seq[1]++, 3));
+    seq[1] += 5;
+    DO(fx_import(&fx, 1, "one", seq[1], 4));
+    DO(fx_acquire(&fx, 1, &epoch[1]));
+    small_commits(1, epoch[1], &seq[1], 2);
+    DO(fx_peer_remove(&fx, 1));
 }
 
 /* A log that grows past SQLite's thousand pages is folded back in the midst of commits. */
@@ -492,10 +542,22 @@ static void test_power_cut__while_a_full_log_is_folded_back__all_reported_is_the
     assert_true(tally.kept > 100);
 }
 
+static void test_power_cut__while_instances_move__there_or_here_never_both(void **state)
+{
+    void (*const lives[])(uint64_t *, uint64_t *) = {moving_life};
+    struct tally tally = {0};
+
+    (void)state;
+    run(lives, VT_COUNT(lives), 1, &tally);
+    assert_true(tally.kept > 50);
+    assert_true(tally.next > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power_cut__at_every_write__all_reported_is_there),
+        cmocka_unit_test(test_power_cut__while_instances_move__there_or_here_never_both),
         cmocka_unit_test(test_power_cut__while_a_full_log_is_folded_back__all_reported_is_there),
     };
 

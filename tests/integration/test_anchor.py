@@ -197,6 +197,29 @@ def window():
         store.refused("two advances ago", "an older copy")
 
 
+def restored():
+    """A backup is an older copy; on its own host, and on another one."""
+    with Rig() as rig:
+        tpm, second = Tpm2(rig, "host"), Tpm2(rig, "second")
+        store = Store(rig, tpm)
+        store.start()
+        store.advance("a")
+        rig.ctl("backup", rig.path("backup"))
+        store.advance("b")
+        store.stop()
+        for how, place in (("on its own host", store.anchor), ("on another host", "tpm2:" + second.spec)):
+            shutil.rmtree(rig.data)
+            run([program("vtpm-server"), "restore", "--from", rig.path("backup"), "--data-dir", rig.data, "--keyslot",
+                 store.slot, "--allow-root"])
+            store.refused(how + ", a restored backup", "accept-rollback", anchor=place)
+            store.accept("--anchor", place)
+            store.anchor = place
+            store.start()
+            check(store.names() == ["a"], how + ": accepted, it opens")
+            store.advance("new" if place == "tpm2:" + tpm.spec else "elsewhere")
+            store.stop()
+
+
 def other_tpms():
     """Another host's, a cleared one, none, one that hangs, one in lockout."""
     with Rig() as rig:
@@ -490,7 +513,7 @@ def tpm12():
 
 if __name__ == "__main__":
     need("swtpm", "tpm2_nvdefine")
-    scenes = {"copies": copies, "auto": lambda: copies(True), "window": window, "tpms": other_tpms, "none": no_tpm,
+    scenes = {"copies": copies, "auto": lambda: copies(True), "window": window, "restored": restored, "tpms": other_tpms, "none": no_tpm,
               "kills": kills, "tpm12": tpm12, "kills12": kills12}
     for name in sys.argv[1:] or scenes:
         print("---- " + name)

@@ -344,3 +344,80 @@ void fx_release(struct fixture *fx)
 {
     pthread_mutex_unlock(&fx->gate);
 }
+
+struct db_peer fx_peer(unsigned n)
+{
+    struct db_peer peer = {.store = {{0x70, (uint8_t)(n >> 8), (uint8_t)n}}};
+
+    snprintf(peer.name, sizeof peer.name, "peer%u", n);
+    memset(peer.public, (int)n, sizeof peer.public);
+    return peer;
+}
+
+int fx_server_key(struct fixture *fx, unsigned n)
+{
+    struct db_server_key key = {.sealed_len = 60};
+    int err = FX_PENDING;
+
+    memset(key.public, (int)n, sizeof key.public);
+    return wait_for(fx, db_server_key_put(fx->db, &key, NULL, fx_done, &err), &err);
+}
+
+int fx_peer_add(struct fixture *fx, unsigned n)
+{
+    const struct db_peer peer = fx_peer(n);
+    const struct db_audit audit = {"peer-add", NULL, "uid=0", peer.name};
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_peer_add(fx->db, &peer, &audit, fx_done, &err), &err);
+}
+
+int fx_peer_remove(struct fixture *fx, unsigned n)
+{
+    const struct db_peer peer = fx_peer(n);
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_peer_remove(fx->db, peer.name, NULL, fx_done, &err), &err);
+}
+
+int fx_export(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, uint8_t id)
+{
+    static const uint8_t last[] = "the last record here";
+    const struct db_export export = {.id = {id}, .peer = fx_peer(1)};
+    const struct vt_uuid uuid = fx_uuid(n);
+    const struct db_audit audit = {"export", &uuid, "uid=0", "to peer1"};
+    struct db_commit_args args = {.uuid = uuid, .epoch = epoch, .expected_seq = expected, .seq = expected + 1,
+                                  .record = {{10, id}, last, sizeof last}, .export = &export,
+                                  .reason = "exported to peer1"};
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_commit(fx->db, &args, &audit, fx_done, &err), &err);
+}
+
+int fx_import(struct fixture *fx, unsigned n, const char *name, uint64_t seq, uint8_t id)
+{
+    static const struct db_binding bindings[] = {{.peer = "dom0"}, {.peer = "name:guest"}};
+    static const uint8_t record[] = "from elsewhere";
+    struct db_instance instance = {.uuid = fx_uuid(n), .group = "db", .profile = "other", .power = "on", .seq = seq,
+                                   .wrapped_key = {9, 9, id}, .wrapped_key_len = 60, .created = 1234};
+    struct db_credential credential = {.sealed = {8, 8, id}, .sealed_len = 60, .version = 1};
+    const struct vt_uuid uuid = fx_uuid(n);
+    const struct db_audit audit = {"import", &uuid, "uid=0", name};
+    struct db_import_args args = {.id = {id}, .source = fx_peer(1).store, .instance = &instance,
+                                  .record = {{11, id}, record, sizeof record}, .credential = &credential,
+                                  .bindings = bindings, .binding_count = VT_COUNT(bindings)};
+    int err = FX_PENDING;
+
+    snprintf(instance.name, sizeof instance.name, "%s", name);
+    vt_uuid_text(credential.identity, &uuid);
+    return wait_for(fx, db_import(fx->db, &args, &audit, fx_done, &err), &err);
+}
+
+int fx_take_back(struct fixture *fx, unsigned n)
+{
+    const struct vt_uuid uuid = fx_uuid(n);
+    const struct db_audit audit = {"take-back", &uuid, "uid=0", ""};
+    int err = FX_PENDING;
+
+    return wait_for(fx, db_take_back(fx->db, &uuid, &audit, fx_done, &err), &err);
+}

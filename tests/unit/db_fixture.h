@@ -64,6 +64,15 @@ int fx_slot(struct fixture *fx, int64_t slot_id, const char *kind, int64_t *id);
 int fx_slot_remove(struct fixture *fx, int64_t id);
 int fx_event(struct fixture *fx, const char *text);
 
+/* The store of peer n, its name "peer N"; exports and imports are told apart by their first byte. */
+struct db_peer fx_peer(unsigned n);
+int fx_server_key(struct fixture *fx, unsigned n);
+int fx_peer_add(struct fixture *fx, unsigned n);
+int fx_peer_remove(struct fixture *fx, unsigned n);
+int fx_export(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, uint8_t id);
+int fx_import(struct fixture *fx, unsigned n, const char *name, uint64_t seq, uint8_t id);
+int fx_take_back(struct fixture *fx, unsigned n);
+
 /* Stops the writer thread between two batches, so that what is asked until fx_release makes one batch. */
 void fx_hold(struct fixture *fx);
 void fx_release(struct fixture *fx);

@@ -303,14 +303,24 @@ static void test_admin__garbage__is_refused(void **state)
 
 static void test_admin__long_request__is_refused_by_its_header(void **state)
 {
-    struct rig *rig = rig_new(true, NULL);
-    int fd = plug_in(rig);
+    /* 64 KiB and a byte; of an administrator, who may bring an instance, 1200 KiB and a byte. */
+    static const char headers[2][6] = {"\0\1\0\1x", "\0\x12\xc0\1x"};
 
     (void)state;
-    assert_int_equal(send(fd, "\0\1\0\1x", 5, MSG_NOSIGNAL), 5);
-    expect_reply(rig, fd, VT_ETOOBIG, "too long");
-    close(fd);
-    rig_free(rig);
+    for (int full = 0; full < 2; full++) {
+        struct admin_limits limits = ADMIN_LIMITS_DEFAULT;
+        struct rig *rig;
+        int fd;
+
+        if (!full)
+            limits.full_max = 0;
+        rig = rig_new(true, &limits);
+        fd = plug_in(rig);
+        assert_int_equal(send(fd, headers[full], 5, MSG_NOSIGNAL), 5);
+        expect_reply(rig, fd, VT_ETOOBIG, "too long");
+        close(fd);
+        rig_free(rig);
+    }
 }
 
 static void test_admin__answer_that_does_not_fit__is_an_error(void **state)

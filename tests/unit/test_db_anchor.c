@@ -232,6 +232,19 @@ static void test_rows__altered_by_hand__store_is_damaged(void **state)
     }
 }
 
+static void test_version_4__opened__is_migrated(void **state)
+{
+    struct db_anchor made;
+
+    (void)state;
+    fx_close(&fx);
+    fx_sql(&fx, "DROP TABLE anchor; PRAGMA user_version = 4");
+    fx_open(&fx);
+    assert_int_equal(put(1, false, &made), VT_OK);
+    assert_int_equal(done(1), VT_OK);
+    assert_true(there(false, 1));
+}
+
 /* A store that is refused was not touched: not even the mark of an unclean stop is set. */
 static void test_verify__then_closed__nothing_is_written(void **state)
 {
@@ -262,6 +275,7 @@ int main(void)
         ANCHOR_TEST(test_put__alone__replaces_all_rows),
         ANCHOR_TEST(test_drop__rows_there_and_not__gone),
         ANCHOR_TEST(test_rows__altered_by_hand__store_is_damaged),
+        ANCHOR_TEST(test_version_4__opened__is_migrated),
         ANCHOR_TEST(test_verify__then_closed__nothing_is_written),
     };
 
