@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 2.0: the anchor. Index `index` holds the counter's value and the caller's 64 bytes, `index + 1` is the counter.
- * The data are written first, with the value that the counter is about to have: after a power cut between the two the
- * data are one ahead, which no other course leads to. An anchor that was cut off while it was made (an index is missing,
- * or has no value) counts as none, and is made to its end by the next one who makes it and has its secret.
+ * TPM 2.0: the anchor. Index `index` holds the counter's value and the caller's 64 bytes, `index + 1` is the
+ * counter. The data are written first, with the value that the counter is about to have: after a power cut
+ * between the two the data are one ahead, which no other course leads to. An anchor that was cut off while it
+ * was made (an index is missing, or has no value) counts as none, and is made to its end by the next one who
+ * makes it and has its secret.
  */
 #include "hwtpm/tpm2.h"
 
@@ -89,7 +90,8 @@ static int open_index(struct hwtpm *tpm, const struct hwtpm_anchor *anchor, stru
         return vt_fail(why, VT_ENOTFOUND, "the host TPM has no anchor at 0x%08x: it was cleared, is another one, or "
                        "somebody removed it", (unsigned)anchor->index);
     }
-    if (has_our_shape(tpm, index->data, ATTRIBUTES, DATA_LEN) && has_our_shape(tpm, index->counter, COUNTER_ATTRIBUTES, 8))
+    if (has_our_shape(tpm, index->data, ATTRIBUTES, DATA_LEN) &&
+        has_our_shape(tpm, index->counter, COUNTER_ATTRIBUTES, 8))
         return VT_OK;
     close_index(tpm, index);
     return vt_fail(why, VT_EAUTH, "%s", not_ours);
@@ -210,7 +212,8 @@ static int make_both(struct hwtpm *tpm, struct index *index, struct hwtpm_anchor
     static const uint8_t zeros[HWTPM_ANCHOR];
     TPM2B_AUTH auth = auth_of(anchor);
     bool new_counter, new_data = false;
-    int err = define_or_open(tpm, index, anchor->index + 1, 8, COUNTER_ATTRIBUTES, &auth, &index->counter, &new_counter, why);
+    int err = define_or_open(tpm, index, anchor->index + 1, 8, COUNTER_ATTRIBUTES, &auth, &index->counter,
+                             &new_counter, why);
 
     if (!err)
         err = define_or_open(tpm, index, anchor->index, DATA_LEN, ATTRIBUTES, &auth, &index->data, &new_data, why);
@@ -227,8 +230,10 @@ static int make_both(struct hwtpm *tpm, struct index *index, struct hwtpm_anchor
             undefine(tpm, index, &index->counter);
         if (new_data)
             undefine(tpm, index, &index->data);
-        return vt_fail(why, VT_EEXISTS, "the host TPM has something at 0x%08x or behind it already: tpm2_nvundefine removes "
-                       "it", (unsigned)anchor->index);
+        return vt_fail(why, VT_EEXISTS,
+                       "the host TPM has something at 0x%08x or behind it already: tpm2_nvundefine removes "
+                       "it",
+                       (unsigned)anchor->index);
     }
     return err ? err : write_data(tpm, index, anchor->counter, zeros, why);
 }

@@ -204,8 +204,11 @@ static int run_restore(const struct config *config, const struct plan *plan, str
     int err, from = open(config->from, O_RDONLY | O_CLOEXEC);
 
     if (from < 0)
-        return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EIO, "%s: %s", config->from,
-                       strerror(errno));
+        return vt_fail(why,
+                       errno == ENOENT   ? VT_ENOTFOUND
+                       : errno == EACCES ? VT_EPERM
+                                         : VT_EIO,
+                       "%s: %s", config->from, strerror(errno));
     err = process_prepare_data(&plan->user, config->data_dir, why);
     if (!err)
         err = process_become(&plan->user, &plan->policy, why);
@@ -214,12 +217,14 @@ static int run_restore(const struct config *config, const struct plan *plan, str
     close(from);
     if (err) /* As init: a store that is there already is a conflict (4). */
         return err == VT_EEXISTS ? VT_ECONFLICT : err;
-    logsink_say(VT_LOG_NOTICE,
-                "restored %s into %s: %llu instances (%llu broken, %llu that do not open). What was done since the copy "
-                "was made is undone: an instance that ran on has its older state, and one that was exported since "
-                "counts as being here: see docs/moving.md before it is started",
-                config->from, config->data_dir, (unsigned long long)found.db.instances,
-                (unsigned long long)found.broken, (unsigned long long)found.unreadable);
+    logsink_say(
+        VT_LOG_NOTICE,
+        "restored %s into %s: %llu instances (%llu broken, %llu that do not open). What was done since the "
+        "copy "
+        "was made is undone: an instance that ran on has its older state, and one that was exported since "
+        "counts as being here: see docs/moving.md before it is started",
+        config->from, config->data_dir, (unsigned long long)found.db.instances,
+        (unsigned long long)found.broken, (unsigned long long)found.unreadable);
     return VT_OK;
 }
 
@@ -231,7 +236,8 @@ static int run_accept(const struct config *config, const struct plan *plan, stru
     int err = process_become(&plan->user, &plan->policy, why);
 
     if (!err)
-        err = store_accept_rollback(config->data_dir, plan->keyslots, config->keyslots.count, &plan->anchor, report, why);
+        err = store_accept_rollback(config->data_dir, plan->keyslots, config->keyslots.count, &plan->anchor,
+                                    report, why);
     if (!err)
         logsink_say(VT_LOG_NOTICE, "%s: %s", config->data_dir, report);
     return err;

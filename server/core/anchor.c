@@ -218,13 +218,17 @@ static int choose(struct anchor *anchor, const struct anchor_config *config, con
         if (anchor_place_parse(&anchor->place, last->place, why))
             return VT_EDAMAGED;
     } else if (last && strcmp(slot->kind, "recovery") != 0) {
-        return vt_fail(why, VT_ECONFLICT, "--anchor none: the store is anchored in the host TPM (%.80s), and only the "
-                       "recovery key may open it without looking there: --keyslot recovery-file:FILE; to take the anchor "
-                       "off for good: " WAY_OUT " --anchor none", last->place, anchor->broker->data_dir);
+        return vt_fail(why, VT_ECONFLICT,
+                       "--anchor none: the store is anchored in the host TPM (%.80s), and only the "
+                       "recovery key may open it without looking there: --keyslot recovery-file:FILE; to "
+                       "take the anchor "
+                       "off for good: " WAY_OUT " --anchor none",
+                       last->place, anchor->broker->data_dir);
     } else if (last) {
         anchor->is_on = false;
         anchor->is_skipped = true;
-        vt_warning("anchor: NOT LOOKED AT (--anchor none, by the recovery key): this may be an older copy of the store");
+        vt_warning("anchor: NOT LOOKED AT (--anchor none, by the recovery key): this may be an older copy of "
+                   "the store");
     } else {
         /* A TPM 1.2 makes an anchor for its owner only, who must be named. */
         anchor->may_know = !anchor_place_of_slots(&anchor->place, anchor->broker->db);
@@ -239,7 +243,8 @@ static int refuse(const struct anchor *anchor, enum anchor_verdict verdict, cons
     char text[ANCHOR_TEXT];
 
     anchor_explain(text, verdict, &anchor->rows, held);
-    return vt_fail(why, VT_EDAMAGED, "%.270s; nothing was changed; put the newest copy back, or accept this one: " WAY_OUT,
+    return vt_fail(why, VT_EDAMAGED,
+                   "%.270s; nothing was changed; put the newest copy back, or accept this one: " WAY_OUT,
                    text, anchor->broker->data_dir);
 }
 
@@ -268,9 +273,11 @@ static int look(struct anchor *anchor, const struct anchor_config *config, struc
     int err = anchor_look(&held, &anchor->place, anchor->broker->keys, &anchor->rows, &reason);
 
     if (err && must)
-        return vt_fail(why, err, "the host TPM cannot be asked whether this is the newest copy of the store: %.230s; or "
-                       "open it without looking, by the recovery key: --anchor none --keyslot recovery-file:FILE",
-                       reason.text);
+        return vt_fail(
+            why, err,
+            "the host TPM cannot be asked whether this is the newest copy of the store: %.230s; or "
+            "open it without looking, by the recovery key: --anchor none --keyslot recovery-file:FILE",
+            reason.text);
     if (err) {
         anchor->is_on = false;
         vt_warning("anchor: none: the host TPM cannot be asked: %s", reason.text);
@@ -336,9 +343,10 @@ void anchor_now(struct anchor *anchor, void (*done)(void *arg, int err, const st
                 anchor->is_skipped ? " now: it was opened with --anchor none" : ": vtpm-server --anchor tpm2");
     else if (anchor->waiting_count == WAITING ||
              !act_limit_pass(&anchor->demand, DEMAND_MOST, DEMAND_WINDOW_S, loop_now_us(), &held))
-        vt_fail(&why, VT_EAGAIN, "asked for more than %u times in %u minutes: the TPM's memory wears; it is anchored by "
-                "itself every %llu minutes, and at a clean stop", DEMAND_MOST, DEMAND_WINDOW_S / 60,
-                (unsigned long long)anchor->period_ms / 60000);
+        vt_fail(&why, VT_EAGAIN,
+                "asked for more than %u times in %u minutes: the TPM's memory wears; it is anchored by "
+                "itself every %llu minutes, and at a clean stop",
+                DEMAND_MOST, DEMAND_WINDOW_S / 60, (unsigned long long)anchor->period_ms / 60000);
     if (why.text[0]) {
         done(arg, anchor->is_on ? VT_EAGAIN : VT_ECONFLICT, &why);
         return;
@@ -379,8 +387,9 @@ void anchor_free(struct anchor *anchor)
 
 void anchor_status(const struct anchor *anchor, char out[ANCHOR_STATUS])
 {
-    static const char mac[] = "store MAC: altered, removed or older rows are found at start; an older copy of the whole "
-                              "file is ";
+    static const char mac[] =
+        "store MAC: altered, removed or older rows are found at start; an older copy of the whole "
+        "file is ";
     const struct anchor_rows *rows = &anchor->rows;
     char place[DB_ANCHOR_PLACE], when[VT_TIME_TEXT];
 
@@ -397,8 +406,10 @@ void anchor_status(const struct anchor *anchor, char out[ANCHOR_STATUS])
                  anchor->err ? ": " : "", anchor->err ? anchor->why.text : "");
         return;
     }
-    snprintf(out, ANCHOR_STATUS, "%stoo, by the host TPM (%.120s at 0x%08x): epoch %llu, last anchored %s, at most every "
-             "%llu minutes%s%.200s", mac, place, (unsigned)rows->done.nv, (unsigned long long)rows->done.epoch, when,
+    snprintf(out, ANCHOR_STATUS,
+             "%stoo, by the host TPM (%.120s at 0x%08x): epoch %llu, last anchored %s, at most every "
+             "%llu minutes%s%.200s",
+             mac, place, (unsigned)rows->done.nv, (unsigned long long)rows->done.epoch, when,
              (unsigned long long)anchor->period_ms / 60000, anchor->err ? "; THE LAST ATTEMPT FAILED: " : "",
              anchor->err ? anchor->why.text : "");
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `vtpm-server accept-rollback`. The new row stands alone in the file, pending, and follows what the TPM holds; from then
- * on the file is accepted, and what was cut off is made up by the next start as after any other advance.
+ * `vtpm-server accept-rollback`. The new row stands alone in the file, pending, and follows what the TPM
+ * holds; from then on the file is accepted, and what was cut off is made up by the next start as after any
+ * other advance.
  */
 #include <stdio.h>
 
@@ -42,9 +43,12 @@ static int check_specs(const struct keyslot_spec *specs, size_t count, struct vt
 {
     for (size_t i = 0; i < count; i++)
         if (strcmp(specs[i].kind, "recovery") != 0)
-            return vt_fail(why, VT_EUSAGE, "accept-rollback needs the recovery key: --keyslot recovery-file:FILE, not %s",
+            return vt_fail(why, VT_EUSAGE,
+                           "accept-rollback needs the recovery key: --keyslot recovery-file:FILE, not %s",
                            specs[i].kind);
-    return count ? VT_OK : vt_fail(why, VT_EUSAGE, "accept-rollback needs the recovery key: --keyslot recovery-file:FILE");
+    return count ? VT_OK
+                 : vt_fail(why, VT_EUSAGE,
+                           "accept-rollback needs the recovery key: --keyslot recovery-file:FILE");
 }
 
 static int unlock(struct accept *a, const struct keyslot_spec *specs, size_t count, struct vt_why *why)
@@ -65,7 +69,8 @@ static int unlock(struct accept *a, const struct keyslot_spec *specs, size_t cou
     return keys_new(&a->keys, &master, &store, why);
 }
 
-static int open_it(struct accept *a, const char *dir, const struct keyslot_spec *specs, size_t count, struct vt_why *why)
+static int open_it(struct accept *a, const char *dir, const struct keyslot_spec *specs, size_t count,
+                   struct vt_why *why)
 {
     struct db_config config = {.dir = dir};
     int err = check_specs(specs, count, why);
@@ -112,14 +117,18 @@ static void release(struct accept *a, const struct anchor_config *config, char r
         err = anchor_release(&a->place, a->keys, &a->held, &reason);
     len = strlen(report);
     if (err)
-        snprintf(report + len, ANCHOR_STATUS - len, "; the host TPM could not be told, and may refuse the store until it is: "
-                 "%.200s", reason.text);
+        snprintf(report + len, ANCHOR_STATUS - len,
+                 "; the host TPM could not be told, and may refuse the store until it is: "
+                 "%.200s",
+                 reason.text);
 }
 
 static int drop(struct accept *a, const struct anchor_config *config, char report[ANCHOR_STATUS], struct vt_why *why)
 {
-    static const struct db_audit audit = {.kind = "anchor-removed", .peer = "accept-rollback",
-                                          .text = "by the recovery key: an older copy of the store is not noticed any more"};
+    static const struct db_audit audit = {
+        .kind = "anchor-removed",
+        .peer = "accept-rollback",
+        .text = "by the recovery key: an older copy of the store is not noticed any more"};
     int err = VT_OK;
 
     if (anchor_rows_last(&a->rows)) {
@@ -159,7 +168,8 @@ static int put(struct accept *a, struct vt_why *why)
     int err;
 
     if (a->held.what != HELD_OURS && !a->held.has_free)
-        return vt_fail(why, VT_ENOSPC, "the host TPM has no place left for this store's anchor: tpm2_getcap handles-nv-index "
+        return vt_fail(why, VT_ENOSPC,
+                       "the host TPM has no place left for this store's anchor: tpm2_getcap handles-nv-index "
                        "shows what is there");
     if (next.epoch > INT64_MAX)
         return vt_fail(why, VT_EDAMAGED, "the host TPM holds an epoch that no store can have made");
@@ -176,8 +186,10 @@ static int anchor_anew(struct accept *a, char report[ANCHOR_STATUS], struct vt_w
         return err;
     err = anchor_write(&a->place, a->keys, &a->made, &reason);
     if (err) {
-        snprintf(report, ANCHOR_STATUS, "accepted (%s); the host TPM could not be written yet, the server does it when it "
-                 "starts: %.250s", a->found, reason.text);
+        snprintf(report, ANCHOR_STATUS,
+                 "accepted (%s); the host TPM could not be written yet, the server does it when it "
+                 "starts: %.250s",
+                 a->found, reason.text);
         return VT_OK;
     }
     snprintf(report, ANCHOR_STATUS, "accepted (%s); anchored anew with epoch %llu", a->found,

@@ -31,7 +31,8 @@ int anchor_place_parse(struct anchor_place *place, const char *text, struct vt_w
                        "tpm12[:owner-auth-file=FILE][:device=PATH]", text);
     err = keyslot_tpm_args(kind, text + len + (text[len] == ':'), &args, why);
     if (!err && (args.pcrs[0] || args.srk_auth[0]))
-        return vt_fail(why, VT_EUSAGE, "--anchor %.60s: says where the TPM is, and who its owner is, nothing else", text);
+        return vt_fail(why, VT_EUSAGE,
+                       "--anchor %.60s: says where the TPM is, and who its owner is, nothing else", text);
     place->config.kind = kind[3] == '2' ? HWTPM_TPM2 : HWTPM_TPM12;
     memcpy(place->config.where, args.where, sizeof args.where);
     memcpy(place->owner_auth, args.owner_auth, sizeof args.owner_auth);
@@ -145,7 +146,8 @@ struct look_job {
 };
 
 /* One place. What is there and is not ours is an answer, not an error. */
-static int look_at(struct hwtpm *tpm, const struct look_job *job, uint32_t nv, struct anchor_held *held, struct vt_why *why)
+static int look_at(struct hwtpm *tpm, const struct look_job *job, uint32_t nv, struct anchor_held *held,
+                   struct vt_why *why)
 {
     struct hwtpm_anchor anchor = {.index = nv, .auth = job->auth};
     struct vt_why reason = {0};
@@ -237,7 +239,8 @@ static bool is_zero(const uint8_t hash[CR_SHA256_LEN])
     return vt_ct_equal(hash, zeros, sizeof zeros);
 }
 
-int anchor_write(const struct anchor_place *place, const struct keys *keys, const struct db_anchor *row, struct vt_why *why)
+int anchor_write(const struct anchor_place *place, const struct keys *keys, const struct db_anchor *row,
+                 struct vt_why *why)
 {
     const struct hwtpm_config config = config_of(place);
     struct write_job job = {.anchor.index = row->nv, .may_make = is_zero(row->previous),
@@ -299,10 +302,12 @@ static enum anchor_verdict judge_ours(const struct anchor_rows *rows, const stru
         return ANCHOR_FITS;
     if (held->epoch > last->epoch)
         return ANCHOR_OLDER;
-    return held->epoch == last->epoch || (rows->has_done && held->epoch == rows->done.epoch) ? ANCHOR_FORK : ANCHOR_BEHIND;
+    return held->epoch == last->epoch || (rows->has_done && held->epoch == rows->done.epoch) ? ANCHOR_FORK
+                                                                                             : ANCHOR_BEHIND;
 }
 
-enum anchor_verdict anchor_judge(const struct anchor_rows *rows, const struct anchor_held *held, const struct keys *keys)
+enum anchor_verdict anchor_judge(const struct anchor_rows *rows, const struct anchor_held *held,
+                                 const struct keys *keys)
 {
     const struct db_anchor *last = anchor_rows_last(rows);
 
@@ -340,15 +345,20 @@ void anchor_explain(char out[ANCHOR_TEXT], enum anchor_verdict verdict, const st
         snprintf(out, ANCHOR_TEXT, "the host TPM was set back: it holds %s, the store's anchor is %s", tpm, file);
         return;
     case ANCHOR_GONE:
-        snprintf(out, ANCHOR_TEXT, "the store is anchored (%s) at 0x%08x of a host TPM, but this one has nothing there: "
-                 "it was cleared, or is another host's", file, (unsigned)held->nv);
+        snprintf(out, ANCHOR_TEXT,
+                 "the store is anchored (%s) at 0x%08x of a host TPM, but this one has nothing there: "
+                 "it was cleared, or is another host's",
+                 file, (unsigned)held->nv);
         return;
     case ANCHOR_STRANGE:
-        snprintf(out, ANCHOR_TEXT, "what the host TPM has at 0x%08x is not this store's anchor (%s): somebody removed that "
-                 "and made it anew", (unsigned)held->nv, file);
+        snprintf(out, ANCHOR_TEXT,
+                 "what the host TPM has at 0x%08x is not this store's anchor (%s): somebody removed that "
+                 "and made it anew",
+                 (unsigned)held->nv, file);
         return;
     case ANCHOR_BEFORE:
-        snprintf(out, ANCHOR_TEXT, "an older copy of the store, from before it was anchored: the host TPM holds %s", tpm);
+        snprintf(out, ANCHOR_TEXT,
+                 "an older copy of the store, from before it was anchored: the host TPM holds %s", tpm);
         return;
     default:
         snprintf(out, ANCHOR_TEXT, "the store is the one that the host TPM holds (%s)", file);

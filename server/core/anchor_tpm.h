@@ -43,8 +43,8 @@ struct anchor_held {
     uint32_t free_nv;           /* where a new one can be made */
 };
 /*
- * Where the rows say that it is; without rows, where this store would have made it. VT_EUNAVAILABLE with the reason: the
- * TPM cannot be asked.
+ * Where the rows say that it is; without rows, where this store would have made it. VT_EUNAVAILABLE with the
+ * reason: the TPM cannot be asked.
  */
 int anchor_look(struct anchor_held *held, const struct anchor_place *place, const struct keys *keys,
                 const struct anchor_rows *rows, struct vt_why *why) VT_USE_RESULT;
@@ -73,7 +73,8 @@ enum anchor_verdict {
     ANCHOR_BEFORE,      /* the file is from before it was ever anchored */
 };
 /* Pure. */
-enum anchor_verdict anchor_judge(const struct anchor_rows *rows, const struct anchor_held *held, const struct keys *keys);
+enum anchor_verdict anchor_judge(const struct anchor_rows *rows, const struct anchor_held *held,
+                                 const struct keys *keys);
 static inline bool anchor_is_newest(enum anchor_verdict verdict)
 {
     return verdict < ANCHOR_OLDER;

@@ -41,7 +41,8 @@ static struct {
 int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why);
 enum hwtpm_kind __wrap_hwtpm_kind(const struct hwtpm *tpm);
 int __wrap_hwtpm_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
-int __wrap_hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why);
+int __wrap_hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
+                             struct vt_why *why);
 int __wrap_hwtpm_anchor_advance(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
 
 static void VT_PRINTF(1, 2) shell(const char *fmt, ...)
@@ -109,7 +110,8 @@ int __wrap_hwtpm_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, str
     return VT_OK;
 }
 
-int __wrap_hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why)
+int __wrap_hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
+                             struct vt_why *why)
 {
     (void)tpm;
     (void)owner;
@@ -541,7 +543,8 @@ static void test_accept__each_step__opens_once_accepted(void **state)
     rig_start(&rig);
     says("no host TPM anchor");
     rig_stop(&rig);
-    /* With the TPM there, it forgets too: the store can be anchored again, and a copy that was made before is refused. */
+    /* With the TPM there, it forgets too: the store can be anchored again, and a copy that was made before is
+     * refused. */
     mem.fails = 0;
     config.mode = ANCHOR_IN;
     rig_start(&rig);

@@ -21,7 +21,8 @@ static int teardown(void **state)
 
 static struct db_anchor next(uint64_t epoch)
 {
-    return (struct db_anchor){.epoch = epoch, .previous = {7, (uint8_t)epoch}, .nv = 0x01807000, .place = "tpm2:tcti=x"};
+    return (struct db_anchor){
+        .epoch = epoch, .previous = {7, (uint8_t)epoch}, .nv = 0x01807000, .place = "tpm2:tcti=x"};
 }
 
 static int finish(int called, const int *err)
