@@ -50,6 +50,8 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_BEGIN] = {"backup", admin_backup_begin, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_READ] = {"backup, reading it", admin_backup_read, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_END] = {"backup, its end", admin_backup_end, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL] = {"ekcert install", admin_ekcert_install, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW] = {"ekcert show", admin_ekcert_show, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
 

@@ -89,6 +89,9 @@ void admin_import(struct admin_call *call);
 void admin_backup_begin(struct admin_call *call);
 void admin_backup_read(struct admin_call *call);
 void admin_backup_end(struct admin_call *call);
+/* admin_ekcert.c */
+void admin_ekcert_install(struct admin_call *call);
+void admin_ekcert_show(struct admin_call *call);
 /* admin_keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

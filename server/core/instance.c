@@ -410,6 +410,13 @@ static void decide(struct instance *i)
     case INSTANCE_EXPORT:
         decide_export(i);
         return;
+    case INSTANCE_EK_READ:
+        instance_run(i);
+        return;
+    case INSTANCE_EK_INSTALL:
+        if (instance_ek_allow(i))
+            instance_run(i);
+        return;
     }
 }
 

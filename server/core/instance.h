@@ -21,7 +21,7 @@ struct instance_answer {
     int err;                        /* enum vt_err; below only when VT_OK */
     const char *text;               /* why, never NULL */
     const struct record *record;    /* the record now; NULL when it could not be loaded */
-    const uint8_t *response;        /* EXECUTE, PLATFORM, POWER_ON with a Startup */
+    const uint8_t *response;        /* EXECUTE, PLATFORM, EK_READ, POWER_ON with a Startup */
     size_t response_len;
     bool acted;                     /* POWER_ON */
 };
@@ -35,7 +35,9 @@ enum instance_job_kind {
     INSTANCE_PLATFORM,
     INSTANCE_ARM_RESUME,
     INSTANCE_MEASURE,       /* the queue of measurements changes */
-    INSTANCE_EXPORT         /* the last record here: volatile state too, and the fence */
+    INSTANCE_EXPORT,        /* the last record here: volatile state too, and the fence */
+    INSTANCE_EK_READ,       /* the EK's public half and its certificate: messages.h, sandbox_rd_ek; makes no record */
+    INSTANCE_EK_INSTALL     /* data: the EK's certificate; once, before the first power on */
 };
 
 /* What an ARM_RESUME does; its `act`. */
@@ -51,7 +53,7 @@ struct instance_job {
     uint8_t stream[16];             /* EXECUTE */
     uint64_t n;
     uint8_t locality;               /* EXECUTE, PLATFORM */
-    const uint8_t *data;            /* command, or what HASH_DATA hashes */
+    const uint8_t *data;            /* command, what HASH_DATA hashes, certificate */
     size_t len;
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */

@@ -117,7 +117,26 @@ static bool plausible(const struct job *job, const struct sandbox_state *reply)
         return false;
     if (job->what.kind == INSTANCE_EXECUTE && (reply->response.len < 10))
         return false;
+    if (job->what.kind == INSTANCE_EK_READ && reply->dirty)
+        return false;
+    if (job->what.kind == INSTANCE_EK_INSTALL)
+        return instance_ek_plausible(reply);
     return true;
+}
+
+/* What was asked or refused without a change makes no record. */
+static bool is_only_answer(const struct job *job, const struct sandbox_state *reply)
+{
+    return job->what.kind == INSTANCE_EK_READ || (job->what.kind == INSTANCE_EK_INSTALL && !reply->dirty);
+}
+
+static void answer_only(struct instance *i)
+{
+    record_free(&i->next);
+    if (instance_current(i)->what.kind == INSTANCE_EK_READ)
+        instance_finish(i, VT_OK, NULL);
+    else
+        instance_ek_refused(i);
 }
 
 static void on_state(struct instance *i, const struct sandbox_state *reply)
@@ -132,6 +151,10 @@ static void on_state(struct instance *i, const struct sandbox_state *reply)
         instance_drop_engine(i);
         record_free(&i->next);
         instance_finish(i, VT_ENOMEM, NULL);
+        return;
+    }
+    if (is_only_answer(job, reply)) {
+        answer_only(i);
         return;
     }
     i->next_has_ek = reply->has_ek;
@@ -269,6 +292,15 @@ static void run_platform(struct instance *i, const struct job *job)
     request(i, STEP_RUNNING, SANDBOX_PLATFORM, parts, VT_COUNT(parts));
 }
 
+static void run_ek_install(struct instance *i, const struct job *job)
+{
+    uint8_t len[4];
+    struct cr_slice parts[] = {CR_SLICE(len, sizeof len), CR_SLICE(job->what.data, job->what.len)};
+
+    be32(len, job->what.len);
+    request(i, STEP_RUNNING, SANDBOX_EK_INSTALL, parts, VT_COUNT(parts));
+}
+
 static int start_engine(struct instance *i)
 {
     int err = engine_spawn(i->broker->zygote, &engine_ops, i, &i->engine);
@@ -300,6 +332,12 @@ void instance_run(struct instance *i)
         break;
     case INSTANCE_PLATFORM:
         run_platform(i, job);
+        break;
+    case INSTANCE_EK_READ:
+        request(i, STEP_RUNNING, SANDBOX_EK_READ, NULL, 0);
+        break;
+    case INSTANCE_EK_INSTALL:
+        run_ek_install(i, job);
         break;
     case INSTANCE_LOAD:
     case INSTANCE_ARM_RESUME:

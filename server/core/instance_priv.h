@@ -4,6 +4,7 @@
 #define VTPM_CORE_INSTANCE_PRIV_H
 
 #include "server/core/instance.h"
+#include "server/sandbox/messages.h"
 
 /* To a peer: where and why is for the log. */
 #define INSTANCE_STORE_SHUT "the server cannot write the record now, its log says why; this has not happened"
@@ -104,6 +105,16 @@ size_t instance_put_digests(const struct instance *i, uint8_t out[INSTANCE_DIGES
 int instance_use_measures(struct instance *i) VT_USE_RESULT;
 /* The event of a MEASURE or of a POWER_ON that acted. */
 void instance_measure_text(const struct instance *i, const struct job *job, char *out, size_t size);
+
+/* instance_ek.c */
+/* May the current EK_INSTALL run? If not it is finished, and said why. */
+bool instance_ek_allow(struct instance *i);
+/* Is this an answer to EK_INSTALL: permanent state and the verdict that says so, or a refusal and no state? */
+bool instance_ek_plausible(const struct sandbox_state *reply);
+/* Finishes the current EK_INSTALL as the verdict in `side` says. */
+void instance_ek_refused(struct instance *i);
+/* The event of an EK_INSTALL. */
+void instance_ek_text(const struct job *job, char *out, size_t size);
 
 /* instance_record.c: the record of the current job, then instance_finish. */
 void instance_persist(struct instance *i);

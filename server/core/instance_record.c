@@ -221,7 +221,7 @@ static void on_committed(void *arg, int err)
 static const char *const power_words[] = {
     [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
 
-/* What jobs leave in the events; a text that depends on the job is instance_measure_text's. */
+/* What jobs leave in the events; a text that depends on the job is made by its room. */
 static const struct act {
     const char *kind, *text;
 } acts[] = {
@@ -233,6 +233,8 @@ static const struct act {
     [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
     [INSTANCE_MEASURE] = {"measure", NULL},
     [INSTANCE_EXPORT] = {"export", NULL},
+    [INSTANCE_EK_READ] = {NULL, NULL},
+    [INSTANCE_EK_INSTALL] = {"ekcert", NULL},
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
@@ -245,18 +247,29 @@ static const struct act *act_of(const struct instance *i, const struct job *job)
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
-static void act_text(const struct instance *i, const struct job *job, char *text, size_t size)
+static void export_text(const struct db_export *export, char *text, size_t size)
 {
-    const struct db_export *export = job->what.export;
     char store[VT_UUID_TEXT], id[2 * DB_EXPORT_ID + 1];
 
-    if (job->what.kind != INSTANCE_EXPORT) {
-        instance_measure_text(i, job, text, size);
-        return;
-    }
     vt_uuid_text(store, &export->peer.store);
     vt_hex(id, export->id, sizeof export->id);
     snprintf(text, size, "to %s, store %s, export %s", export->peer.name, store, id);
+}
+
+/* Of the acts whose row has no words of its own. */
+static void act_text(const struct instance *i, const struct job *job, char *text, size_t size)
+{
+    switch (job->what.kind) {
+    case INSTANCE_EXPORT:
+        export_text(job->what.export, text, size);
+        return;
+    case INSTANCE_EK_INSTALL:
+        instance_ek_text(job, text, size);
+        return;
+    default:
+        instance_measure_text(i, job, text, size);
+        return;
+    }
 }
 
 /* What the row says from then on. */

@@ -51,8 +51,8 @@ static int save_credential(const struct arguments *a, int fd, const Vtpm__AdminR
     return err ? ctl_fail(a, err, &why) : 0;
 }
 
-int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request,
-                    void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file))
+int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *request,
+                         int (*then)(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg), void *arg)
 {
     Vtpm__AdminReply *reply;
     struct vt_why why = {0};
@@ -71,7 +71,27 @@ int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request
     }
     code = save_credential(a, fd, reply);
     if (!code)
-        print(&a->ctl, reply, a->credential);
+        code = then(a, reply, arg);
     ctl_reply_free(reply);
     return code;
+}
+
+struct printer {
+    void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file);
+};
+
+static int only_print(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg)
+{
+    const struct printer *printer = arg;
+
+    printer->print(&a->ctl, reply, a->credential);
+    return 0;
+}
+
+int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request,
+                    void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file))
+{
+    struct printer printer = {.print = print};
+
+    return ctl_ask_for_key_then(a, request, only_print, &printer);
 }

@@ -32,6 +32,10 @@ void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char 
 void print_warning(const char *text);
 void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *policy, const char *signature);
 void print_ok(const struct ctl *ctl);
+/* An endorsement key; its certificate (facts NULL: only its PEM is asked for). */
+struct ek_cert_facts;
+void print_ek(const struct ctl *ctl, const Vtpm__EkCert *ek, const char *pem);
+void print_ek_cert(const struct ctl *ctl, const Vtpm__EkCert *ek, const struct ek_cert_facts *facts, const char *pem);
 /* --json: {"error":{...}} on stdout; else a line on stderr. Returns the exit code. */
 int print_error(const struct ctl *ctl, int err, const char *text);
 /* Lists come in pages: begin, any number of pages, end. */

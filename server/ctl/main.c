@@ -19,8 +19,10 @@ struct verb {
 
 static const struct verb verbs[] = {
     {"instance", "create", {"NAME"}, 1,
-     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE, 0, run_create,
-     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]"},
+     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE | OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS,
+     0, run_create,
+     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]\n"
+     "      [--ca-key FILE --ca-cert FILE [--days N]]"},
     {"instance", "list", {NULL}, 0, 0, 0, run_list, ""},
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
@@ -42,6 +44,11 @@ static const struct verb verbs[] = {
     {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer [backend:]uuid:U|[backend:]name:N|dom0"},
     {"binding", "list", {"[I]"}, 1, 0, 0, run_binding_list, ""},
     {"binding", "remove", {"I"}, 1, OPT_PEER, 0, run_binding_remove, "[--peer P]"},
+    {"ekcert", "request", {"I"}, 1, 0, 0, run_ekcert_request, ""},
+    {"ekcert", "sign", {"I"}, 1, OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS | OPT_OUT, OPT_CA_KEY | OPT_CA_CERT, run_ekcert_sign,
+     "--ca-key FILE --ca-cert FILE [--days N] [--out FILE]"},
+    {"ekcert", "install", {"I", "FILE"}, 2, 0, 0, run_ekcert_install, ""},
+    {"ekcert", "show", {"I"}, 1, OPT_PEM, 0, run_ekcert_show, "[--pem]"},
     {"keyslot", "list", {NULL}, 0, 0, 0, run_keyslot_list, ""},
     {"keyslot", "add", {"SPEC"}, 1, 0, 0, run_keyslot_add, ""},
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
@@ -102,8 +109,10 @@ static const struct option options[] = {
     {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
     {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
     {"dry-run", no_argument, NULL, 'D'},            {"key", required_argument, NULL, 'k'},
-    {"pcrs", required_argument, NULL, 's'},
-    {"to", required_argument, NULL, 't'},             {"out", required_argument, NULL, 'O'},
+    {"pcrs", required_argument, NULL, 's'},         {"to", required_argument, NULL, 't'},
+    {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
+    {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
+    {"pem", no_argument, NULL, 'M'},
     {NULL, 0, NULL, 0},
 };
 
@@ -128,6 +137,10 @@ static bool take(struct arguments *a, int letter)
         {'t', OPT_TO, offsetof(struct arguments, to)},
         {'O', OPT_OUT, offsetof(struct arguments, out)},
         {'s', OPT_PCRS, offsetof(struct arguments, pcrs)},
+        {'K', OPT_CA_KEY, offsetof(struct arguments, ca_key)},
+        {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
+        {'Y', OPT_DAYS, offsetof(struct arguments, days)},
+        {'M', OPT_PEM, 0},
         {'D', OPT_DRY_RUN, 0},
         {'o', OPT_ONCE, 0},
         {'w', OPT_ALWAYS, 0},
@@ -234,7 +247,8 @@ static const char *option_name(unsigned bits)
         {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
-        {OPT_TO, "--to"}, {OPT_OUT, "--out"},
+        {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
+        {OPT_PEM, "--pem"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

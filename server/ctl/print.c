@@ -6,6 +6,8 @@
 
 #include "server/base/text.h"
 #include "server/core/measure.h"
+#include "server/crypto/crypto.h"
+#include "server/ctl/ek_x509.h"
 
 /* ---- JSON ---- */
 
@@ -341,6 +343,48 @@ void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char 
 void print_warning(const char *text)
 {
     fprintf(stderr, "vtpmctl: warning: %s\n", text);
+}
+
+/* As the inventory has it. */
+static void ek_sha256(char out[2 * CR_SHA256_LEN + 1], const Vtpm__EkCert *ek)
+{
+    uint8_t digest[CR_SHA256_LEN];
+
+    cr_sha256(digest, ek->modulus.data, ek->modulus.len);
+    vt_hex(out, digest, sizeof digest);
+}
+
+void print_ek(const struct ctl *ctl, const Vtpm__EkCert *ek, const char *pem)
+{
+    char digest[2 * CR_SHA256_LEN + 1];
+
+    ek_sha256(digest, ek);
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:s s:s s:s}}", "ekcert", "uuid", ek->uuid, "name", ek->name, "ek_sha256", digest,
+                       "public_key", pem));
+    else
+        fputs(pem, stdout);
+}
+
+void print_ek_cert(const struct ctl *ctl, const Vtpm__EkCert *ek, const struct ek_cert_facts *facts, const char *pem)
+{
+    char digest[2 * CR_SHA256_LEN + 1];
+
+    ek_sha256(digest, ek);
+    if (ctl->json && facts)
+        emit(json_pack("{s:{s:s s:s s:s s:s s:s s:s s:s s:s s:s}}", "ekcert", "uuid", ek->uuid, "name", ek->name,
+                       "ek_sha256", digest, "issuer", facts->issuer, "serial", facts->serial, "not_before",
+                       facts->not_before, "not_after", facts->not_after, "sha256", facts->sha256, "certificate", pem));
+    else if (ctl->json)
+        emit(json_pack("{s:{s:s s:s s:s s:s}}", "ekcert", "uuid", ek->uuid, "name", ek->name, "ek_sha256", digest,
+                       "certificate", pem));
+    else if (facts)
+        printf("uuid         %s\nname         %s\nEK SHA-256   %s\nissuer       %s\nserial       %s\nvalid from   %s\n"
+               "valid to     %s\nSHA-256      %s\n",
+               ek->uuid, ek->name, digest, facts->issuer, facts->serial, facts->not_before, facts->not_after,
+               facts->sha256);
+    else
+        fputs(pem, stdout);
 }
 
 void print_ok(const struct ctl *ctl)

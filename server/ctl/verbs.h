@@ -12,14 +12,15 @@ enum given {
     OPT_GROUP = 128, OPT_PREDICT = 256, OPT_PEER = 1 << 16, OPT_PCR = 1 << 17, OPT_FILE = 1 << 18,
     OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
     OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26, OPT_DRY_RUN = 1 << 27,
-    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10
+    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10, OPT_CA_KEY = 1 << 11,
+    OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14
 };
 
 struct arguments {
     struct ctl ctl;
     unsigned given;         /* enum given */
-    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to,
-        *out;
+    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
+    char *out, *ca_key, *ca_cert, *days;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -35,8 +36,17 @@ int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request);
 /* A request that brings a fresh key: its file is there first, and dropped again if the request fails; then print. */
 int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request,
                     void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *file));
+/* The same with something more to do, once the key is in its file: `then` gives the exit code. */
+int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *request,
+                         int (*then)(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg), void *arg);
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
+
+/* verbs_ekcert.c, for `instance create`: the CA is opened before anything is made; *ca with ek_ca_close. */
+struct ek_ca;
+int ekcert_open_ca(const struct arguments *a, struct ek_ca **ca, struct vt_why *why) VT_USE_RESULT;
+/* The instance gets a certificate from it, silently: 0, or the exit code, said already. */
+int ekcert_certify(const struct arguments *a, const struct ek_ca *ca, char *instance);
 
 /* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
@@ -69,6 +79,10 @@ int run_import(const struct arguments *a, char *const *operands);
 int run_take_back(const struct arguments *a, char *const *operands);
 int run_backup(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);
+int run_ekcert_request(const struct arguments *a, char *const *operands);
+int run_ekcert_sign(const struct arguments *a, char *const *operands);
+int run_ekcert_install(const struct arguments *a, char *const *operands);
+int run_ekcert_show(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
 int run_anchor(const struct arguments *a, char *const *operands);
 int run_check(const struct arguments *a, char *const *operands);

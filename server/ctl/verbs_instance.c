@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Verbs on instances and their credentials. */
+#include "server/ctl/ek_x509.h"
 #include "server/ctl/profile_file.h"
 #include "server/ctl/verbs.h"
 
@@ -52,6 +53,40 @@ static int take_profile(const struct arguments *a, struct profile_file *file, Vt
     return err;
 }
 
+/* It is there, without a certificate, when this fails: the caller's stdout has the error only. */
+static int certify(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg)
+{
+    char *uuid = reply->n_instances == 1 ? reply->instances[0]->uuid : NULL;
+    int code = uuid ? ekcert_certify(a, arg, uuid) : print_error(&a->ctl, VT_EPROTO, "the server's answer names no instance");
+
+    if (!code)
+        print_created(&a->ctl, reply, a->credential);
+    else if (uuid)
+        fprintf(stderr, "vtpmctl: %s was created, without a certificate: vtpmctl ekcert sign it before its first power on, "
+                        "or delete it\n", uuid);
+    return code;
+}
+
+/* The CA is opened first: what is wrong with it leaves no instance behind. */
+static int create_certified(const struct arguments *a, const Vtpm__AdminRequest *request)
+{
+    struct ek_ca *ca;
+    struct vt_why why = {0};
+    int code, err = VT_OK;
+
+    if (~a->given & (OPT_CA_KEY | OPT_CA_CERT))
+        err = vt_fail(&why, VT_EUSAGE, "a certificate for the endorsement key needs --ca-key and --ca-cert");
+    else if (a->given & OPT_NO_EK)
+        err = vt_fail(&why, VT_EUSAGE, "--no-ek leaves nothing to certify: the endorsement key is the guest's to make");
+    if (!err)
+        err = ekcert_open_ca(a, &ca, &why);
+    if (err)
+        return ctl_fail(a, err, &why);
+    code = ctl_ask_for_key_then(a, request, certify, ca);
+    ek_ca_close(ca);
+    return code;
+}
+
 int run_create(const struct arguments *a, char *const *operands)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
@@ -72,6 +107,8 @@ int run_create(const struct arguments *a, char *const *operands)
         create.group = a->group;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE;
     request.create = &create;
+    if (a->given & (OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS))
+        return create_certified(a, &request);
     return ctl_ask_for_key(a, &request, print_created_checked);
 }
 

@@ -50,3 +50,18 @@ int tpm_install_ek_certificate(struct tpm *tpm, const uint8_t *der, size_t len)
     wr_copy(&w, der, len);
     return VT_OK;
 }
+
+struct tpm_blob tpm_ek_certificate(struct tpm *tpm)
+{
+    const struct nv_area *area = nv_find(tpm, NV_EK_CERT);
+
+    /* Nobody but tpm_install_ek_certificate defines it: NV is locked from manufacture on. */
+    if (!area || area->pub.data_size <= HEAD || area->pub.data_size > HEAD + TPM_EK_CERT_MAX)
+        return (struct tpm_blob){0};
+    return (struct tpm_blob){.data = nv_bytes(tpm, area) + HEAD, .len = area->pub.data_size - HEAD};
+}
+
+const struct cr_rsa_pub *tpm_ek_public(const struct tpm *tpm)
+{
+    return tpm->perm.has_ek ? &tpm->perm.ek.key.rsa.pub : NULL;
+}

@@ -9,6 +9,7 @@
 
 #include "server/crypto/crypto.h"
 #include "server/engine/ops.h"
+#include "server/wire/cursor.h"
 
 struct tpm; /* opaque; holds secrets; freed with tpm_free, which wipes */
 
@@ -63,6 +64,10 @@ int tpm_freeze_volatile(const struct tpm *tpm, uint8_t *out, size_t *len) VT_USE
  */
 #define TPM_EK_CERT_MAX 2048
 int tpm_install_ek_certificate(struct tpm *tpm, const uint8_t *der, size_t len) VT_USE_RESULT;
+/* Its DER, inside the TPM until the next call; empty without one. */
+struct tpm_blob tpm_ek_certificate(struct tpm *tpm);
+/* The public half of the endorsement key; NULL without one. */
+const struct cr_rsa_pub *tpm_ek_public(const struct tpm *tpm);
 
 /* tpm may be NULL. */
 void tpm_free(struct tpm *tpm);

@@ -63,6 +63,31 @@ enum sandbox_act {
 #define SANDBOX_MEASURES_MAX 64
 #define SANDBOX_MEASURE_LEN  (1 + CR_SHA1_LEN) /* PCR, digest */
 
+/* SANDBOX_EK_INSTALL's verdict. */
+enum sandbox_ek {
+    SANDBOX_EK_INSTALLED = 0,
+    SANDBOX_EK_NO_CERTIFICATE = 1,  /* not X.509 in DER with an RSA key, or too long */
+    SANDBOX_EK_OTHER_KEY = 2,
+    SANDBOX_EK_NO_KEY = 3,          /* the TPM has none */
+    SANDBOX_EK_TOO_LATE = 4,        /* there is one already, or the TPM is on, or has an owner */
+};
+
+/* The response of SANDBOX_EK_READ; the blobs point into it. */
+struct sandbox_ek_public {
+    struct tpm_blob modulus, certificate;
+    uint32_t exponent;
+};
+
+static inline bool sandbox_rd_ek(struct sandbox_ek_public *ek, const void *response, size_t len)
+{
+    struct rd r = rd_from(response, len);
+
+    sandbox_rd_blob(&r, &ek->modulus, CR_RSA_MAX);
+    ek->exponent = rd_get32(&r);
+    sandbox_rd_blob(&r, &ek->certificate, TPM_EK_CERT_MAX);
+    return rd_done(&r);
+}
+
 /* SANDBOX_POWER_ON's startup: enum vtpm.Startup. */
 enum sandbox_startup { SANDBOX_STARTUP_NONE = 0, SANDBOX_STARTUP_CLEAR = 1, SANDBOX_STARTUP_STATE = 2 };
 

@@ -55,6 +55,10 @@ enum sandbox_request {
     SANDBOX_POWER_OFF = 5,
     /* {act u8, locality u8, data u32+bytes} -> STATE; response = {tpm_rc u32, established u8} */
     SANDBOX_PLATFORM = 6,
+    /* {} -> STATE, nothing dirty; response = {modulus u32+bytes, exponent u32, certificate u32+bytes}; empty: none */
+    SANDBOX_EK_READ = 20,
+    /* {certificate u32+bytes (DER)} -> STATE; response = {verdict u8 (enum sandbox_ek)}; permanent if it was installed */
+    SANDBOX_EK_INSTALL = 21,
 };
 
 enum sandbox_reply {

@@ -13,6 +13,7 @@
 #include "server/sandbox/messages.h"
 #include "server/sandbox/misbehave.h"
 #include "server/sandbox/sandbox.h"
+#include "server/wire/certificate.h"
 
 #define PAGE 4096
 #define HEADER 5 /* length and type */
@@ -265,6 +266,60 @@ static int do_platform(struct serve *s, struct rd *r, struct vt_why *why)
     return VT_OK;
 }
 
+static void put_blob(struct wr *w, const void *bytes, size_t len)
+{
+    wr_put32(w, (uint32_t)len);
+    wr_copy(w, bytes, len);
+}
+
+static int do_ek_read(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    const struct cr_rsa_pub *ek = tpm_ek_public(s->tpm);
+    struct tpm_blob certificate = tpm_ek_certificate(s->tpm);
+    struct wr answer = wr_to(out + RESPONSE_AT, TPM_BUFFER);
+    int err = expect_end(r, why);
+
+    if (err)
+        return err;
+    put_blob(&answer, ek ? ek->n : NULL, ek ? ek->bytes : 0);
+    wr_put32(&answer, ek ? ek->e : 0);
+    put_blob(&answer, certificate.data, certificate.len);
+    s->response_len = answer.len;
+    return answer.bad ? VT_ETOOBIG : VT_OK;
+}
+
+/* Here, not in the broker, somebody else's certificate is taken apart. */
+static enum sandbox_ek install(struct serve *s, const struct tpm_blob *der)
+{
+    const struct cr_rsa_pub *ek = tpm_ek_public(s->tpm);
+    struct certificate_key key;
+
+    if (!ek)
+        return SANDBOX_EK_NO_KEY;
+    if (!certificate_key(&key, der->data, der->len))
+        return SANDBOX_EK_NO_CERTIFICATE;
+    if (key.exponent != ek->e || key.modulus.len != ek->bytes || memcmp(key.modulus.data, ek->n, ek->bytes) != 0)
+        return SANDBOX_EK_OTHER_KEY;
+    if (tpm_install_ek_certificate(s->tpm, der->data, der->len))
+        return SANDBOX_EK_TOO_LATE;
+    s->dirty = TPM_DIRTY_PERMANENT;
+    return SANDBOX_EK_INSTALLED;
+}
+
+static int do_ek_install(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    struct tpm_blob der;
+    int err;
+
+    sandbox_rd_blob(r, &der, TPM_EK_CERT_MAX);
+    err = expect_end(r, why);
+    if (err)
+        return err;
+    out[RESPONSE_AT] = (uint8_t)install(s, &der);
+    s->response_len = 1;
+    return VT_OK;
+}
+
 #ifdef VTPM_TEST_HOOKS
 static int do_misbehave(struct serve *s, struct rd *r, struct vt_why *why)
 {
@@ -284,6 +339,8 @@ static const struct request {
     {SANDBOX_POWER_ON, false, do_power_on},
     {SANDBOX_POWER_OFF, false, do_power_off},
     {SANDBOX_PLATFORM, false, do_platform},
+    {SANDBOX_EK_READ, false, do_ek_read},
+    {SANDBOX_EK_INSTALL, false, do_ek_install},
 #ifdef VTPM_TEST_HOOKS
     {SANDBOX_MISBEHAVE, true, do_misbehave},
 #endif

@@ -5,6 +5,7 @@
  * does what a shim does, that is come back and send the same number again, gets the right answer once; no instance is
  * taken for broken, no volatile state for lost. (Our own allocator: tests/unit/test_core_memory.c.)
  */
+#include "server/sandbox/messages.h"
 #include "tests/fault/countdown.h"
 #include "tests/unit/move_peer.h"
 
@@ -163,6 +164,44 @@ static void scenario_measured(void *arg)
     if (reply->err || reply->n_measurements)
         fail_msg("call %ld failed: %zu measurements are left (%d)", count_nth(), reply->n_measurements, reply->err);
     vtpm__admin_reply__free_unpacked(reply, NULL);
+}
+
+/* Said to be there: there, whatever comes next. Said to be not: the next one goes in, unless it had. */
+static int install(struct world *w)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__EkCertInstall order = VTPM__EK_CERT_INSTALL__INIT;
+    Vtpm__AdminReply *reply;
+    uint8_t der[900] = {SANDBOX_EK_INSTALLED};
+    int err;
+
+    order.instance = w->identity;
+    order.certificate = (ProtobufCBinaryData){.data = der, .len = sizeof der};
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL;
+    request.ekcert_install = &order;
+    reply = admin_ask(&w->rig, ADMIN_FULL, &request);
+    err = reply->err;
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    return err;
+}
+
+static void scenario_certificate(void *arg)
+{
+    struct world *w = arg;
+    int err, again;
+
+    fresh_instance(w);
+    count_begin();
+    err = install(w);
+    (void)count_end();
+    rig_restart(&w->rig);
+    not_broken(w);
+    again = install(w);
+    if (again != (err ? VT_OK : VT_ECONFLICT) && !(err == VT_EUNKNOWN && again == VT_ECONFLICT))
+        fail_msg("call %ld failed: install says %d, then %d", count_nth(), err, again);
+    if (rig_sql(&w->rig, "SELECT count(*) FROM event WHERE kind = 'ekcert' AND uuid = (SELECT uuid FROM instance WHERE name = "
+                         "'i%u')", w->number) > 1)
+        fail_msg("call %ld failed: two events", count_nth());
 }
 
 static void scenario_create(void *arg)
@@ -350,6 +389,17 @@ static void test_core__each_fault_in_create__all_or_nothing(void **state)
     rig_free(&w.rig);
 }
 
+static void test_core__each_fault_in_a_certificate__there_or_not(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    each_kind("certificate", scenario_certificate, &w);
+    rig_free(&w.rig);
+}
+
 static void test_core__each_fault_in_an_export__here_or_gone(void **state)
 {
     static struct world w;
@@ -391,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
         cmocka_unit_test(test_core__each_fault_in_an_export__here_or_gone),
         cmocka_unit_test(test_core__each_fault_in_an_import__all_or_nothing),
+        cmocka_unit_test(test_core__each_fault_in_a_certificate__there_or_not),
     };
 
     count_hook_libcrypto();

@@ -91,6 +91,17 @@ static void fuzz_state(const uint8_t *bytes, size_t len)
     FUZZ_CHECK(3 + 32 + 12 + (size_t)state.response.len + state.volatile_state.len + state.permanent.len == len);
 }
 
+static void fuzz_ek(const uint8_t *bytes, size_t len)
+{
+    struct sandbox_ek_public ek;
+
+    if (!sandbox_rd_ek(&ek, bytes, len))
+        return;
+    FUZZ_CHECK(inside(&ek.modulus, bytes, len) && inside(&ek.certificate, bytes, len));
+    FUZZ_CHECK(ek.modulus.len <= CR_RSA_MAX && ek.certificate.len <= TPM_EK_CERT_MAX);
+    FUZZ_CHECK(12 + (size_t)ek.modulus.len + ek.certificate.len == len);
+}
+
 static void fuzz_profile(const uint8_t *bytes, size_t len)
 {
     uint8_t again[SANDBOX_PROFILE_LEN];
@@ -208,6 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         break;
     case STATE:
         fuzz_state(src.at, src.left);
+        fuzz_ek(src.at, src.left);
         break;
     case PROFILE:
         fuzz_profile(src.at, src.left);
@@ -279,6 +291,12 @@ static void emit_state(fuzz_emit emit, void *arg)
     wr_copy(&w, "VTPV", 4);
     wr_put32(&w, 0);
     emit_mode(emit, arg, STATE, "seed-state", bytes, w.len);
+    w = wr_to(bytes, sizeof bytes); /* of SANDBOX_EK_READ: a small key and no certificate */
+    wr_put32(&w, 4);
+    wr_put32(&w, 0xC0FFEE01);
+    wr_put32(&w, 65537);
+    wr_put32(&w, 0);
+    emit_mode(emit, arg, STATE, "seed-ek", bytes, w.len);
     w = wr_to(bytes, sizeof bytes);
     tpm_profile_pc_client(&profile);
     tpm_profile_write(&w, &profile);

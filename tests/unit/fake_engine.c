@@ -7,7 +7,7 @@
 struct tpm {
     uint32_t size;          /* of the permanent state */
     uint32_t permanent, volatile_count;
-    bool is_on, has_ek;
+    bool is_on, has_ek, has_certificate;
     uint8_t stirred;
 };
 
@@ -109,6 +109,31 @@ bool tpm_ek_sha256(const struct tpm *tpm, uint8_t out[CR_SHA256_LEN])
     if (tpm->has_ek)
         memset(out, 0xE5, CR_SHA256_LEN);
     return tpm->has_ek;
+}
+
+/* Its modulus begins with 0xE5; a certificate is only counted. */
+const struct cr_rsa_pub *tpm_ek_public(const struct tpm *tpm)
+{
+    static const struct cr_rsa_pub ek = {.e = 65537, .bytes = CR_RSA_MAX, .n = {0xE5}};
+
+    return tpm->has_ek ? &ek : NULL;
+}
+
+struct tpm_blob tpm_ek_certificate(struct tpm *tpm)
+{
+    return (struct tpm_blob){.data = (const uint8_t *)"certificate", .len = tpm->has_certificate ? 11 : 0};
+}
+
+int tpm_install_ek_certificate(struct tpm *tpm, const uint8_t *der, size_t len)
+{
+    (void)der;
+    if (!len || len > TPM_EK_CERT_MAX)
+        return VT_EUSAGE;
+    if (tpm->is_on || tpm->has_certificate)
+        return VT_ECONFLICT;
+    tpm->has_certificate = true;
+    tpm->permanent++;
+    return VT_OK;
 }
 
 uint32_t tpm_hash_start(struct tpm *tpm)

@@ -22,7 +22,7 @@ struct zygote {
 };
 
 struct fake_tpm {
-    bool is_on, is_started, has_ek;
+    bool is_on, is_started, has_ek, has_certificate;
     uint64_t volatile_count, permanent_count;
     uint32_t volatile_len;
 };
@@ -66,7 +66,7 @@ static void put_tpm(struct wr *w, const struct fake_tpm *t, unsigned dirty)
         wr_put32(w, PERMANENT_LEN);
         wr_put32(w, 0x4650524d);
         wr_put64(w, t->permanent_count);
-        wr_put8(w, t->has_ek);
+        wr_put8(w, (uint8_t)(t->has_ek | t->has_certificate << 1));
     } else {
         wr_put32(w, 0);
     }
@@ -75,13 +75,16 @@ static void put_tpm(struct wr *w, const struct fake_tpm *t, unsigned dirty)
 static int thaw(struct fake_tpm *t, struct rd *r)
 {
     uint32_t permanent_len, volatile_len;
+    uint8_t flags;
     bool sane;
 
     rd_take(r, 32);
     permanent_len = rd_get32(r);
     sane = permanent_len == PERMANENT_LEN && rd_get32(r) == 0x4650524d;
     t->permanent_count = rd_get64(r);
-    t->has_ek = rd_get8(r) != 0;
+    flags = rd_get8(r);
+    t->has_ek = flags & 1;
+    t->has_certificate = flags & 2;
     volatile_len = rd_get32(r);
     t->is_on = volatile_len != 0;
     t->volatile_len = VT_MAX(volatile_len, VOLATILE_MIN);
@@ -193,6 +196,35 @@ static void platform(struct fake_tpm *t, struct rd *r, struct answer *a)
     fake.inits++;
 }
 
+static void ek_read(const struct fake_tpm *t, struct answer *a)
+{
+    struct wr w = wr_to(a->response, sizeof a->response);
+
+    wr_put32(&w, t->has_ek ? 2 : 0);
+    if (t->has_ek)
+        wr_put16(&w, 0xE5E5);
+    wr_put32(&w, t->has_ek ? 65537 : 0);
+    wr_put32(&w, t->has_certificate ? 4 : 0);
+    if (t->has_certificate)
+        wr_put32(&w, 0x30020500);
+    a->dirty = 0;
+    a->response_len = w.len;
+}
+
+/* A certificate's first byte is the verdict of a TPM with an EK and without a certificate. */
+static void ek_install(struct fake_tpm *t, struct rd *r, struct answer *a)
+{
+    const uint8_t *der = rd_take(r, rd_get32(r));
+    uint8_t verdict = !t->has_ek ? SANDBOX_EK_NO_KEY : t->has_certificate ? SANDBOX_EK_TOO_LATE : der[0];
+
+    assert(rd_done(r));
+    t->has_certificate = t->has_certificate || !verdict;
+    a->dirty = verdict ? 0 : TPM_DIRTY_PERMANENT;
+    a->response[0] = verdict;
+    a->response_len = 1;
+    fake.certificates++;
+}
+
 static void reply_state(struct engine *e, const struct answer *a)
 {
     bool garbled = e->type != SANDBOX_THAW && fake.garbage_count;
@@ -269,6 +301,12 @@ static void serve(struct engine *e)
         break;
     case SANDBOX_PLATFORM:
         platform(&e->tpm, &r, &a);
+        break;
+    case SANDBOX_EK_READ:
+        ek_read(&e->tpm, &a);
+        break;
+    case SANDBOX_EK_INSTALL:
+        ek_install(&e->tpm, &r, &a);
         break;
     default:
         abort();

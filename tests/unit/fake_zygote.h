@@ -55,6 +55,7 @@ struct fake {
     unsigned spawned, alive, thawed, executed, powered_on;
     unsigned extended; /* digests at power on */
     unsigned inits; /* PLATFORM acts that ran */
+    unsigned certificates; /* EK_INSTALL that ran */
 };
 extern struct fake fake;
 

@@ -35,7 +35,8 @@ vtpm_test(test_sandbox_serve LABELS unit
   LIBS sandbox_with_double)
 
 vtpm_test(test_sandbox_real LABELS integration
-  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_real.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c ${broker_side}
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_real.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c
+  ${CMAKE_CURRENT_LIST_DIR}/make_certificate.c ${broker_side}
   LIBS vt_profile vt_wire vt_base PkgConfig::uv)
 add_dependencies(test_sandbox_real vtpm-engine)
 target_compile_definitions(test_sandbox_real PRIVATE ENGINE_PATH="$<TARGET_FILE:vtpm-engine>")

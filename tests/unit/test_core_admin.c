@@ -74,6 +74,7 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false},
         {VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, false}, {VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, false},
         {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
+        {VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL, false}, {VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW, true},
     };
     struct rig rig;
     struct vt_uuid uuid;
@@ -95,7 +96,8 @@ static void test_roles__table__holds(void **state)
         request.list = &list;
         if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_BINDING_LIST)
             request.binding_list = &binding;
-        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW || rows[k].verb == VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST)
+        if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_SHOW || rows[k].verb == VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST ||
+            rows[k].verb == VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW)
             request.show = &ref;
         if (rows[k].verb == VTPM__ADMIN_REQUEST__VERB_EVENTS)
             request.events = &events;

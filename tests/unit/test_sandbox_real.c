@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "tests/unit/make_certificate.h"
 #include "tests/unit/sandbox_fixture.h"
 
 static const uint8_t read_pcr_10[14] = {0, 0xC1, 0, 0, 0, 14, 0, 0, 0, 0x15, 0, 0, 0, 10};
@@ -60,6 +61,108 @@ static void test_real__pcr__survives_its_process(void **state)
     box_execute(sb, box, read_pcr_10, sizeof read_pcr_10);
     assert_int_equal(return_code(box), 0);
     assert_memory_equal(box->state.response.data + 10, pcr, 20);
+    box_free(box);
+}
+
+static struct sandbox_ek_public read_ek(struct sb *sb, struct box *box)
+{
+    struct sandbox_ek_public ek;
+
+    box_ask(sb, box, SANDBOX_EK_READ, NULL, 0);
+    assert_true(box->is_state && !box->state.dirty);
+    assert_true(sandbox_rd_ek(&ek, box->state.response.data, box->state.response.len));
+    return ek;
+}
+
+static uint8_t install(struct sb *sb, struct box *box, const uint8_t *der, size_t len)
+{
+    uint8_t bytes[4 + 4096];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    wr_put32(&w, (uint32_t)len);
+    wr_copy(&w, der, len);
+    box_ask(sb, box, SANDBOX_EK_INSTALL, bytes, w.len);
+    assert_true(box->is_state);
+    assert_int_equal(box->state.response.len, 1);
+    assert_int_equal(box->state.dirty, box->state.response.data[0] ? 0 : TPM_DIRTY_PERMANENT);
+    return box->state.response.data[0];
+}
+
+/* TPM 1.2 Part 3, 20.4 TPM_NV_ReadValue: the first `len` bytes of 0x1000F000. */
+static void read_nv(struct sb *sb, struct box *box, uint8_t len)
+{
+    uint8_t command[22] = {0, 0xC1, 0, 0, 0, 22, 0, 0, 0, 0xCF, 0x10, 0, 0xF0, 0};
+
+    command[21] = len;
+    box_execute(sb, box, command, sizeof command);
+}
+
+/* A certificate of this TPM's key and no other, once, before it is on; the guest finds it. */
+static void test_real__ek_certificate__of_its_own_key_once(void **state)
+{
+    static struct box kept;
+    struct sb *sb = *state;
+    uint8_t modulus[CR_RSA_MAX], der[4096];
+    struct certificate_parts parts = {.modulus = modulus, .exponent = 65537, .padding = 256};
+    struct sandbox_ek_public ek;
+    struct box *box;
+    size_t len;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, true);
+    ek = read_ek(sb, box);
+    assert_int_equal(ek.modulus.len, CR_RSA_MAX);
+    assert_int_equal(ek.exponent, 65537);
+    assert_int_equal(ek.certificate.len, 0);
+    memcpy(modulus, ek.modulus.data, sizeof modulus);
+    parts.modulus_len = sizeof modulus;
+
+    assert_int_equal(install(sb, box, modulus, sizeof modulus), SANDBOX_EK_NO_CERTIFICATE);
+    modulus[100] ^= 1;
+    assert_int_equal(install(sb, box, der, make_certificate(der, &parts)), SANDBOX_EK_OTHER_KEY);
+    modulus[100] ^= 1;
+    parts.modulus_len--;
+    assert_int_equal(install(sb, box, der, make_certificate(der, &parts)), SANDBOX_EK_OTHER_KEY);
+    parts.modulus_len++;
+    parts.exponent = 3;
+    assert_int_equal(install(sb, box, der, make_certificate(der, &parts)), SANDBOX_EK_OTHER_KEY);
+    parts.exponent = 65537;
+    len = make_certificate(der, &parts);
+    assert_int_equal(install(sb, box, der, len), SANDBOX_EK_INSTALLED);
+    memcpy(&kept, box, sizeof kept);
+    assert_true(sandbox_rd_state(&kept.state, kept.payload, kept.len));
+    assert_int_equal(install(sb, box, der, len), SANDBOX_EK_TOO_LATE);
+    box_free(box);
+
+    /* In a second life. */
+    box = box_new(sb);
+    box_thaw(sb, box, 1, &kept.state.permanent, &(struct tpm_blob){0});
+    ek = read_ek(sb, box);
+    assert_int_equal(ek.certificate.len, len);
+    assert_memory_equal(ek.certificate.data, der, len);
+    box_power_on(sb, box, SANDBOX_STARTUP_CLEAR, 1000);
+    read_nv(sb, box, 200);
+    assert_int_equal(return_code(box), 0);
+    assert_memory_equal(box->state.response.data + 14 + 7, der, 193);
+    assert_int_equal(install(sb, box, der, len), SANDBOX_EK_TOO_LATE);
+    box_free(box);
+}
+
+static void test_real__ek_certificate__without_a_key__refused(void **state)
+{
+    struct sb *sb = *state;
+    uint8_t modulus[CR_RSA_MAX] = {0x80}, der[4096];
+    struct certificate_parts parts = {.modulus = modulus, .modulus_len = sizeof modulus, .exponent = 65537};
+    struct sandbox_ek_public ek;
+    struct box *box;
+
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box_manufacture(sb, box, 0, false);
+    ek = read_ek(sb, box);
+    assert_int_equal(ek.modulus.len + ek.exponent + ek.certificate.len, 0);
+    assert_int_equal(install(sb, box, der, make_certificate(der, &parts)), SANDBOX_EK_NO_KEY);
     box_free(box);
 }
 
@@ -201,6 +304,8 @@ static void test_real__a_measurement_fails__no_power_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_real__ek_certificate__of_its_own_key_once),
+        TEST(test_real__ek_certificate__without_a_key__refused),
         TEST(test_real__pcr__survives_its_process),
         TEST(test_real__random__depends_on_the_entropy_given),
         TEST(test_real__manufacture_with_ek__works_under_the_filter),

@@ -132,6 +132,65 @@ static void test_serve__lengths_that_lie__fail(void **state)
     }
 }
 
+/* Answers to a TPM's owner are read by bounds, too. */
+static void test_ek__lengths__checked(void **state)
+{
+    uint8_t bytes[4 + CR_RSA_MAX + 4 + 4 + TPM_EK_CERT_MAX + 1] = {0};
+    struct sandbox_ek_public ek;
+    struct wr w;
+
+    (void)state;
+    for (size_t over = 0; over < 3; over++) {
+        w = wr_to(bytes, sizeof bytes);
+        wr_put32(&w, CR_RSA_MAX + (over == 1));
+        memset(wr_room(&w, CR_RSA_MAX), 0xC3, CR_RSA_MAX);
+        wr_put32(&w, 65537);
+        wr_put32(&w, TPM_EK_CERT_MAX + (over == 2));
+        assert_int_equal(sandbox_rd_ek(&ek, bytes, sizeof bytes - 1), over == 0);
+    }
+    for (size_t len = 0; len <= sizeof bytes; len++)
+        assert_false(sandbox_rd_ek(&ek, bytes, len));
+    wr_put32(&(struct wr){.base = bytes + 4 + CR_RSA_MAX + 4, .cap = 4}, TPM_EK_CERT_MAX);
+    for (size_t len = 0; len <= sizeof bytes; len++)
+        assert_int_equal(sandbox_rd_ek(&ek, bytes, len), len == sizeof bytes - 1);
+}
+
+/* Before there is a TPM, and with lengths that do not fit. */
+static void test_serve__ek_requests_out_of_order_or_malformed__fail(void **state)
+{
+    uint8_t answer[4096], manufacture[5 + CR_DRBG_SEED + SANDBOX_PROFILE_LEN + 1] = {0}, both[200];
+    static const struct {
+        uint8_t len;
+        uint8_t bytes[9];
+    } requests[] = {
+        {6, {0, 0, 0, 2, SANDBOX_EK_READ, 0}},
+        {5, {0, 0, 0, 1, SANDBOX_EK_INSTALL}},
+        {9, {0, 0, 0, 5, SANDBOX_EK_INSTALL, 0, 0, 0, 1}},
+        {9, {0, 0, 0, 5, SANDBOX_EK_INSTALL, 0xff, 0xff, 0xff, 0xff}},
+    };
+    int status;
+
+    (void)state;
+    assert_true(answer_to("\0\0\0\1\x14", 5, answer, sizeof answer, &status) > 5);
+    assert_int_equal(answer[4], SANDBOX_FAILED);
+    manufacture[3] = sizeof manufacture - 4;
+    manufacture[4] = SANDBOX_MANUFACTURE;
+    for (size_t i = 0; i < VT_COUNT(requests); i++) {
+        pid_t pid;
+        int fd = serve(&pid);
+
+        assert_int_equal(write(fd, manufacture, sizeof manufacture), sizeof manufacture);
+        assert_true(read(fd, answer, sizeof answer) > 5);
+        assert_int_equal(answer[4], SANDBOX_STATE);
+        memcpy(both, requests[i].bytes, requests[i].len);
+        assert_int_equal(write(fd, both, requests[i].len), requests[i].len);
+        assert_true(read(fd, answer, sizeof answer) > 5);
+        assert_int_equal(answer[4], SANDBOX_FAILED);
+        close(fd);
+        assert_int_equal(status_of(pid), 1);
+    }
+}
+
 static void test_confine__without_a_filter__refuses(void **state)
 {
     struct vt_why why = {""};
@@ -189,6 +248,8 @@ int main(void)
         cmocka_unit_test(test_serve__no_request__ends_without_a_word),
         cmocka_unit_test(test_serve__malformed_payload__fails),
         cmocka_unit_test(test_serve__lengths_that_lie__fail),
+        cmocka_unit_test(test_ek__lengths__checked),
+        cmocka_unit_test(test_serve__ek_requests_out_of_order_or_malformed__fail),
         cmocka_unit_test(test_confine__without_a_filter__refuses),
         cmocka_unit_test(test_state__flags_and_lengths__checked),
         cmocka_unit_test(test_profile__written__is_read_back),
