@@ -84,6 +84,7 @@ int run_ekcert_sign(const struct arguments *a, char *const *operands);
 int run_ekcert_install(const struct arguments *a, char *const *operands);
 int run_ekcert_show(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
+int run_anchor(const struct arguments *a, char *const *operands);
 int run_check(const struct arguments *a, char *const *operands);
 int run_events(const struct arguments *a, char *const *operands);
 
