@@ -350,6 +350,8 @@ int exported_there(struct txn *t, const struct vt_uuid *uuid, bool *there) VT_US
 /* The record just written is the last: req->extra is a db_export. The instance's row is out of the digest. */
 int export_fence(struct txn *t, const struct request *req) VT_USE_RESULT;
 int insert_record(struct txn *t, const struct request *req) VT_USE_RESULT;
+/* Record, credential and bindings of an instance; lists of host credentials that name it stay. */
+int remove_own(struct txn *t, const struct vt_uuid *uuid) VT_USE_RESULT;
 /* Version 1, and into the set digest. */
 int credential_insert(struct txn *t, const struct db_credential *credential) VT_USE_RESULT;
 

@@ -38,15 +38,12 @@ int run_text(struct txn *t, enum stmt id, const char *key)
     return q_run(&q);
 }
 
-/* Record, credential and bindings of an instance, and its place in lists of others' credentials. */
-static int remove_belongings(struct txn *t, const struct vt_uuid *uuid)
+int remove_own(struct txn *t, const struct vt_uuid *uuid)
 {
     char identity[VT_UUID_TEXT];
     int err = flip_uuid(t, ROW_RECORD, uuid, ROW_OUT);
 
     vt_uuid_text(identity, uuid);
-    if (!err)
-        err = flip_uuid(t, ROWS_LISTED_OF, uuid, ROW_OUT);
     if (!err)
         err = flip_uuid(t, ROWS_BINDING_OF, uuid, ROW_OUT);
     if (!err)
@@ -54,10 +51,18 @@ static int remove_belongings(struct txn *t, const struct vt_uuid *uuid)
     if (!err)
         err = run_uuid(t, W_RECORD_DELETE, uuid);
     if (!err)
-        err = run_uuid(t, W_LISTED_DELETE_OF, uuid);
-    if (!err)
         err = run_uuid(t, W_BINDING_DELETE_OF, uuid);
     return err ? err : run_text(t, W_CREDENTIAL_DELETE, identity);
+}
+
+/* And its place in lists of others' credentials. */
+static int remove_belongings(struct txn *t, const struct vt_uuid *uuid)
+{
+    int err = flip_uuid(t, ROWS_LISTED_OF, uuid, ROW_OUT);
+
+    if (!err)
+        err = run_uuid(t, W_LISTED_DELETE_OF, uuid);
+    return err ? err : remove_own(t, uuid);
 }
 
 static int write_tombstone(struct txn *t, const struct vt_uuid *uuid)

@@ -150,24 +150,6 @@ static int insert_imported(struct txn *t, const struct request *req)
     return set_flip(&t->set, &t->db->mac, &q, ROW_IMPORTED, ROW_IN);
 }
 
-/* Record, credential and bindings of the one that comes back; lists of host credentials that name it stay. */
-static int remove_former(struct txn *t, const struct vt_uuid *uuid)
-{
-    char identity[VT_UUID_TEXT];
-    int err = flip_uuid(t, ROW_RECORD, uuid, ROW_OUT);
-
-    vt_uuid_text(identity, uuid);
-    if (!err)
-        err = flip_uuid(t, ROWS_BINDING_OF, uuid, ROW_OUT);
-    if (!err)
-        err = flip_text(t, ROW_CREDENTIAL, identity, ROW_OUT);
-    if (!err)
-        err = run_uuid(t, W_RECORD_DELETE, uuid);
-    if (!err)
-        err = run_uuid(t, W_BINDING_DELETE_OF, uuid);
-    return err ? err : run_text(t, W_CREDENTIAL_DELETE, identity);
-}
-
 static int any_state(struct txn *t, const struct vt_uuid *uuid, bool *there, uint64_t *seq)
 {
     struct q q;
@@ -196,7 +178,7 @@ static int make_place(struct txn *t, const struct request *req)
     if (!err && req->seq <= seq)
         err = VT_EFENCED;
     if (!err)
-        err = remove_former(t, &req->uuid);
+        err = remove_own(t, &req->uuid);
     if (!err)
         err = remove_exported(t, &req->uuid);
     t->erased |= !err;
