@@ -16,3 +16,5 @@ foreach(subject ${core_subjects})
 endforeach()
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
+vtpm_test(test_evidence LABELS unit SOURCES test_evidence.c ${core}/evidence.c
+  LIBS vt_base vt_crypto vt_wire vt_hwtpm)
