@@ -57,6 +57,13 @@ const struct db_step db_steps[] = {
         "    store  BLOB    NOT NULL CHECK (length(store) = 16),\n"
         "    time   INTEGER NOT NULL\n"
         ") STRICT, WITHOUT ROWID;"},
+    /* The attestation key of the host's TPM, as the TPM made it: docs/attestation.md. */
+    {6, "CREATE TABLE host_ak (\n"
+        "    id      INTEGER PRIMARY KEY CHECK (id = 1),\n"
+        "    kind    TEXT NOT NULL CHECK (kind IN ('tpm2', 'tpm12')),\n"
+        "    modulus BLOB NOT NULL CHECK (length(modulus) = 256),\n"
+        "    blob    BLOB NOT NULL CHECK (length(blob) BETWEEN 1 AND 1024)\n"
+        ") STRICT;"},
 };
 const size_t db_step_count = VT_COUNT(db_steps);
 

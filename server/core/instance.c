@@ -411,6 +411,7 @@ static void decide(struct instance *i)
         decide_export(i);
         return;
     case INSTANCE_EK_READ:
+    case INSTANCE_PCR_READ:
         instance_run(i);
         return;
     case INSTANCE_EK_INSTALL:
@@ -542,6 +543,11 @@ bool instance_take_counter(struct instance *i, struct db_counter *out)
     *out = (struct db_counter){.uuid = i->node.uuid, .commands = i->uncounted, .last_seen = i->last_seen};
     i->uncounted = 0;
     return true;
+}
+
+uint64_t instance_epoch(const struct instance *instance)
+{
+    return instance->has_epoch ? instance->epoch : 0;
 }
 
 const struct vt_uuid *instance_uuid(const struct instance *i)

@@ -88,6 +88,12 @@ static void on_gone(void *arg, const char *why)
 
 /* ---- Replies ---- */
 
+/* It asks and changes nothing. */
+static bool is_read(const struct job *job)
+{
+    return job->what.kind == INSTANCE_EK_READ || job->what.kind == INSTANCE_PCR_READ;
+}
+
 /* Power events are durable and carry the whole state. */
 static bool is_power(const struct job *job)
 {
@@ -117,7 +123,7 @@ static bool plausible(const struct job *job, const struct sandbox_state *reply)
         return false;
     if (job->what.kind == INSTANCE_EXECUTE && (reply->response.len < 10))
         return false;
-    if (job->what.kind == INSTANCE_EK_READ && reply->dirty)
+    if (is_read(job) && reply->dirty)
         return false;
     if (job->what.kind == INSTANCE_EK_INSTALL)
         return instance_ek_plausible(reply);
@@ -127,13 +133,13 @@ static bool plausible(const struct job *job, const struct sandbox_state *reply)
 /* What was asked or refused without a change makes no record. */
 static bool is_only_answer(const struct job *job, const struct sandbox_state *reply)
 {
-    return job->what.kind == INSTANCE_EK_READ || (job->what.kind == INSTANCE_EK_INSTALL && !reply->dirty);
+    return is_read(job) || (job->what.kind == INSTANCE_EK_INSTALL && !reply->dirty);
 }
 
 static void answer_only(struct instance *i)
 {
     record_free(&i->next);
-    if (instance_current(i)->what.kind == INSTANCE_EK_READ)
+    if (is_read(instance_current(i)))
         instance_finish(i, VT_OK, NULL);
     else
         instance_ek_refused(i);
@@ -335,6 +341,9 @@ void instance_run(struct instance *i)
         break;
     case INSTANCE_EK_READ:
         request(i, STEP_RUNNING, SANDBOX_EK_READ, NULL, 0);
+        break;
+    case INSTANCE_PCR_READ:
+        request(i, STEP_RUNNING, SANDBOX_PCR_READ, NULL, 0);
         break;
     case INSTANCE_EK_INSTALL:
         run_ek_install(i, job);

@@ -59,6 +59,8 @@ enum sandbox_request {
     SANDBOX_EK_READ = 20,
     /* {certificate u32+bytes (DER)} -> STATE; response = {verdict u8 (enum sandbox_ek)}; permanent if it was installed */
     SANDBOX_EK_INSTALL = 21,
+    /* {} -> STATE, nothing dirty; response = 24 PCRs, 20 bytes each; empty: the TPM is not started */
+    SANDBOX_PCR_READ = 22,
 };
 
 enum sandbox_reply {

@@ -320,6 +320,15 @@ static int do_ek_install(struct serve *s, struct rd *r, struct vt_why *why)
     return VT_OK;
 }
 
+static int do_pcr_read(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    int err = expect_end(r, why);
+
+    if (!err && tpm_pcrs(s->tpm, out + RESPONSE_AT))
+        s->response_len = TPM_PCRS_LEN;
+    return err;
+}
+
 #ifdef VTPM_TEST_HOOKS
 static int do_misbehave(struct serve *s, struct rd *r, struct vt_why *why)
 {
@@ -341,6 +350,7 @@ static const struct request {
     {SANDBOX_PLATFORM, false, do_platform},
     {SANDBOX_EK_READ, false, do_ek_read},
     {SANDBOX_EK_INSTALL, false, do_ek_install},
+    {SANDBOX_PCR_READ, false, do_pcr_read},
 #ifdef VTPM_TEST_HOOKS
     {SANDBOX_MISBEHAVE, true, do_misbehave},
 #endif
