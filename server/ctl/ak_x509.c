@@ -36,6 +36,24 @@ static int check_chain(X509 *cert, X509 *ca, const char *path, struct vt_why *wh
     return err;
 }
 
+/*
+ * TCG's tcg-kp-AIKCertificate: whoever has another certificate of this CA, for a web server say, must not be taken for a
+ * TPM.
+ */
+static int check_usage(X509 *cert, const char *path, struct vt_why *why)
+{
+    EXTENDED_KEY_USAGE *usages = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
+    ASN1_OBJECT *wanted = OBJ_txt2obj("2.23.133.8.3", 1);
+    bool found = false;
+
+    for (int k = 0; usages && wanted && k < sk_ASN1_OBJECT_num(usages); k++)
+        found |= OBJ_cmp(sk_ASN1_OBJECT_value(usages, k), wanted) == 0;
+    ASN1_OBJECT_free(wanted);
+    EXTENDED_KEY_USAGE_free(usages);
+    return found ? VT_OK : vt_fail(why, VT_EAUTH, "--key %s: it is no attestation key's certificate: its extendedKeyUsage "
+                                                  "must have 2.23.133.8.3 (tcg-kp-AIKCertificate)", path);
+}
+
 static int take_key(struct cr_rsa_pub *key, const X509 *cert, const char *path, struct vt_why *why)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(cert);
@@ -53,13 +71,15 @@ static int take_key(struct cr_rsa_pub *key, const X509 *cert, const char *path, 
 
 int ak_of_certificate(struct cr_rsa_pub *key, const char *cert, const char *ca, struct vt_why *why)
 {
+    int err = OPENSSL_init_crypto(OPENSSL_INIT_ADD_ALL_DIGESTS, NULL) == 1 ? VT_OK : VT_ECRYPTO;
     X509 *leaf = read_cert(cert), *root = read_cert(ca);
-    int err = VT_OK;
 
     if (!leaf || !root)
         err = vt_fail(why, VT_EUSAGE, "%s: no certificate in PEM can be read there", leaf ? ca : cert);
     if (!err)
         err = check_chain(leaf, root, cert, why);
+    if (!err)
+        err = check_usage(leaf, cert, why);
     if (!err)
         err = take_key(key, leaf, cert, why);
     X509_free(leaf);

@@ -171,16 +171,12 @@ int run_quote(const struct arguments *a, char *const *operands)
 
 /* ---- Verification ---- */
 
-/* The attestation key: pinned, or in a certificate of a CA that the caller trusts. */
-static int read_key(const struct arguments *a, struct cr_rsa_pub *key, struct vt_why *why)
+static int read_pinned(const struct arguments *a, struct cr_rsa_pub *key, struct vt_why *why)
 {
     uint8_t *pem;
     size_t len;
-    int err;
+    int err = load_file(a->key, FILE_MAX, &pem, &len, why);
 
-    if (a->ca_cert)
-        return ak_of_certificate(key, a->key, a->ca_cert, why);
-    err = load_file(a->key, FILE_MAX, &pem, &len, why);
     if (err)
         return err;
     if (strlen((const char *)pem) != len || cr_rsa_pub_from_pem(key, (const char *)pem))
@@ -188,6 +184,16 @@ static int read_key(const struct arguments *a, struct cr_rsa_pub *key, struct vt
                                       "--ca-cert its certificate", a->key);
     vt_free(pem);
     return err;
+}
+
+/* The attestation key: pinned, or in a certificate of a CA that the caller trusts. Certificates come before cr_init. */
+static int read_key(const struct arguments *a, struct cr_rsa_pub *key, struct vt_why *why)
+{
+    int err = a->ca_cert ? ak_of_certificate(key, a->key, a->ca_cert, why) : VT_OK;
+
+    if (!err)
+        err = cr_init();
+    return err || a->ca_cert ? err : read_pinned(a, key, why);
 }
 
 static int read_evidence(const char *path, struct evidence *evidence, struct vt_why *why)
@@ -225,10 +231,8 @@ int run_verify_quote(const struct arguments *a, char *const *operands)
     static struct evidence evidence;
     struct cr_rsa_pub key;
     struct vt_why why = {0};
-    int err = cr_init();
+    int err = read_key(a, &key, &why);
 
-    if (!err)
-        err = read_key(a, &key, &why);
     if (!err)
         err = read_evidence(operands[0], &evidence, &why);
     if (!err)
