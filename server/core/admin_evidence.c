@@ -196,18 +196,12 @@ static int fill(struct quoting *q, const struct instance_answer *answer)
     struct admin_call *call = q->call;
     struct evidence_statement *s = &q->statement;
     const struct instance *instance = instance_in_memory(call->broker, &call->uuid);
-    struct db_instance row;
-    int err = db_instance_get(call->broker->db, &call->uuid, &row);
+    int err = instance ? instance_statement(instance, s) : VT_EAGAIN;
 
-    if (err || !instance)
-        return vt_fail(&call->why, err ? err : VT_EAGAIN, "the instance cannot be read now");
+    if (err)
+        return vt_fail(&call->why, err, "the instance cannot be read now");
     if (answer->response_len != sizeof s->pcr)
         return vt_fail(&call->why, VT_ECONFLICT, "its TPM is off, or not started yet: it has no PCRs to tell of");
-    s->instance = call->uuid;
-    if (row.has_ek)
-        memcpy(s->ek_sha256, row.ek_sha256, sizeof s->ek_sha256);
-    s->epoch = instance_epoch(instance);
-    s->seq = answer->record->seq;
     memcpy(s->pcr, answer->response, sizeof s->pcr);
     return VT_OK;
 }

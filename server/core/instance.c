@@ -545,11 +545,6 @@ bool instance_take_counter(struct instance *i, struct db_counter *out)
     return true;
 }
 
-uint64_t instance_epoch(const struct instance *instance)
-{
-    return instance->has_epoch ? instance->epoch : 0;
-}
-
 const struct vt_uuid *instance_uuid(const struct instance *i)
 {
     return &i->node.uuid;

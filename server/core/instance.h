@@ -69,8 +69,9 @@ struct instance_job {
  * deleted, is disabled or broken. Borrowed: stays as long as it has a session, jobs, or an engine. */
 int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct instance **instance, struct vt_why *why) VT_USE_RESULT;
 const struct vt_uuid *instance_uuid(const struct instance *instance);
-/* As the store gave it last; 0: not yet. */
-uint64_t instance_epoch(const struct instance *instance);
+/* What the broker knows of a loaded instance, for a deep quote: all but store, nonce, origin and PCRs. */
+struct evidence_statement;
+int instance_statement(const struct instance *instance, struct evidence_statement *statement) VT_USE_RESULT;
 /* NULL when it is not in memory. */
 struct instance *instance_in_memory(struct broker *broker, const struct vt_uuid *uuid);
 /* A new instance whose first record was just committed is not brought in by this; it is found when needed. */

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 import time
 
 from hosttpm import Tpm2, Tpm12
-from rig import Rig, check, need, run
+from rig import Rig, check, need, run, wait_until
+from tpm12 import pcr_selection
 
 NONCE = hashlib.sha256(b"a nonce of the verifier").digest()
 
@@ -200,6 +202,66 @@ def life(kind):
         later(rig, tpm, key, owner, data)
 
 
+DEEP_QUOTE = 0x20000001
+RETRY, IOERROR, BAD_ORDINAL, BAD_SIZE, INVALID_PCR_INFO, DISABLED = 0x800, 0x1F, 0x0A, 0x19, 0x10, 0x07
+
+
+def ask(guest, nonce=NONCE, pcrs=(0, 10, 17), host=(0, 7), more=b""):
+    """(rc, evidence) of the guest's own command."""
+    rc, _, out = guest.raw(DEEP_QUOTE, params=nonce + pcr_selection(pcrs) + pcr_selection(host) + more)
+    if rc:
+        return rc, None
+    check(struct.unpack(">I", out[:4])[0] == len(out) - 4, "evidenceSize is right")
+    return rc, out[4:]
+
+
+def by_guest(kind=Tpm2):
+    """The vendor command: the engine waits, the broker makes the statement, the rate is bounded."""
+    with Rig() as rig:
+        tpm = kind(rig, kind.kind)
+        tpm.extend(7, b"firmware")
+        guest, key, _ = begin(rig, tpm)
+        rc, data = ask(guest)
+        check(rc == 0, "the guest has a deep quote, rc 0x%x" % rc)
+        said, host, _ = verify(rig, data, key, NONCE)
+        check(said["origin"] == 1 and sorted(said["pcrs"]) == [0, 10, 17] and sorted(host) == [0, 7],
+              "asked by the guest, of the PCRs that it chose")
+        check(said["instance"].hex() == rig.ctl_json("instance", "show", "web")["instances"][0]["uuid"].replace("-", ""),
+              "the instance is the broker's word")
+        check(said["pcrs"][10] == guest.pcr(10) and host[7] == tpm.pcr(7), "PCRs of both TPMs")
+        check(ours(rig, data, key).returncode == 0, "vtpmctl verifies it")
+        check(ask(guest, host=())[0] == INVALID_PCR_INFO, "no PCR of the host: refused")
+        check(ask(guest, nonce=NONCE[1:])[0] in (BAD_SIZE, INVALID_PCR_INFO), "a nonce that is too short: refused")
+        check(ask(guest, more=b"x")[0] == BAD_SIZE, "a byte too many: refused")
+        check(guest.raw(DEEP_QUOTE + 1)[0] == BAD_ORDINAL, "the next vendor ordinal: there is none")
+        rcs = [ask(guest)[0] for _ in range(8)]
+        check(rcs == [0] * 5 + [RETRY] * 3, "six in a minute, then TPM_RETRY: %s" % rcs)
+        check(guest.pcr(10) == said["pcrs"][10], "the TPM goes on")
+        events = [e for e in rig.ctl_json("events")["events"] if e["kind"] == "quote"]
+        check(not events, "a guest cannot fill the events")
+        without(rig, tpm)
+
+
+def without(rig, tpm):
+    """The host's TPM is gone in the middle; the server is stopped while it is asked; no TPM at all."""
+    rig.create("two")
+    rig.start_shim("two")
+    guest = rig.tpm("two")
+    guest.startup()
+    tpm.p.p.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    check(ask(guest)[0] == IOERROR, "the host's TPM hangs: TPM_IOERROR")
+    check(time.monotonic() - started < 60, "within the time that a TPM is given")
+    check(len(guest.pcr(0)) == 20, "and the guest's TPM goes on")
+    tpm.p.p.send_signal(signal.SIGCONT)
+    wait_until(lambda: quote(rig, "two", "again", ok=False).returncode == 0, "the host's TPM is answered for again")
+    check(ask(guest)[0] == 0, "it answers again")
+    check(rig.server.stop() == 0, "the server stops")
+    rig.start_server("--hwtpm", "none")
+    check(ask(guest)[0] == IOERROR, "no TPM of the host is used: TPM_IOERROR")
+    check(len(guest.pcr(0)) == 20, "and the guest's TPM goes on")
+
+
 def certified(rig, data, key):
     """The key in a certificate of a CA, in the place of a pinned one."""
     for ca in ("ca", "other"):
@@ -240,7 +302,7 @@ def later(rig, tpm, key, owner, data):
 
 if __name__ == "__main__":
     need("swtpm", "tpm2_pcrextend", "tpm2_checkquote", "openssl")
-    scenes = {"life2": lambda: life(Tpm2), "life12": lambda: life(Tpm12)}
+    scenes = {"guest": by_guest, "life2": lambda: life(Tpm2), "life12": lambda: life(Tpm12)}
     for name in sys.argv[1:] or scenes:
         print("---- " + name)
         scenes[name]()
