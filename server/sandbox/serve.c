@@ -501,7 +501,7 @@ static bool send_ask(int fd, const struct tpm_evidence_ask *ask)
 static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len)
 {
     const struct serve *s = ctx;
-    uint8_t head[HEADER + 4];
+    uint8_t head[HEADER + 4] = {0};
     struct rd r = rd_from(head, sizeof head);
     size_t frame;
     int err;

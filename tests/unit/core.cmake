@@ -7,7 +7,7 @@ add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vt_profile vt_hwtpm vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
-set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert)
+set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert evidence)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke move)
 endif()
