@@ -22,12 +22,13 @@ int db_host_ak_get(struct db *db, struct db_host_ak *out)
     return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
 }
 
-int db_host_ak_put(struct db *db, const struct db_host_ak *ak, bool replace, const struct db_audit *audit, db_done done,
-                   void *arg)
+int db_host_ak_put(struct db *db, const struct db_host_ak *ak, bool replace, const struct db_audit *audit,
+                   db_done done, void *arg)
 {
     struct request *req;
 
-    if (!ak->blob_len || ak->blob_len > sizeof ak->blob || strnlen(ak->kind, sizeof ak->kind) == sizeof ak->kind)
+    if (!ak->blob_len || ak->blob_len > sizeof ak->blob ||
+        strnlen(ak->kind, sizeof ak->kind) == sizeof ak->kind)
         return VT_EUSAGE;
     req = request_new(replace ? VERB_HOST_AK_REPLACE : VERB_HOST_AK, NULL, audit, done, arg);
     return request_submit(db, req, req && request_copy_extra(req, ak, 1, sizeof *ak));

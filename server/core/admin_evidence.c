@@ -57,8 +57,10 @@ static int check_absent(struct making *m, struct vt_why *why)
 
     if (err == VT_ENOTFOUND)
         return VT_OK;
-    return err ? err : vt_fail(why, VT_EEXISTS, "there is an attestation key: vtpmctl host-ak show; --yes makes a new one, "
-                                                "and then verifiers that know the old one refuse");
+    return err ? err
+               : vt_fail(why, VT_EEXISTS,
+                         "there is an attestation key: vtpmctl host-ak show; --yes makes a new one, "
+                         "and then verifiers that know the old one refuse");
 }
 
 static void work_make(void *arg)
@@ -107,7 +109,8 @@ static void made(void *arg)
     if (!m->err) {
         cr_sha256(digest, m->row.modulus, sizeof m->row.modulus);
         vt_hex(hex, digest, sizeof digest);
-        snprintf(text, sizeof text, "the host's TPM made an attestation key: %s, sha256 of its modulus %s", m->row.kind, hex);
+        snprintf(text, sizeof text, "the host's TPM made an attestation key: %s, sha256 of its modulus %s",
+                 m->row.kind, hex);
         m->err = db_host_ak_put(call->broker->db, &m->row, m->replace, &audit, on_key_put, m);
     }
     if (!m->err)
@@ -123,7 +126,8 @@ void admin_host_ak_create(struct admin_call *call)
     struct making *m;
 
     if (!config) {
-        admin_fail(call, VT_ENOTFOUND, "this server uses no TPM of the host (--hwtpm): there is nobody to make a key");
+        admin_fail(call, VT_ENOTFOUND,
+                   "this server uses no TPM of the host (--hwtpm): there is nobody to make a key");
         return;
     }
     if (asked->owner.len && asked->owner.len != sizeof m->job.owner.bytes) {
@@ -201,7 +205,8 @@ static int fill(struct quoting *q, const struct instance_answer *answer)
     if (err)
         return vt_fail(&call->why, err, "the instance cannot be read now");
     if (answer->response_len != sizeof s->pcr)
-        return vt_fail(&call->why, VT_ECONFLICT, "its TPM is off, or not started yet: it has no PCRs to tell of");
+        return vt_fail(&call->why, VT_ECONFLICT,
+                       "its TPM is off, or not started yet: it has no PCRs to tell of");
     memcpy(s->pcr, answer->response, sizeof s->pcr);
     return VT_OK;
 }
@@ -251,7 +256,8 @@ void admin_quote(struct admin_call *call)
         return;
     }
     if (asked->pcrs >> EVIDENCE_PCRS || asked->host_pcrs >> HWTPM_PCRS || !asked->host_pcrs) {
-        admin_fail(call, VT_EUSAGE, "PCRs are numbered from 0 to 23, and at least one of the host must be quoted");
+        admin_fail(call, VT_EUSAGE,
+                   "PCRs are numbered from 0 to 23, and at least one of the host must be quoted");
         return;
     }
     if (admin_find(call, asked->instance, &row))

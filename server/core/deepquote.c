@@ -49,7 +49,8 @@ static int take_key(struct deepquote *dq)
     if (err)
         return vt_fail(&dq->why, err, "the store cannot be read: %s", vt_err_text(err));
     if (strcmp(ak.kind, dq->config.kind == HWTPM_TPM2 ? "tpm2" : "tpm12") != 0)
-        return vt_fail(&dq->why, VT_EKEY, "the attestation key is of another TPM (%s): vtpmctl host-ak create --yes", ak.kind);
+        return vt_fail(&dq->why, VT_EKEY,
+                       "the attestation key is of another TPM (%s): vtpmctl host-ak create --yes", ak.kind);
     dq->job.key.len = (uint32_t)ak.blob_len;
     memcpy(dq->job.key.bytes, ak.blob, ak.blob_len);
     return VT_OK;
@@ -90,7 +91,8 @@ int deepquote_start(struct broker *broker, const struct evidence_statement *stat
     int err;
 
     if (!config)
-        return vt_fail(why, VT_ENOTFOUND, "this server uses no TPM of the host (--hwtpm): there is nobody to sign");
+        return vt_fail(why, VT_ENOTFOUND,
+                       "this server uses no TPM of the host (--hwtpm): there is nobody to sign");
     dq = VT_NEW(struct deepquote);
     if (!dq)
         return VT_ENOMEM;

@@ -4,7 +4,7 @@
 #include <assert.h>
 
 static const char statement_magic[] = "vtpm-dq1", evidence_magic[] = "vtpm-de1";
-#define MAGIC 8
+#define MAGIC  8
 #define SELECT 3 /* bytes of a selection of 24 PCRs */
 
 /* ---- The statement ---- */
@@ -143,7 +143,8 @@ int evidence_read(struct evidence *e, const uint8_t *bytes, size_t len, struct v
 
     memset(e, 0, sizeof *e);
     if (!magic || memcmp(magic, evidence_magic, MAGIC) != 0 || kind < 1 || kind > 2)
-        return vt_fail(why, VT_EUSAGE, "this is no deep quote: it begins with \"%s\" and the TPM's kind", evidence_magic);
+        return vt_fail(why, VT_EUSAGE, "this is no deep quote: it begins with \"%s\" and the TPM's kind",
+                       evidence_magic);
     e->kind = kind == 2 ? HWTPM_TPM2 : HWTPM_TPM12;
     get_pcrs(&r, &e->quote.pcrs, digest_len(e->kind));
     e->text.len = get_part(&r, e->text.bytes, sizeof e->text.bytes);
@@ -216,13 +217,14 @@ static const char *check_attest(const struct evidence *e, const uint8_t bound[32
     struct rd r = rd_from(e->quote.message, e->quote.message_len);
     uint8_t digest[CR_SHA256_LEN];
 
-    /* TPM_GENERATED_VALUE: a restricted key signs nothing from outside that begins so. TPM_ST_ATTEST_QUOTE. */
+    /* TPM_GENERATED_VALUE: a restricted key signs nothing from outside that begins so. TPM_ST_ATTEST_QUOTE.
+     */
     if (rd_get32(&r) != 0xFF544347 || rd_get16(&r) != 0x8018)
         return "what is signed is no quote of a TPM 2.0";
-    rd_take(&r, rd_get16(&r));  /* qualifiedSigner */
+    rd_take(&r, rd_get16(&r)); /* qualifiedSigner */
     if (rd_get16(&r) != 32 || !bytes_are(&r, bound, 32))
         return "the quote is not about this statement";
-    rd_take(&r, 17 + 8);        /* clockInfo, firmwareVersion */
+    rd_take(&r, 17 + 8); /* clockInfo, firmwareVersion */
     if (rd_get32(&r) != 1 || rd_get16(&r) != 0x000B || !selection_is(&r, e->quote.pcrs.mask))
         return "the quote is of other PCRs of the host";
     values_sha256(digest, &e->quote.pcrs);

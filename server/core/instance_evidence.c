@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's deep quote (docs/attestation.md): its engine has stopped in the middle of the command and waits. The guest
- * has chosen the nonce and which PCRs; what is said of the instance is the broker's.
+ * A guest's deep quote (docs/attestation.md): its engine has stopped in the middle of the command and waits.
+ * The guest has chosen the nonce and which PCRs; what is said of the instance is the broker's.
  */
 #include "server/core/instance_priv.h"
 
@@ -39,7 +39,8 @@ static void log_outcome(const struct instance *i, int err, const char *text)
 
     vt_uuid_text(uuid, &i->node.uuid);
     if (err)
-        vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("uuid", uuid)), "instance: its guest gets no deep quote: %s", text);
+        vt_log_with(VT_LOG_NOTICE, VT_FIELDS(VT_TEXT("uuid", uuid)),
+                    "instance: its guest gets no deep quote: %s", text);
     else
         vt_log_with(VT_LOG_INFO, VT_FIELDS(VT_TEXT("uuid", uuid)), "instance: a deep quote for its guest");
 }
@@ -57,7 +58,8 @@ static void on_quoted(void *arg, const struct deepquote_answer *answer)
     vt_free(witness);
 }
 
-static int ask(struct instance *i, const struct evidence_statement *statement, uint32_t host_mask, struct vt_why *why)
+static int ask(struct instance *i, const struct evidence_statement *statement, uint32_t host_mask,
+               struct vt_why *why)
 {
     struct witness *witness = VT_NEW(struct witness);
     int err;
@@ -85,7 +87,8 @@ static bool may_ask(struct instance *i)
            act_limit_pass(&i->broker->quotes, EVIDENCE_MOST_ALL, EVIDENCE_WINDOW_S, now, &held);
 }
 
-static bool read_ask(struct evidence_statement *statement, uint32_t *host_mask, const uint8_t *payload, size_t len)
+static bool read_ask(struct evidence_statement *statement, uint32_t *host_mask, const uint8_t *payload,
+                     size_t len)
 {
     struct rd r = rd_from(payload, len);
 
@@ -104,7 +107,8 @@ bool instance_wants_evidence(struct instance *i, const uint8_t *payload, size_t 
     uint32_t host_mask;
     int err;
 
-    if (job->what.kind != INSTANCE_EXECUTE || job->is_witnessed || !read_ask(&statement, &host_mask, payload, len))
+    if (job->what.kind != INSTANCE_EXECUTE || job->is_witnessed ||
+        !read_ask(&statement, &host_mask, payload, len))
         return false;
     job->is_witnessed = true;
     if (!may_ask(i)) {

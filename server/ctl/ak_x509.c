@@ -23,7 +23,8 @@ static int check_chain(X509 *cert, X509 *ca, const char *path, struct vt_why *wh
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int err = VT_OK;
 
-    if (!store || !ctx || X509_STORE_add_cert(store, ca) != 1 || X509_STORE_CTX_init(ctx, store, cert, NULL) != 1)
+    if (!store || !ctx || X509_STORE_add_cert(store, ca) != 1 ||
+        X509_STORE_CTX_init(ctx, store, cert, NULL) != 1)
         err = VT_ECRYPTO;
     /* What the operator names is trusted as it is, an intermediate one too. */
     if (!err)
@@ -37,8 +38,8 @@ static int check_chain(X509 *cert, X509 *ca, const char *path, struct vt_why *wh
 }
 
 /*
- * TCG's tcg-kp-AIKCertificate: whoever has another certificate of this CA, for a web server say, must not be taken for a
- * TPM.
+ * TCG's tcg-kp-AIKCertificate: whoever has another certificate of this CA, for a web server say, must not be
+ * taken for a TPM.
  */
 static int check_usage(X509 *cert, const char *path, struct vt_why *why)
 {
@@ -50,15 +51,19 @@ static int check_usage(X509 *cert, const char *path, struct vt_why *why)
         found |= OBJ_cmp(sk_ASN1_OBJECT_value(usages, k), wanted) == 0;
     ASN1_OBJECT_free(wanted);
     EXTENDED_KEY_USAGE_free(usages);
-    return found ? VT_OK : vt_fail(why, VT_EAUTH, "--key %s: it is no attestation key's certificate: its extendedKeyUsage "
-                                                  "must have 2.23.133.8.3 (tcg-kp-AIKCertificate)", path);
+    return found ? VT_OK
+                 : vt_fail(why, VT_EAUTH,
+                           "--key %s: it is no attestation key's certificate: its extendedKeyUsage "
+                           "must have 2.23.133.8.3 (tcg-kp-AIKCertificate)",
+                           path);
 }
 
 static int take_key(struct cr_rsa_pub *key, const X509 *cert, const char *path, struct vt_why *why)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(cert);
     BIGNUM *n = NULL, *e = NULL;
-    bool good = pkey && EVP_PKEY_is_a(pkey, "RSA") && EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) &&
+    bool good = pkey && EVP_PKEY_is_a(pkey, "RSA") &&
+                EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) &&
                 EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) && BN_num_bits(n) == 8 * CR_RSA_MAX &&
                 BN_is_word(e, 65537);
 
@@ -66,7 +71,8 @@ static int take_key(struct cr_rsa_pub *key, const X509 *cert, const char *path, 
     good = good && BN_bn2binpad(n, key->n, CR_RSA_MAX) == CR_RSA_MAX;
     BN_free(n);
     BN_free(e);
-    return good ? VT_OK : vt_fail(why, VT_EUSAGE, "--key %s: the certificate's key is not RSA of 2048 bits", path);
+    return good ? VT_OK
+                : vt_fail(why, VT_EUSAGE, "--key %s: the certificate's key is not RSA of 2048 bits", path);
 }
 
 int ak_of_certificate(struct cr_rsa_pub *key, const char *cert, const char *ca, struct vt_why *why)
@@ -91,6 +97,7 @@ int ak_of_certificate(struct cr_rsa_pub *key, const char *cert, const char *ca, 
 {
     (void)key;
     (void)ca;
-    return vt_fail(why, VT_ENOTSUP, "%s: this build has no libcrypto, which certificates need; give the public key", cert);
+    return vt_fail(why, VT_ENOTSUP,
+                   "%s: this build has no libcrypto, which certificates need; give the public key", cert);
 }
 #endif

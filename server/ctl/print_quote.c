@@ -57,7 +57,8 @@ void print_evidence(const struct ctl *ctl, const struct evidence *e)
 {
     const struct evidence_statement *s = &e->statement;
     const struct hwtpm_pcrs *host = &e->quote.pcrs;
-    const char *by = s->origin == EVIDENCE_GUEST ? "guest" : "operator", *kind = e->kind == HWTPM_TPM2 ? "tpm2" : "tpm12";
+    const char *by = s->origin == EVIDENCE_GUEST ? "guest" : "operator",
+               *kind = e->kind == HWTPM_TPM2 ? "tpm2" : "tpm12";
     char store[VT_UUID_TEXT], uuid[VT_UUID_TEXT], ek[2 * CR_SHA256_LEN + 1], nonce[2 * EVIDENCE_NONCE + 1];
 
     vt_uuid_text(store, &s->store);
@@ -65,13 +66,15 @@ void print_evidence(const struct ctl *ctl, const struct evidence *e)
     vt_hex(ek, s->ek_sha256, sizeof s->ek_sha256);
     vt_hex(nonce, s->nonce, sizeof s->nonce);
     if (ctl->json) {
-        emit(json_pack("{s:{s:s s:s s:s s:s s:I s:I s:s s:s s:o s:o}}", "verified", "host_tpm", kind, "store", store, "uuid",
-                       uuid, "ek_sha256", ek, "epoch", (json_int_t)s->epoch, "seq", (json_int_t)s->seq, "asked_by", by,
-                       "nonce", nonce, "pcrs", json_pcrs(s->mask, s->pcr[0], CR_SHA1_LEN, CR_SHA1_LEN), "host_pcrs",
+        emit(json_pack("{s:{s:s s:s s:s s:s s:I s:I s:s s:s s:o s:o}}", "verified", "host_tpm", kind, "store",
+                       store, "uuid", uuid, "ek_sha256", ek, "epoch", (json_int_t)s->epoch, "seq",
+                       (json_int_t)s->seq, "asked_by", by, "nonce", nonce, "pcrs",
+                       json_pcrs(s->mask, s->pcr[0], CR_SHA1_LEN, CR_SHA1_LEN), "host_pcrs",
                        json_pcrs(host->mask, host->value[0], HWTPM_DIGEST, host->len)));
         return;
     }
-    printf("verified   signed by the host's TPM (%s), asked by the %s\nstore      %s\ninstance   %s\nEK         %s\n"
+    printf("verified   signed by the host's TPM (%s), asked by the %s\nstore      %s\ninstance   %s\nEK      "
+           "   %s\n"
            "epoch      %llu, record %llu\nnonce      %s\n",
            kind, by, store, uuid, ek, (unsigned long long)s->epoch, (unsigned long long)s->seq, nonce);
     show_pcrs("guest", s->mask, s->pcr[0], CR_SHA1_LEN, CR_SHA1_LEN);

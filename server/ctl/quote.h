@@ -15,8 +15,10 @@ void print_evidence(const struct ctl *ctl, const struct evidence *evidence);
  * ak_x509.c: the RSA key of a certificate (PEM) that is an attestation key's by its extendedKeyUsage,
  * chains to the CA's (PEM) and is valid now. VT_EUSAGE: not readable;
  * VT_EAUTH: it does not. VT_ENOTSUP: this build has no libcrypto. To
- * be called before cr_init, which keeps libcrypto from looking algorithms up by the names that certificates have.
+ * be called before cr_init, which keeps libcrypto from looking algorithms up by the names that certificates
+ * have.
  */
-int ak_of_certificate(struct cr_rsa_pub *key, const char *cert, const char *ca, struct vt_why *why) VT_USE_RESULT;
+int ak_of_certificate(struct cr_rsa_pub *key, const char *cert, const char *ca,
+                      struct vt_why *why) VT_USE_RESULT;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Host evidence (docs/attestation.md): the attestation key of the host's TPM, deep quotes, and their verification,
- * which needs neither a server nor a TPM.
+ * Host evidence (docs/attestation.md): the attestation key of the host's TPM, deep quotes, and their
+ * verification, which needs neither a server nor a TPM.
  */
 #include "server/ctl/quote.h"
 #include "server/ctl/verbs.h"
@@ -100,8 +100,10 @@ static int take_nonce(const struct arguments *a, uint8_t nonce[EVIDENCE_NONCE], 
 {
     if (vt_unhex(nonce, EVIDENCE_NONCE, a->nonce))
         return VT_OK;
-    return vt_fail(why, VT_EUSAGE, "--nonce %.80s: it must be 64 hex digits, fresh from whoever will verify: openssl rand "
-                                   "-hex 32", a->nonce);
+    return vt_fail(why, VT_EUSAGE,
+                   "--nonce %.80s: it must be 64 hex digits, fresh from whoever will verify: openssl rand "
+                   "-hex 32",
+                   a->nonce);
 }
 
 static int take_masks(const struct arguments *a, uint32_t *pcrs, uint32_t *host_pcrs, struct vt_why *why)
@@ -180,13 +182,16 @@ static int read_pinned(const struct arguments *a, struct cr_rsa_pub *key, struct
     if (err)
         return err;
     if (strlen((const char *)pem) != len || cr_rsa_pub_from_pem(key, (const char *)pem))
-        err = vt_fail(why, VT_EUSAGE, "--key %s: must be the RSA public key that `vtpmctl host-ak show` printed, or with "
-                                      "--ca-cert its certificate", a->key);
+        err = vt_fail(why, VT_EUSAGE,
+                      "--key %s: must be the RSA public key that `vtpmctl host-ak show` printed, or with "
+                      "--ca-cert its certificate",
+                      a->key);
     vt_free(pem);
     return err;
 }
 
-/* The attestation key: pinned, or in a certificate of a CA that the caller trusts. Certificates come before cr_init. */
+/* The attestation key: pinned, or in a certificate of a CA that the caller trusts. Certificates come before
+ * cr_init. */
 static int read_key(const struct arguments *a, struct cr_rsa_pub *key, struct vt_why *why)
 {
     int err = a->ca_cert ? ak_of_certificate(key, a->key, a->ca_cert, why) : VT_OK;
@@ -218,7 +223,8 @@ static int check_wanted(const struct arguments *a, const struct evidence_stateme
     if (err)
         return err;
     if (memcmp(nonce, s->nonce, sizeof nonce) != 0)
-        return vt_fail(why, VT_EAUTH, "the quote has another nonce: it is old, or an answer to somebody else");
+        return vt_fail(why, VT_EAUTH,
+                       "the quote has another nonce: it is old, or an answer to somebody else");
     if (a->uuid && !vt_uuid_parse(&uuid, a->uuid))
         return vt_fail(why, VT_EUSAGE, "--uuid %.60s is none", a->uuid);
     if (a->uuid && !vt_uuid_equal(&uuid, &s->instance))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vendor command: what the engine asks, and what it makes of the answers. docs/attestation.md, "The guest's command". */
+/* The vendor command: what the engine asks, and what it makes of the answers. docs/attestation.md, "The
+ * guest's command". */
 #include "server/engine/engine.h"
 #include "server/engine/vendor.h"
 #include "tests/spec/spec.h"
@@ -46,7 +47,8 @@ static tpm_rc ask(struct tc *tc, uint16_t tag, const uint8_t *params, size_t len
 }
 
 /* Guest PCRs 0 and 23, host PCR 7. */
-static const uint8_t good[42] = {[0] = 0x11, [31] = 0x22, [33] = 3, [34] = 1, [36] = 0x80, [38] = 3, [39] = 0x80};
+static const uint8_t good[42] = {
+    [0] = 0x11, [31] = 0x22, [33] = 3, [34] = 1, [36] = 0x80, [38] = 3, [39] = 0x80};
 
 static void test_quote__asked__evidence_as_it_came(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Deep quotes: their bytes, and that nothing in them can be changed. The quote is made up here, by a key in software. */
+/* Deep quotes: their bytes, and that nothing in them can be changed. The quote is made up here, by a key in
+ * software. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
