@@ -60,6 +60,11 @@ void db_store_uuid(const struct db *db, struct vt_uuid *uuid);
  * can). On success starts the writer thread. `fresh` (init only): there is no MAC yet, make it.
  */
 int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why) VT_USE_RESULT;
+/*
+ * The first half of db_start, which then does not repeat it: the MAC is compared, nothing is written. For what must be
+ * believed before anything is (db_anchor_get).
+ */
+int db_verify(struct db *db, const struct db_mac *mac, struct vt_why *why) VT_USE_RESULT;
 /* Instead of db_start, for db_check alone: nothing is written. */
 void db_unlock(struct db *db, const struct db_mac *mac);
 /* Drains the queue, stops the thread, marks a clean stop, closes. Pending completions are run. db may be NULL. */
@@ -152,6 +157,23 @@ int db_binding_each(struct db *db, const struct vt_uuid *uuid, db_binding_fn fn,
 #define DB_PEERS_MAX 4
 /* Is the instance (uuid NULL: any that was not deleted) bound to one of these texts, at most DB_PEERS_MAX? */
 int db_bound(struct db *db, const struct vt_uuid *uuid, const char *const *peers, size_t count, bool *bound) VT_USE_RESULT;
+
+/*
+ * What the host TPM must hold for this file to be the newest (docs/keys.md): at most one row that it holds for certain,
+ * and one that is on its way there.
+ */
+#define DB_ANCHOR_PLACE 560
+struct db_anchor {
+    uint64_t epoch;
+    uint64_t generation;        /* of the store when the row was made */
+    uint8_t digest[32];         /* of all rows but these, then */
+    uint8_t previous[32];       /* what the TPM held before; zeros: nothing */
+    int64_t time;
+    uint32_t nv;                /* where in the TPM */
+    char place[DB_ANCHOR_PLACE]; /* which TPM: "tpm2", "tpm2:tcti=...", "tpm12:device=..." */
+};
+/* VT_ENOTFOUND: there is no such row. */
+int db_anchor_get(struct db *db, bool pending, struct db_anchor *out) VT_USE_RESULT;
 
 struct db_event {
     int64_t id, time;
@@ -296,6 +318,16 @@ struct db_import_args {
 int db_import(struct db *db, const struct db_import_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* Live again, and no longer among the exported. VT_ENOTFOUND: it was not exported. */
 int db_take_back(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/*
+ * A new pending row: epoch, previous, nv and place are the caller's; the rest is set here and comes through *made, which
+ * must live until done. VT_EEXISTS: nothing but the anchor has changed since the row that is done; VT_ECONFLICT: there is
+ * a pending one. alone: in place of all rows, whatever they say.
+ */
+int db_anchor_put(struct db *db, const struct db_anchor *next, bool alone, struct db_anchor *made, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* The pending row of this epoch (VT_ENOTFOUND) is done; the one before goes. */
+int db_anchor_done(struct db *db, uint64_t epoch, db_done done, void *arg) VT_USE_RESULT;
+/* The store is anchored no more. */
+int db_anchor_drop(struct db *db, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 int db_event_add(struct db *db, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* Counters for people, many at once, every 10 s and at stop; never per command. */
 struct db_counter {

@@ -57,6 +57,17 @@ const struct db_step db_steps[] = {
         "    store  BLOB    NOT NULL CHECK (length(store) = 16),\n"
         "    time   INTEGER NOT NULL\n"
         ") STRICT, WITHOUT ROWID;"},
+    /* What the host TPM must hold: docs/keys.md. At most one row done, one pending. */
+    {5, "CREATE TABLE anchor (\n"
+        "    pending    INTEGER PRIMARY KEY CHECK (pending IN (0, 1)),\n"
+        "    epoch      INTEGER NOT NULL CHECK (epoch > 0),\n"
+        "    generation INTEGER NOT NULL,\n"
+        "    digest     BLOB    NOT NULL CHECK (length(digest) = 32),\n"
+        "    previous   BLOB    NOT NULL CHECK (length(previous) = 32),\n"
+        "    time       INTEGER NOT NULL,\n"
+        "    nv         INTEGER NOT NULL CHECK (nv BETWEEN 0 AND 4294967295),\n"
+        "    place      TEXT    NOT NULL CHECK (length(place) BETWEEN 4 AND 559)\n"
+        ") STRICT;"},
     /* The attestation key of the host's TPM, as the TPM made it: docs/attestation.md. */
     {6, "CREATE TABLE host_ak (\n"
         "    id      INTEGER PRIMARY KEY CHECK (id = 1),\n"

@@ -101,6 +101,8 @@ static void complete(struct request *req)
 {
     if (!req->err && req->epoch_out)
         *req->epoch_out = req->epoch;
+    if (!req->err && req->anchor_out)
+        memcpy(req->anchor_out, req->extra, sizeof *req->anchor_out);
     if (!req->err && req->id_out)
         *req->id_out = req->id;
     if (req->done)

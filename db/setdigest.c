@@ -70,6 +70,7 @@ static const struct {
     {SCAN_META, "meta"},
     {SCAN_INSTANCE, "instance"},
     {SCAN_RECORD, "record"},
+    {SCAN_ANCHOR, "anchor"},
     {SCAN_CREDENTIAL, "credential"},
     {SCAN_LISTED, "credential_instance"},
     {SCAN_BINDING, "binding"},
@@ -92,6 +93,9 @@ static const char *table_of(enum stmt id)
         return "instance";
     case ROW_RECORD:
         return "record";
+    case ROW_ANCHOR:
+    case ROWS_ANCHOR:
+        return "anchor";
     case ROW_CREDENTIAL:
         return "credential";
     case ROW_LISTED:

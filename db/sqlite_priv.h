@@ -33,6 +33,7 @@
 #define COLS_INSTANCE \
     "uuid, name, grp, profile, life, reason, wrapped_key, ek_sha256, epoch, seq, generation, created"
 #define COLS_RECORD     "uuid, seq, tag"
+#define COLS_ANCHOR     "pending, epoch, generation, digest, previous, time, nv, place"
 #define COLS_CREDENTIAL "identity, sealed, disabled, version"
 #define COLS_LISTED     "identity, uuid"
 #define COLS_BINDING    "uuid, peer"
@@ -188,6 +189,9 @@ enum verb {
     VERB_RENAME,
     VERB_LIFE,
     VERB_POWER,
+    VERB_ANCHOR_PUT,
+    VERB_ANCHOR_DONE,
+    VERB_ANCHOR_DROP,
     VERB_CREDENTIAL,
     VERB_BINDING_ADD,
     VERB_BINDING_REMOVE,
@@ -217,6 +221,8 @@ struct request {
     size_t bytes; /* that count against the queue */
     uint64_t epoch, expected_seq, seq;
     uint64_t *epoch_out; /* written on the loop thread, before done */
+    struct db_anchor *anchor_out; /* likewise, from extra */
+    bool is_alone;
     int64_t id, *id_out;
     uint8_t tag[16];
     uint8_t *record; /* owned */
@@ -264,7 +270,7 @@ struct db {
     int lock_fd;
     struct vt_uuid store;
     struct db_mac mac;
-    bool has_mac, started, unclean, leave_unclean;
+    bool has_mac, verified, started, unclean, leave_unclean;
     atomic_bool check_cancel;
 
     /* The writer thread's, once it runs. */
@@ -353,6 +359,9 @@ int credential_insert(struct txn *t, const struct db_credential *credential) VT_
 int verb_rename(struct txn *t, struct request *req);
 int verb_life(struct txn *t, struct request *req);
 int verb_power(struct txn *t, struct request *req);
+int verb_anchor_put(struct txn *t, struct request *req);
+int verb_anchor_done(struct txn *t, struct request *req);
+int verb_anchor_drop(struct txn *t, struct request *req);
 int verb_credential(struct txn *t, struct request *req);
 int verb_binding_add(struct txn *t, struct request *req);
 int verb_binding_remove(struct txn *t, struct request *req);

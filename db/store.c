@@ -463,12 +463,25 @@ void db_unlock(struct db *db, const struct db_mac *mac)
     db->has_mac = true;
 }
 
-int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why)
+int db_verify(struct db *db, const struct db_mac *mac, struct vt_why *why)
 {
     int err;
 
     db_unlock(db, mac);
-    err = fresh ? first_mac(db, why) : verify(db, why);
+    err = verify(db, why);
+    db->verified = !err;
+    return err;
+}
+
+int db_start(struct db *db, const struct db_mac *mac, bool fresh, struct vt_why *why)
+{
+    int err = VT_OK;
+
+    db_unlock(db, mac);
+    if (fresh)
+        err = first_mac(db, why);
+    else if (!db->verified)
+        err = verify(db, why);
     if (err)
         return err;
     err = mark_clean(db, false);

@@ -188,6 +188,12 @@ static int create_counter(struct hwtpm *tpm, const struct hwtpm_anchor *anchor, 
 
 /* ---- Operations ---- */
 
+/* Defined, and then cut off: the TPM shows ones (Part 3, 20.1). It counts as none, and is made to its end. */
+static bool is_unwritten(const struct content *content)
+{
+    return content->count_id == UINT32_MAX && content->counter == UINT64_MAX;
+}
+
 int tpm12_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why)
 {
     struct content content = {0};
@@ -197,9 +203,9 @@ int tpm12_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const stru
         return vt_fail(why, VT_EAUTH, "a TPM 1.2 makes an anchor for its owner only: the owner's secret is needed");
     err = read_content(tpm, anchor, &content, NULL);
     /* Whatever is there is not overwritten: defining an index again would delete it. */
-    if (err != VT_ENOTFOUND)
+    if (err != VT_ENOTFOUND && (err || !is_unwritten(&content)))
         return vt_fail(why, VT_EEXISTS, "the host TPM has something at 0x%08x already", (unsigned)anchor->index);
-    err = define_area(tpm, anchor, owner, why);
+    err = err ? define_area(tpm, anchor, owner, why) : VT_OK;
     content = (struct content){0};
     if (!err)
         err = create_counter(tpm, anchor, owner, &content, why);
@@ -215,6 +221,8 @@ static int read_both(struct hwtpm *tpm, const struct hwtpm_anchor *anchor, struc
     uint64_t counter;
     int err = read_content(tpm, anchor, content, why);
 
+    if (!err && is_unwritten(content))
+        err = vt_fail(why, VT_ENOTFOUND, "the anchor in the host TPM was never finished");
     if (!err)
         err = read_counter(tpm, content->count_id, &counter, why);
     if (err)

@@ -17,6 +17,7 @@
 #include "server/base/boot.h"
 #include "server/base/log.h"
 #include "server/base/notify.h"
+#include "server/core/anchor.h"
 #include "server/core/broker.h"
 #include "server/core/hosttpm.h"
 #include "server/core/loop.h"
@@ -36,6 +37,7 @@
 struct plan {
     struct keyslot_spec *keyslots;
     struct hwtpm_config hwtpm;
+    struct anchor_config anchor;
     struct net_addr *listen;
     struct net_addr admin;
     struct role_policy policy;
@@ -107,9 +109,12 @@ static int plan_keyslots(struct plan *plan, const struct config *config, struct 
 
 static int plan_make(struct plan *plan, const struct config *config, struct vt_why *why)
 {
-    const bool is_serving = !config->init && !config->check && !config->restore;
+    const bool is_serving = !config->init && !config->check && !config->restore && !config->accept_rollback;
     int err = plan_keyslots(plan, config, why);
 
+    if (!err)
+        err = anchor_parse(&plan->anchor, config->anchor, why);
+    plan->anchor.minutes = (uint32_t)config->anchor_minutes;
     if (!err && is_serving)
         err = hosttpm_parse(&plan->hwtpm, config->hwtpm, why);
     if (!err && is_serving)
@@ -199,8 +204,11 @@ static int run_restore(const struct config *config, const struct plan *plan, str
     int err, from = open(config->from, O_RDONLY | O_CLOEXEC);
 
     if (from < 0)
-        return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EIO, "%s: %s", config->from,
-                       strerror(errno));
+        return vt_fail(why,
+                       errno == ENOENT   ? VT_ENOTFOUND
+                       : errno == EACCES ? VT_EPERM
+                                         : VT_EIO,
+                       "%s: %s", config->from, strerror(errno));
     err = process_prepare_data(&plan->user, config->data_dir, why);
     if (!err)
         err = process_become(&plan->user, &plan->policy, why);
@@ -209,13 +217,30 @@ static int run_restore(const struct config *config, const struct plan *plan, str
     close(from);
     if (err) /* As init: a store that is there already is a conflict (4). */
         return err == VT_EEXISTS ? VT_ECONFLICT : err;
-    logsink_say(VT_LOG_NOTICE,
-                "restored %s into %s: %llu instances (%llu broken, %llu that do not open). What was done since the copy "
-                "was made is undone: an instance that ran on has its older state, and one that was exported since "
-                "counts as being here: see docs/moving.md before it is started",
-                config->from, config->data_dir, (unsigned long long)found.db.instances,
-                (unsigned long long)found.broken, (unsigned long long)found.unreadable);
+    logsink_say(
+        VT_LOG_NOTICE,
+        "restored %s into %s: %llu instances (%llu broken, %llu that do not open). What was done since the "
+        "copy "
+        "was made is undone: an instance that ran on has its older state, and one that was exported since "
+        "counts as being here: see docs/moving.md before it is started",
+        config->from, config->data_dir, (unsigned long long)found.db.instances,
+        (unsigned long long)found.broken, (unsigned long long)found.unreadable);
     return VT_OK;
+}
+
+/* ---- accept-rollback ---- */
+
+static int run_accept(const struct config *config, const struct plan *plan, struct vt_why *why)
+{
+    char report[ANCHOR_STATUS];
+    int err = process_become(&plan->user, &plan->policy, why);
+
+    if (!err)
+        err = store_accept_rollback(config->data_dir, plan->keyslots, config->keyslots.count, &plan->anchor,
+                                    report, why);
+    if (!err)
+        logsink_say(VT_LOG_NOTICE, "%s: %s", config->data_dir, report);
+    return err;
 }
 
 /* ---- Stopping: listeners, broker, channels, administrators; then the loop ---- */
@@ -322,6 +347,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .runtime_dir = config->runtime_dir,
         .engine_path = server->plan->engine,
         .hwtpm = &server->plan->hwtpm,
+        .anchor = &server->plan->anchor,
         .keyslots = server->plan->keyslots,
         .keyslot_count = config->keyslots.count,
         .idle_s = (uint32_t)config->idle_s,
@@ -503,6 +529,8 @@ static int act(const struct config *config, struct vt_why *why)
         err = run_check(config, &plan, why);
     } else if (config->restore) {
         err = run_restore(config, &plan, why);
+    } else if (config->accept_rollback) {
+        err = run_accept(config, &plan, why);
     } else if (config->init) {
         err = run_init(config, &plan, why);
     } else {

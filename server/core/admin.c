@@ -32,6 +32,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_REMOVE] = {"keyslot remove", admin_keyslot_remove, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_TEST] = {"keyslot test", admin_keyslot_test, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL] = {"keyslot reseal", admin_keyslot_reseal, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_ANCHOR] = {"anchor", admin_anchor, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_CHECK] = {"check", admin_check, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_EVENTS] = {"events", admin_events, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_BINDING_ADD] = {"binding add", admin_binding_add, ADMIN_FULL},

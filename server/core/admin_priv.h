@@ -104,6 +104,7 @@ void admin_keyslot_test(struct admin_call *call);
 void admin_keyslot_reseal(struct admin_call *call);
 /* admin_store.c */
 void admin_check(struct admin_call *call);
+void admin_anchor(struct admin_call *call);
 void admin_events(struct admin_call *call);
 void admin_status(struct admin_call *call);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
+#include "server/core/anchor.h"
 #include "server/core/store_check.h"
 
 /* ---- Check ---- */
@@ -61,6 +62,21 @@ void admin_check(struct admin_call *call)
         vt_free(work);
         admin_done(call, err);
     }
+}
+
+/* ---- Anchor ---- */
+
+static void anchored(void *arg, int err, const struct vt_why *why)
+{
+    struct admin_call *call = arg;
+
+    call->why = *why;
+    admin_done(call, err);
+}
+
+void admin_anchor(struct admin_call *call)
+{
+    anchor_now(call->broker->anchor, anchored, call);
 }
 
 /* ---- Events ---- */
@@ -175,13 +191,11 @@ static void count_engine(void *arg, struct registry_node *node)
 
 void admin_status(struct admin_call *call)
 {
-    static char protection[] = "store MAC: altered, removed or older rows are found at start; an older copy of the "
-                               "whole file is not (no host TPM anchor)";
     struct broker *broker = call->broker;
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Status status = VTPM__STATUS__INIT;
     struct census census = {0};
-    char uuid[VT_UUID_TEXT], version[] = VTPM_VERSION, crypto[96], host_tpm[400];
+    char uuid[VT_UUID_TEXT], version[] = VTPM_VERSION, crypto[96], host_tpm[400], protection[ANCHOR_STATUS];
     union {
         char *const *in;
         char **out;
@@ -206,6 +220,7 @@ void admin_status(struct admin_call *call)
     status.n_listeners = broker->listener_count;
     status.commands = broker->commands;
     status.crypto = crypto;
+    anchor_status(broker->anchor, protection);
     status.protection = protection;
     reply.status = &status;
     admin_reply(call, &reply);

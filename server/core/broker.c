@@ -9,6 +9,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
+#include "server/core/anchor.h"
 #include "server/core/binding.h"
 #include "server/core/instance.h"
 #include "server/core/session_priv.h"
@@ -187,9 +188,8 @@ static void note_opened(struct broker *broker, const struct db_keyslot *opened, 
 }
 
 static int unlock(struct broker *broker, const struct broker_config *config, struct vt_key *master,
-                  struct vt_why *why)
+                  struct db_keyslot *opened, struct vt_why *why)
 {
-    struct db_keyslot opened;
     int err = vt_fail(NULL, VT_EUSAGE, "-");
 
     if (!config->keyslot_count)
@@ -197,9 +197,9 @@ static int unlock(struct broker *broker, const struct broker_config *config, str
     for (size_t i = 0; i < config->keyslot_count; i++) {
         /* The last one tried has the last word, unless an earlier one found damage. */
         struct vt_why reason = {0};
-        err = keyslot_unlock(broker->db, &config->keyslots[i], &broker->store, master, &opened, &reason);
+        err = keyslot_unlock(broker->db, &config->keyslots[i], &broker->store, master, opened, &reason);
         if (!err) {
-            note_opened(broker, &opened, reason.text);
+            note_opened(broker, opened, reason.text);
             return VT_OK;
         }
         if (keyslot_is_tpm(config->keyslots[i].kind))
@@ -227,7 +227,9 @@ static int check_writers(const char *dir, const char *name, struct vt_why *why)
 static int open_store(struct broker *broker, const struct broker_config *config, struct vt_why *why)
 {
     struct db_config store = {.dir = config->data_dir, .wake = on_db_wake, .wake_ctx = broker};
+    static const struct anchor_config no_anchor = {.mode = ANCHOR_OFF};
     VT_SECRET_KEY master = {{0}};
+    struct db_keyslot opened;
     int err = check_writers(config->data_dir, "", why);
 
     if (!err)
@@ -237,11 +239,16 @@ static int open_store(struct broker *broker, const struct broker_config *config,
     if (err)
         return err;
     db_store_uuid(broker->db, &broker->store);
-    err = unlock(broker, config, &master, why);
+    err = unlock(broker, config, &master, &opened, why);
     if (!err)
         err = keys_new(&broker->keys, &master, &broker->store, why);
     if (!err)
         err = vt_vault_new(&broker->vault, why);
+    /* Nothing is written to a file that may not be the newest. */
+    if (!err)
+        err = db_verify(broker->db, keys_mac(broker->keys), why);
+    if (!err)
+        err = anchor_open(&broker->anchor, broker, config->anchor ? config->anchor : &no_anchor, &opened, why);
     if (!err)
         err = db_start(broker->db, keys_mac(broker->keys), false, why);
     if (!err)
@@ -384,6 +391,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
         return err;
     }
     loop_timer_start(broker->counter_timer, COUNTER_MS);
+    anchor_start(broker->anchor);
     if (db_was_unclean(broker->db))
         check_in_background(broker);
     *out = broker;
@@ -411,7 +419,7 @@ void broker_progress(struct broker *broker)
     if (!broker->draining || !done || broker->admin_calls)
         return;
     registry_each(&broker->instances, count_busy, &busy);
-    if (busy.count || broker->works)
+    if (busy.count || broker->works || !anchor_settled(broker->anchor) || !broker->on_drained)
         return;
     sweep_all(broker);
     broker->on_drained = NULL;
@@ -437,6 +445,7 @@ void broker_free(struct broker *broker)
 {
     if (!broker)
         return;
+    anchor_abandon(broker->anchor);
     if (broker->works) {
         db_check_cancel(broker->db);
         loop_run_until(broker->loop, &broker->works_over);
@@ -455,6 +464,7 @@ void broker_free(struct broker *broker)
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
     hosttpm_free(broker->hosttpm);
+    anchor_free(broker->anchor);
     if (broker->db_wake)
         loop_wake_free(broker->db_wake);
     vt_free(broker->data_dir);

@@ -14,6 +14,7 @@
 #include "server/core/keyslot.h"
 #include "server/core/loop.h"
 
+struct anchor_config;
 struct broker;
 struct session;
 
@@ -22,6 +23,7 @@ struct broker_config {
     const char *runtime_dir;        /* NULL: $RUNTIME_DIRECTORY, /run/vtpm-server/<store uuid>, DIR/run */
     const char *engine_path;
     const struct hwtpm_config *hwtpm; /* the host's TPM, borrowed during the call; NULL: none is used but by key slots */
+    const struct anchor_config *anchor; /* protection against an older copy of the whole store; NULL: none */
     const struct keyslot_spec *keyslots; /* tried in order; the one that opens is named in the log */
     size_t keyslot_count;
     uint32_t idle_s;                /* an engine without commands leaves after this; 0: default 60 */

@@ -22,6 +22,7 @@ struct broker {
     struct vt_vault *vault;         /* instance keys; loop thread */
     struct zygote *zygote;
     struct hosttpm *hosttpm;        /* NULL: none is used */
+    struct anchor *anchor;          /* NULL only while starting */
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */
     unsigned zygote_tries;          /* zygotes that ended before they told */
     int zygote_err;

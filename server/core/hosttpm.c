@@ -47,7 +47,7 @@ int hosttpm_parse(struct hwtpm_config *config, const char *text, struct vt_why *
         return vt_fail(why, VT_EUSAGE, "--hwtpm %.60s: must be auto, none, tpm2[:tcti=CONF] or tpm12[:device=PATH]", text);
     config->kind = kind[3] == '2' ? HWTPM_TPM2 : HWTPM_TPM12;
     err = keyslot_tpm_args(kind, text + len + (text[len] == ':'), &args, why);
-    if (!err && (args.pcrs[0] || args.srk_auth[0]))
+    if (!err && (args.pcrs[0] || args.srk_auth[0] || args.owner_auth[0]))
         return vt_fail(why, VT_EUSAGE, "--hwtpm %.60s: says where the TPM is, nothing else", text);
     memcpy(config->where, args.where, sizeof args.where);
     return err;

@@ -8,6 +8,7 @@
 struct keys {
     struct vt_key master;
     struct vt_key wrap, cred, server, mac, event, decoy;
+    struct vt_key anchor;
     struct vt_uuid store;
     struct db_mac db_mac;
     size_t size; /* of the mapping */
@@ -57,6 +58,7 @@ static int derive(struct keys *keys)
         {&keys->mac, "vtpm-server store MAC"},
         {&keys->event, "vtpm-server event chain"},
         {&keys->decoy, "vtpm-server decoy credentials"},
+        {&keys->anchor, "vtpm-server host TPM anchor"},
     };
 
     for (size_t i = 0; i < VT_COUNT(rows); i++) {
@@ -174,4 +176,26 @@ void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *ps
     struct cr_slice slices[] = {CR_SLICE(identity, strlen(identity))};
 
     cr_hmac_sha256v(psk->bytes, keys->decoy.bytes, sizeof keys->decoy.bytes, slices, VT_COUNT(slices));
+}
+
+void keys_anchor_auth(const struct keys *keys, struct vt_key *auth)
+{
+    struct cr_slice slices[] = {CR_SLICE("auth", 5)};
+
+    cr_hmac_sha256v(auth->bytes, keys->anchor.bytes, sizeof keys->anchor.bytes, slices, VT_COUNT(slices));
+}
+
+void keys_anchor_hash(const struct keys *keys, const struct db_anchor *row, uint8_t out[CR_SHA256_LEN])
+{
+    uint8_t numbers[28];
+    struct wr w = wr_to(numbers, sizeof numbers);
+    struct cr_slice slices[] = {CR_SLICE("row", 4), CR_SLICE(keys->store.bytes, sizeof keys->store.bytes),
+                                CR_SLICE(numbers, sizeof numbers), CR_SLICE(row->digest, sizeof row->digest),
+                                CR_SLICE(row->previous, sizeof row->previous)};
+
+    wr_put64(&w, row->epoch);
+    wr_put64(&w, row->generation);
+    wr_put64(&w, (uint64_t)row->time);
+    wr_put32(&w, row->nv);
+    cr_hmac_sha256v(out, keys->anchor.bytes, sizeof keys->anchor.bytes, slices, VT_COUNT(slices));
 }

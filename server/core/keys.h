@@ -31,6 +31,11 @@ int keys_open_server(const struct keys *keys, const uint8_t *in, size_t len, str
 /* A key for an identity that has none: stable, secret, useless. */
 void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *psk);
 
+/* What the host TPM asks for to move the store's anchor on. */
+void keys_anchor_auth(const struct keys *keys, struct vt_key *auth);
+/* What stands in the TPM for a row: which store, when, over what, and what stood there before. */
+void keys_anchor_hash(const struct keys *keys, const struct db_anchor *row, uint8_t out[CR_SHA256_LEN]);
+
 /* The keyed functions that db wants; valid as long as keys. */
 const struct db_mac *keys_mac(const struct keys *keys);
 

@@ -17,25 +17,31 @@ static enum hwtpm_kind tpm_of(const char *kind)
     return strcmp(kind, "tpm12") == 0 ? HWTPM_TPM12 : HWTPM_TPM2;
 }
 
-/* Its first line: 40 hex digits, or words whose SHA-1 is the secret, as the TPM 1.2 tools do it. */
-static int read_srk_auth(struct keyslot_place *place, struct vt_why *why)
+int keyslot_read_auth(const char *path, struct vt_auth *auth, struct vt_why *why)
 {
     uint8_t text[256];
     size_t len;
-    int err;
+    int err = secret_file_read(path, text, sizeof text - 1, &len, why);
 
-    if (!place->srk_auth[0])
-        return VT_OK;
-    err = secret_file_read(place->srk_auth, text, sizeof text - 1, &len, why);
     if (!err) {
         text[len] = '\0';
         len = strcspn((char *)text, "\n");
         text[len] = '\0';
-        if (len != 40 || !vt_unhex(place->config.srk_auth.bytes, 20, (char *)text))
-            cr_sha1(place->config.srk_auth.bytes, text, len);
-        place->config.has_srk_auth = true;
+        if (len != 40 || !vt_unhex(auth->bytes, 20, (char *)text))
+            cr_sha1(auth->bytes, text, len);
     }
     vt_wipe(text, sizeof text);
+    return err;
+}
+
+static int read_srk_auth(struct keyslot_place *place, struct vt_why *why)
+{
+    int err;
+
+    if (!place->srk_auth[0])
+        return VT_OK;
+    err = keyslot_read_auth(place->srk_auth, &place->config.srk_auth, why);
+    place->config.has_srk_auth = !err;
     return err;
 }
 

@@ -20,6 +20,11 @@ int keyslot_place_from_spec(struct keyslot_place *place, const struct keyslot_sp
 /* spec (may be NULL): what it says is taken instead of the row's. VT_EDAMAGED. */
 int keyslot_place_from_row(struct keyslot_place *place, const char *params, const struct keyslot_spec *spec,
                            struct vt_why *why) VT_USE_RESULT;
+/*
+ * A secret of a TPM 1.2 from a file's first line: 40 hex digits, or words whose SHA-1 is the secret, as the TPM 1.2
+ * tools do it. The caller wipes it.
+ */
+int keyslot_read_auth(const char *path, struct vt_auth *auth, struct vt_why *why) VT_USE_RESULT;
 void keyslot_place_put(struct params_writer *w, const struct keyslot_place *place);
 
 /* What was sealed, and the PCRs to which: [0] those of then, [1] the predicted ones. */

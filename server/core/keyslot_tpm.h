@@ -10,6 +10,7 @@
 /* A SPEC's argument taken apart: "pcrs=7,4:tcti=CONF", "pcrs=0:device=PATH"; the last value may hold colons. */
 struct keyslot_tpm_args {
     char pcrs[80], key[KEYSLOT_PATH], signatures[KEYSLOT_PATH], srk_auth[KEYSLOT_PATH], where[KEYSLOT_PATH];
+    char owner_auth[KEYSLOT_PATH];  /* for an anchor alone: server/core/anchor_tpm.c */
 };
 int keyslot_tpm_args(const char *kind, const char *arg, struct keyslot_tpm_args *out, struct vt_why *why) VT_USE_RESULT;
 int keyslot_tpm2_check(const char *arg, struct vt_why *why) VT_USE_RESULT;

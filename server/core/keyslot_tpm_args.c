@@ -21,6 +21,7 @@ static const struct value {
     {"key", TPM2_SIGNED, VALUE(key), .is_path = true},
     {"signatures", TPM2_SIGNED, VALUE(signatures), .is_path = true},
     {"srk-auth-file", TPM12, VALUE(srk_auth), .is_path = true},
+    {"owner-auth-file", TPM12, VALUE(owner_auth), .is_path = true},
     {"tcti", TPM2 | TPM2_SIGNED, VALUE(where), .rest = true},
     {"device", TPM12, VALUE(where), .rest = true},
 #undef VALUE
@@ -86,6 +87,8 @@ static int check(const char *kind, const char *arg, struct vt_why *why)
     uint32_t mask;
     int err = keyslot_tpm_args(kind, arg, &args, why);
 
+    if (!err && args.owner_auth[0])
+        err = vt_fail(why, VT_EUSAGE, "key slot %s: owner-auth-file= is for an anchor: a slot needs no owner", kind);
     return !err && args.pcrs[0] ? hwtpm_pcrs_parse(args.pcrs, &mask, why) : err;
 }
 

@@ -68,6 +68,7 @@ static const struct verb verbs[] = {
     {"server", "peer remove", {"NAME"}, 1, 0, 0, run_peer_remove, ""},
     {"backup", NULL, {"FILE"}, 1, 0, 0, run_backup, ""},
     {"check", NULL, {NULL}, 0, 0, 0, run_check, ""},
+    {"anchor", NULL, {NULL}, 0, 0, 0, run_anchor, ""},
     {"events", NULL, {NULL}, 0, OPT_VERIFY, 0, run_events, "[--verify]"},
     {"status", NULL, {NULL}, 0, 0, 0, run_status, ""},
 };

@@ -88,6 +88,7 @@ int run_host_ak_show(const struct arguments *a, char *const *operands);
 int run_quote(const struct arguments *a, char *const *operands);
 int run_verify_quote(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
+int run_anchor(const struct arguments *a, char *const *operands);
 int run_check(const struct arguments *a, char *const *operands);
 int run_events(const struct arguments *a, char *const *operands);
 

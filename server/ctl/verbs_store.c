@@ -31,6 +31,17 @@ int run_status(const struct arguments *a, char *const *operands)
     return 0;
 }
 
+int run_anchor(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__Anchor anchor = VTPM__ANCHOR__INIT;
+
+    (void)operands;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_ANCHOR;
+    request.anchor = &anchor;
+    return ctl_do(a, &request);
+}
+
 /* What was found is shown also when it is bad. */
 int run_check(const struct arguments *a, char *const *operands)
 {

@@ -9,12 +9,13 @@
 #include "server/base/text.h"
 #include "server/net/logsink.h"
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_SECONDS, KIND_WORD };
+enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_SECONDS, KIND_WORD, KIND_MINUTES };
 
 enum {
     IN_FILE = 1, /* also a key of the configuration file */
     IN_INIT = 2, /* also means something to `init`, `check` and `restore` */
     IN_RESTORE = 4, /* means something to `restore` alone */
+    IN_ACCEPT = 8, /* also means something to `accept-rollback` */
 };
 
 static const struct row {
@@ -42,6 +43,11 @@ static const struct row {
     {"hwtpm", KIND_TEXT, AT(hwtpm), IN_FILE, "SPEC",
      "the host's TPM, whose random numbers are mixed into\nkeys: auto (default), none, tpm2[:tcti=CONF],\n"
      "tpm12[:device=PATH]"},
+    {"anchor", KIND_TEXT, AT(anchor), IN_FILE | IN_ACCEPT, "SPEC",
+     "which host TPM notices an older copy of the whole\nstore: auto (default: where it opens by a tpm2 slot, or is\n"
+     "anchored), none, tpm2[:tcti=CONF],\ntpm12[:owner-auth-file=FILE][:device=PATH]"},
+    {"anchor-minutes", KIND_MINUTES, AT(anchor_minutes), IN_FILE, "N",
+     "what is newer than the anchor is anchored after this\n(default 10)"},
     {"listen", KIND_LIST, AT(listen), IN_FILE, "ADDR",
      "where shims connect; may be repeated:\nunix:PATH, tcp:ADDR:PORT, vchan"},
     {"admin", KIND_TEXT, AT(admin), IN_FILE, "unix:PATH",
@@ -168,6 +174,10 @@ static int set_value(struct config *config, const struct row *row, const char *n
         return add_text(at, value, why);
     case KIND_WORD:
         return set_word(at, row, name, value, why);
+    case KIND_MINUTES:
+        if (!vt_parse_u64(at, value, 10080) || !*(uint64_t *)at)
+            return vt_fail(why, VT_EUSAGE, "%s: '%s' is not a number of minutes from 1 to 10080", name, value);
+        return VT_OK;
     case KIND_SECONDS:
         if (!vt_parse_u64(at, value, 86400) || !*(uint64_t *)at)
             return vt_fail(why, VT_EUSAGE, "%s: '%s' is not a number of seconds from 1 to 86400", name,
@@ -202,13 +212,17 @@ int config_set_key(struct config *config, const char *key, const char *value, un
 /* What the command line begins with. */
 static const char *word_of(const struct config *config)
 {
-    return config->init ? "init" : config->check ? "check" : config->restore ? "restore" : "a server";
+    return config->init ? "init" : config->check ? "check" : config->restore ? "restore"
+           : config->accept_rollback ? "accept-rollback" : "a server";
 }
 
 static bool has_meaning(const struct config *config, const struct row *row)
 {
     if (row->where & IN_RESTORE)
         return config->restore;
+    /* It takes what init takes, and the anchor. */
+    if (config->accept_rollback)
+        return row->where & (IN_INIT | IN_ACCEPT);
     return !(config->init || config->check || config->restore) || row->where & IN_INIT;
 }
 
@@ -251,14 +265,16 @@ static int parse_command_line(struct config *config, int argc, char *const *argv
     config->init = at < argc && !strcmp(argv[at], "init");
     config->check = at < argc && !strcmp(argv[at], "check");
     config->restore = at < argc && !strcmp(argv[at], "restore");
-    if (config->init || config->check || config->restore)
+    config->accept_rollback = at < argc && !strcmp(argv[at], "accept-rollback");
+    if (config->init || config->check || config->restore || config->accept_rollback)
         at++;
     while (at < argc) {
         if (!strcmp(argv[at], "-h"))
             config->help = true, at++;
         else if (argv[at][0] != '-' || argv[at][1] != '-')
             return vt_fail(why, VT_EUSAGE,
-                           "'%s': neither an option nor, in the first place, `init`, `check` or `restore` "
+                           "'%s': neither an option nor, in the first place, `init`, `check`, `restore` or "
+                           "`accept-rollback` "
                            "(see vtpm-server --help)",
                            argv[at]);
         else if ((err = take_option(config, argc, argv, &at, why)))
@@ -272,7 +288,7 @@ static int read_files(struct config *config, const char *default_file, struct vt
     struct vt_why ignored = {0};
     int err;
 
-    if (config->init || config->check || config->restore)
+    if (config->init || config->check || config->restore || config->accept_rollback)
         return VT_OK;
     if (config->file) {
         err = config_read_file(config, config->file, why);
@@ -296,6 +312,8 @@ static int set_defaults(struct config *config, struct vt_why *why)
         err = set_text(&config->admin, CONFIG_DEFAULT_ADMIN, why);
     if (!err && !config->hwtpm)
         err = set_text(&config->hwtpm, "auto", why);
+    if (!err && !config->anchor)
+        err = set_text(&config->anchor, "auto", why);
     if (!err && !config->keyslots.count && !config->init)
         err = add_text(&config->keyslots, CONFIG_DEFAULT_KEYSLOT, why);
     return err;
@@ -328,6 +346,7 @@ int config_load(struct config *config, int argc, char *const *argv, const char *
         .idle_s = CONFIG_DEFAULT_IDLE_S,
         .handshake_s = CONFIG_DEFAULT_HANDSHAKE_S,
         .request_s = CONFIG_DEFAULT_REQUEST_S,
+        .anchor_minutes = CONFIG_DEFAULT_ANCHOR_MINUTES,
         .log_level = VT_LOG_INFO,
     };
     err = parse_command_line(config, argc, argv, why);
@@ -385,17 +404,19 @@ void config_help(FILE *out)
     fputs("usage: vtpm-server init --keyslot SPEC [--keyslot SPEC ...] [--data-dir DIR] [--user USER]\n"
           "       vtpm-server check [--keyslot SPEC|auto] [--data-dir DIR] [--user USER]\n"
           "       vtpm-server restore --from FILE [--keyslot SPEC|auto] [--data-dir DIR] [--user USER]\n"
+          "       vtpm-server accept-rollback --keyslot recovery-file:FILE [--data-dir DIR] [--anchor SPEC]\n"
           "       vtpm-server [--keyslot SPEC|auto] [--listen ADDR ...] [option ...]\n\n"
           "`init` makes a store and prints its recovery key, the one line on standard output:\n"
           "keep it where this host's disk is not. `check` examines a store that no server has open\n"
           "(`vtpmctl check` one that a server has). `restore` puts a backup where no store is.\n"
           "Without any of these words the server runs in the foreground.\n\n",
           out);
+    fputs("`accept-rollback` goes on with a copy of the store that the host TPM knows to be an older one.\n\n", out);
     for (size_t i = 0; i < VT_COUNT(rows); i++)
         help_row(out, &rows[i]);
     fputs("\nThe long options, but for config, check-config, from, help and version, are also keys of the\n"
           "configuration file, in section [server]: `data-dir = DIR`. The command line wins.\n"
           "Exit status: 0 ok, 1 failure, 2 usage or configuration, 4 a store or a server is there already,\n"
-          "7 not permitted, 8 the store cannot be opened with this key, 9 the store is damaged.\n",
+          "7 not permitted, 8 the store cannot be opened with this key, 9 the store is damaged or not the newest.\n",
           out);
 }

@@ -22,7 +22,8 @@
 #define CONFIG_DEFAULT_IDLE_S 60
 #define CONFIG_DEFAULT_HANDSHAKE_S 10
 #define CONFIG_DEFAULT_REQUEST_S 30
-#define CONFIG_OPTIONS_MAX    24
+#define CONFIG_DEFAULT_ANCHOR_MINUTES 10
+#define CONFIG_OPTIONS_MAX    32
 
 struct config_list {
     char **items;
@@ -31,10 +32,13 @@ struct config_list {
 
 struct config {
     bool init, check, restore; /* the word `init`, `check` or `restore` was given */
+    bool accept_rollback; /* likewise */
     bool help, version, check_config, allow_root;
     char *file, *from, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine, *hwtpm;
+    char *anchor;
     struct config_list keyslots, listen;
     uint64_t idle_s, handshake_s, request_s;
+    uint64_t anchor_minutes;
     uint64_t log_level; /* enum vt_log_level */
     uint64_t log_format; /* enum logsink_format */
     /* Per row of the table: who gave it. */

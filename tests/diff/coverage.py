@@ -54,6 +54,7 @@ BEHAVIOURS = (
     ("one active counter per boot", "*after one more reboot"),
     ("tick nonce", "GetTicks after a reboot"),
     ("keys that the owner keeps", "Sign with a kept key after a reboot"),
+    ("as many keys as the owner may keep", "KeyControlOwner keep one more, 10 are"),
     ("audit digest", "audit digest after 1"),
     ("certified migration", "CMK_ConvertMigration approved", "CMK_CreateBlob approved"),
     ("migration", "ConvertMigrationBlob sign, type 1, authorised 1", "Sign sign, type 1, authorised 1"),

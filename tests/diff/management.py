@@ -202,8 +202,9 @@ def kept(x):
     t = x.t
 
     def control(label, handle, pub, bit=1, value=b"\1", owner=OWNER):
-        x.step("KeyControlOwner %s" % label,
-               t.raw("KeyControlOwner", handles=U32(handle), params=pub + U32(bit) + value, auths=[Auth(t.oiap(), owner)])[0])
+        rc = t.raw("KeyControlOwner", handles=U32(handle), params=pub + U32(bit) + value, auths=[Auth(t.oiap(), owner)])[0]
+        x.step("KeyControlOwner %s" % label, rc)
+        return rc
 
     key = x.keys["sign"]
     pub, other = pubkey(x, key, KEY), pubkey(x, x.keys["store"], KEY)
@@ -234,6 +235,17 @@ def kept(x):
     rc, key = t.load_key2(KH_SRK, SRK, blob)
     control("keep a volatile key", key, pubkey(x, key, KEY))
     t.flush(key, RT_KEY)
+    rc, _, blob = t.create_wrap_key(KH_SRK, SRK, KEY, t.key_template(usage=0x10, sig=2, bits=512))
+    held = []
+    while rc == 0 and len(held) < 40:
+        rc, key = t.load_key2(KH_SRK, SRK, blob)
+        x.step("load the key to be kept, %d are" % len(held), rc)
+        if rc == 0:
+            held.append(key)
+            rc = control("keep one more, %d are" % (len(held) - 1), key, pubkey(x, key, KEY))
+    for n, key in enumerate(held):
+        control("let go of all, %d" % n, key, pubkey(x, key, KEY), value=b"\0")
+        t.flush(key, RT_KEY)
     close_sessions(x, "kept")
 
 

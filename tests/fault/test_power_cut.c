@@ -147,6 +147,21 @@ static void say_moves(struct text *t)
     }
 }
 
+static void say_anchor(struct text *t, bool pending)
+{
+    struct db_anchor row;
+    int err = db_anchor_get(t->db, pending, &row);
+
+    assert_true(!err || err == VT_ENOTFOUND);
+    if (err)
+        return;
+    say(t, "anchor %d epoch=%llu gen=%llu nv=%u %s ", pending, (unsigned long long)row.epoch,
+        (unsigned long long)row.generation, (unsigned)row.nv, row.place);
+    say_hex(t, row.digest, sizeof row.digest);
+    say_hex(t, row.previous, sizeof row.previous);
+    say(t, "\n");
+}
+
 static char *look(struct db *db)
 {
     static struct text t;
@@ -160,6 +175,8 @@ static char *look(struct db *db)
     assert_int_equal(db_keyslot_next(db, &next), VT_OK);
     say(&t, "next slot %lld\n", (long long)next);
     say_moves(&t);
+    say_anchor(&t, false);
+    say_anchor(&t, true);
     assert_int_equal(db_event_each(db, 0, 100000, say_event, &t), VT_OK);
     return strdup(t.bytes);
 }
@@ -247,6 +264,42 @@ static void first_life(uint64_t epoch[4], uint64_t seq[4])
     moment();
 }
 
+static int anchor_put(uint64_t epoch, bool alone)
+{
+    static struct db_anchor made;
+    const struct db_anchor row = {.epoch = epoch, .previous = {(uint8_t)epoch}, .nv = 7, .place = "tpm2"};
+    int err = FX_PENDING;
+
+    assert_int_equal(db_anchor_put(fx.db, &row, alone, &made, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+static int anchor_done(uint64_t epoch)
+{
+    int err = FX_PENDING;
+
+    assert_int_equal(db_anchor_done(fx.db, epoch, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+/* Three advances with changes between, the last in place of all rows as accept-rollback makes it; then none. */
+static void anchored_life(void)
+{
+    int err = FX_PENDING;
+
+    for (uint64_t epoch = 1; epoch <= 3; epoch++) {
+        DO(anchor_put(epoch, epoch == 3));
+        DO(anchor_done(epoch));
+        DO(fx_event(&fx, "between"));
+    }
+    DO(anchor_put(4, false));
+    assert_int_equal(db_anchor_drop(fx.db, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    DO(err);
+}
+
 /* With deletions the log is folded into the database and cut. */
 static void second_life(uint64_t epoch[4], uint64_t seq[4])
 {
@@ -262,6 +315,7 @@ static void second_life(uint64_t epoch[4], uint64_t seq[4])
     seq[3] += 30;
     DO(fx_life(&fx, 3, DB_BROKEN, "does not open"));
     DO(fx_event(&fx, "a note"));
+    anchored_life();
     small_commits(1, epoch[1], &seq[1], 3);
 }
 

@@ -320,7 +320,7 @@ def sandbox(rig, guest):
 # ---- Administration ----
 
 def admin_garbage(rig):
-    for text, data in (("a frame of 4 GiB", b"\xff\xff\xff\xff"), ("a frame of 64 KiB and one", struct.pack(">I", 65537)),
+    for text, data in (("a frame of 4 GiB", b"\xff\xff\xff\xff"), ("a frame of 1200 KiB and one", struct.pack(">I", 1200 * 1024 + 1)),
                        ("protobuf garbage", frame(b"\xff" * 64)), ("an empty request", frame(b""))):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(30)

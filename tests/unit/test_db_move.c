@@ -359,7 +359,7 @@ static void test_version_3__opened__is_migrated(void **state)
     assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
     fx_close(&fx);
     fx_sql(&fx, "DROP TABLE server_key; DROP TABLE peer; DROP TABLE exported; DROP TABLE imported;"
-                "DROP TABLE host_ak; PRAGMA user_version = 3");
+                "DROP TABLE anchor; DROP TABLE host_ak; PRAGMA user_version = 3");
     fx_open(&fx);
     assert_int_equal(fx_server_key(&fx, 1), VT_OK);
     leave(1, 1);
