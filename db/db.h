@@ -197,6 +197,15 @@ struct db_server_key {
 };
 int db_server_key_get(struct db *db, struct db_server_key *out) VT_USE_RESULT;
 
+/* The attestation key of the host's TPM (docs/attestation.md); VT_ENOTFOUND: none was made. */
+struct db_host_ak {
+    char kind[8];           /* "tpm2", "tpm12" */
+    uint8_t modulus[256];   /* of an RSA key, e = 65537 */
+    uint8_t blob[1024];     /* as that TPM made it, private part and all: of use to that TPM alone */
+    size_t blob_len;
+};
+int db_host_ak_get(struct db *db, struct db_host_ak *out) VT_USE_RESULT;
+
 /* Another server's store. */
 struct db_peer {
     char name[65];
@@ -287,6 +296,8 @@ int db_keyslot_put(struct db *db, const struct db_keyslot *slot, int64_t *id, co
 int db_keyslot_remove(struct db *db, int64_t id, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* VT_EEXISTS: there is one; it is never replaced. */
 int db_server_key_put(struct db *db, const struct db_server_key *key, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* VT_EEXISTS: there is one, and it is not to be replaced. */
+int db_host_ak_put(struct db *db, const struct db_host_ak *ak, bool replace, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* VT_EEXISTS: the name or the store is known; VT_ECONFLICT: DB_PEERS_KNOWN are. */
 int db_peer_add(struct db *db, const struct db_peer *peer, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 int db_peer_remove(struct db *db, const char *name, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;

@@ -68,6 +68,13 @@ const struct db_step db_steps[] = {
         "    nv         INTEGER NOT NULL CHECK (nv BETWEEN 0 AND 4294967295),\n"
         "    place      TEXT    NOT NULL CHECK (length(place) BETWEEN 4 AND 559)\n"
         ") STRICT;"},
+    /* The attestation key of the host's TPM, as the TPM made it: docs/attestation.md. */
+    {6, "CREATE TABLE host_ak (\n"
+        "    id      INTEGER PRIMARY KEY CHECK (id = 1),\n"
+        "    kind    TEXT NOT NULL CHECK (kind IN ('tpm2', 'tpm12')),\n"
+        "    modulus BLOB NOT NULL CHECK (length(modulus) = 256),\n"
+        "    blob    BLOB NOT NULL CHECK (length(blob) BETWEEN 1 AND 1024)\n"
+        ") STRICT;"},
 };
 const size_t db_step_count = VT_COUNT(db_steps);
 

@@ -81,6 +81,7 @@ static const struct {
     {SCAN_PEER, "peer"},
     {SCAN_EXPORTED, "exported"},
     {SCAN_IMPORTED, "imported"},
+    {SCAN_HOST_AK, "host_ak"},
 };
 
 static const char *table_of(enum stmt id)
@@ -115,6 +116,8 @@ static const char *table_of(enum stmt id)
         return "exported";
     case ROW_IMPORTED:
         return "imported";
+    case ROW_HOST_AK:
+        return "host_ak";
     default:
         return "event";
     }

@@ -44,6 +44,7 @@
 #define COLS_PEER       "name, store, public"
 #define COLS_EXPORTED   "uuid, id, peer, store, public, time"
 #define COLS_IMPORTED   "id, uuid, store, time"
+#define COLS_HOST_AK    "kind, modulus, blob"
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
@@ -197,6 +198,8 @@ enum verb {
     VERB_KEYSLOT_PUT,
     VERB_KEYSLOT_REMOVE,
     VERB_SERVER_KEY,
+    VERB_HOST_AK,
+    VERB_HOST_AK_REPLACE,
     VERB_PEER_ADD,
     VERB_PEER_REMOVE,
     VERB_IMPORT,
@@ -367,6 +370,8 @@ int verb_binding_remove(struct txn *t, struct request *req);
 int verb_keyslot_put(struct txn *t, struct request *req);
 int verb_keyslot_remove(struct txn *t, struct request *req);
 int verb_server_key(struct txn *t, struct request *req);
+int verb_host_ak(struct txn *t, struct request *req);
+int verb_host_ak_replace(struct txn *t, struct request *req);
 int verb_peer_add(struct txn *t, struct request *req);
 int verb_peer_remove(struct txn *t, struct request *req);
 int verb_import(struct txn *t, struct request *req);

@@ -92,6 +92,10 @@ void admin_backup_end(struct admin_call *call);
 /* admin_ekcert.c */
 void admin_ekcert_install(struct admin_call *call);
 void admin_ekcert_show(struct admin_call *call);
+/* admin_evidence.c */
+void admin_host_ak_create(struct admin_call *call);
+void admin_host_ak_show(struct admin_call *call);
+void admin_quote(struct admin_call *call);
 /* admin_keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

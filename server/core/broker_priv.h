@@ -39,6 +39,8 @@ struct broker {
     uint64_t commands;              /* since start, all instances */
     struct act_limit refusals;      /* of administrators */
     struct act_limit unbound;       /* of domains that are not bound to what they want to attach */
+    struct act_limit quotes;        /* deep quotes for guests, all of them */
+    uint64_t witnesses;             /* how many were asked of the host's TPM */
     size_t runtime_refused;         /* instances whose runtime file met a disk that takes nothing */
     size_t works;                   /* under way on workers, by broker_work */
     bool works_over;                /* works is 0 again: broker_free waits for it */

@@ -147,6 +147,11 @@ void hosttpm_free(struct hosttpm *host)
     vt_free(host);
 }
 
+const struct hwtpm_config *hosttpm_config(const struct hosttpm *host)
+{
+    return host && host->config.kind != HWTPM_NONE ? &host->config : NULL;
+}
+
 const char *hosttpm_text(const struct hosttpm *host)
 {
     return host ? host->text : "none";

@@ -18,6 +18,8 @@ int hosttpm_parse(struct hwtpm_config *config, const char *text, struct vt_why *
 int hosttpm_start(struct hosttpm **host, struct broker *broker, const struct hwtpm_config *config) VT_USE_RESULT;
 /* Its work is over by then (broker_work). May be NULL. */
 void hosttpm_free(struct hosttpm *host);
+/* Where it is, for work of others on it (hwtpm_run); NULL: there is none, or it is not used. host may be NULL. */
+const struct hwtpm_config *hosttpm_config(const struct hosttpm *host);
 /* For `status`: what it is and what came of it. host may be NULL. */
 const char *hosttpm_text(const struct hosttpm *host);
 

@@ -411,6 +411,7 @@ static void decide(struct instance *i)
         decide_export(i);
         return;
     case INSTANCE_EK_READ:
+    case INSTANCE_PCR_READ:
         instance_run(i);
         return;
     case INSTANCE_EK_INSTALL:

@@ -21,7 +21,7 @@ struct instance_answer {
     int err;                        /* enum vt_err; below only when VT_OK */
     const char *text;               /* why, never NULL */
     const struct record *record;    /* the record now; NULL when it could not be loaded */
-    const uint8_t *response;        /* EXECUTE, PLATFORM, EK_READ, POWER_ON with a Startup */
+    const uint8_t *response;        /* EXECUTE, PLATFORM, EK_READ, PCR_READ, POWER_ON with a Startup */
     size_t response_len;
     bool acted;                     /* POWER_ON */
 };
@@ -37,6 +37,7 @@ enum instance_job_kind {
     INSTANCE_MEASURE,       /* the queue of measurements changes */
     INSTANCE_EXPORT,        /* the last record here: volatile state too, and the fence */
     INSTANCE_EK_READ,       /* the EK's public half and its certificate: messages.h, sandbox_rd_ek; makes no record */
+    INSTANCE_PCR_READ,      /* the PCRs as SANDBOX_PCR_READ has them; makes no record */
     INSTANCE_EK_INSTALL     /* data: the EK's certificate; once, before the first power on */
 };
 
@@ -68,6 +69,9 @@ struct instance_job {
  * deleted, is disabled or broken. Borrowed: stays as long as it has a session, jobs, or an engine. */
 int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct instance **instance, struct vt_why *why) VT_USE_RESULT;
 const struct vt_uuid *instance_uuid(const struct instance *instance);
+/* What the broker knows of a loaded instance, for a deep quote: all but store, nonce, origin and PCRs. */
+struct evidence_statement;
+int instance_statement(const struct instance *instance, struct evidence_statement *statement) VT_USE_RESULT;
 /* NULL when it is not in memory. */
 struct instance *instance_in_memory(struct broker *broker, const struct vt_uuid *uuid);
 /* A new instance whose first record was just committed is not brought in by this; it is found when needed. */

@@ -38,6 +38,7 @@ static void back_to_record(struct instance *i, const char *why)
                 VT_FIELDS(VT_TEXT("uuid", uuid), VT_NUMBER("step", i->step), VT_TEXT("ordinal", ordinal),
                           VT_NUMBER("attempt", job->crashes + job->kills + 1)),
                 "instance: engine gone: %s", why);
+    job->is_witnessed = false;
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
@@ -72,7 +73,7 @@ static void crashed(struct instance *i, const char *why)
 static void on_gone(void *arg, const char *why)
 {
     struct instance *i = arg;
-    bool waited = i->step == STEP_THAWING || i->step == STEP_RUNNING;
+    bool waited = i->step == STEP_THAWING || i->step == STEP_RUNNING || i->step == STEP_WITNESSING;
 
     if (waited && engine_was_killed(i->engine)) {
         killed(i, why);
@@ -87,6 +88,12 @@ static void on_gone(void *arg, const char *why)
 }
 
 /* ---- Replies ---- */
+
+/* It asks and changes nothing. */
+static bool is_read(const struct job *job)
+{
+    return job->what.kind == INSTANCE_EK_READ || job->what.kind == INSTANCE_PCR_READ;
+}
 
 /* Power events are durable and carry the whole state. */
 static bool is_power(const struct job *job)
@@ -117,7 +124,7 @@ static bool plausible(const struct job *job, const struct sandbox_state *reply)
         return false;
     if (job->what.kind == INSTANCE_EXECUTE && (reply->response.len < 10))
         return false;
-    if (job->what.kind == INSTANCE_EK_READ && reply->dirty)
+    if (is_read(job) && reply->dirty)
         return false;
     if (job->what.kind == INSTANCE_EK_INSTALL)
         return instance_ek_plausible(reply);
@@ -127,13 +134,13 @@ static bool plausible(const struct job *job, const struct sandbox_state *reply)
 /* What was asked or refused without a change makes no record. */
 static bool is_only_answer(const struct job *job, const struct sandbox_state *reply)
 {
-    return job->what.kind == INSTANCE_EK_READ || (job->what.kind == INSTANCE_EK_INSTALL && !reply->dirty);
+    return is_read(job) || (job->what.kind == INSTANCE_EK_INSTALL && !reply->dirty);
 }
 
 static void answer_only(struct instance *i)
 {
     record_free(&i->next);
-    if (instance_current(i)->what.kind == INSTANCE_EK_READ)
+    if (is_read(instance_current(i)))
         instance_finish(i, VT_OK, NULL);
     else
         instance_ek_refused(i);
@@ -190,6 +197,9 @@ static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len
     if (i->step != STEP_THAWING && i->step != STEP_RUNNING) {
         vt_error("instance: the engine spoke unasked; it is replaced");
         instance_drop_engine(i);
+    } else if (type == SANDBOX_EVIDENCE && i->step == STEP_RUNNING) {
+        if (!instance_wants_evidence(i, payload, len))
+            crashed(i, "it asks for evidence that it may not have");
     } else if (type == SANDBOX_FAILED) {
         on_failed(i, payload, len);
     } else if (type != SANDBOX_STATE || !sandbox_rd_state(&reply, payload, len)) {
@@ -301,6 +311,15 @@ static void run_ek_install(struct instance *i, const struct job *job)
     request(i, STEP_RUNNING, SANDBOX_EK_INSTALL, parts, VT_COUNT(parts));
 }
 
+void instance_tell_evidence(struct instance *i, int err, const uint8_t *evidence, size_t len)
+{
+    uint8_t code[4];
+    struct cr_slice parts[] = {CR_SLICE(code, sizeof code), CR_SLICE(evidence, len)};
+
+    be32(code, (uint32_t)err);
+    request(i, STEP_RUNNING, SANDBOX_EVIDENCE_IS, parts, VT_COUNT(parts));
+}
+
 static int start_engine(struct instance *i)
 {
     int err = engine_spawn(i->broker->zygote, &engine_ops, i, &i->engine);
@@ -335,6 +354,9 @@ void instance_run(struct instance *i)
         break;
     case INSTANCE_EK_READ:
         request(i, STEP_RUNNING, SANDBOX_EK_READ, NULL, 0);
+        break;
+    case INSTANCE_PCR_READ:
+        request(i, STEP_RUNNING, SANDBOX_PCR_READ, NULL, 0);
         break;
     case INSTANCE_EK_INSTALL:
         run_ek_install(i, job);

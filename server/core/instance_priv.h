@@ -16,6 +16,7 @@ enum instance_step {
     STEP_LOADING,       /* worker: record read and opened */
     STEP_THAWING,       /* engine: state */
     STEP_RUNNING,       /* engine: the job */
+    STEP_WITNESSING,    /* the host's TPM: the job's engine waits for evidence */
     STEP_COMMITTING     /* store: the job's record */
 };
 
@@ -25,6 +26,7 @@ struct job {
     uint8_t command_sha256[CR_SHA256_LEN];
     unsigned crashes;               /* engines that died of it */
     unsigned kills;                 /* engines that were killed under it, from outside */
+    bool is_witnessed;              /* its engine has asked for evidence */
     unsigned unknown;               /* commits of unknown outcome */
     uint64_t unknown_seq;           /* seq of the last of them; 0: none */
 };
@@ -61,7 +63,8 @@ struct instance {
 
     struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
     char domain[65];                /* as the inventory has it */
-    struct act_limit attaches, refusals;
+    struct act_limit attaches, refusals, quotes;
+    uint64_t witness;               /* WITNESSING: which of the broker's questions */
     uint64_t uncounted;
     int64_t last_seen;
 };
@@ -89,6 +92,17 @@ void instance_load(struct instance *i);
 /* instance_engine.c */
 void instance_thaw(struct instance *i);
 void instance_run(struct instance *i);
+
+/* The answer to its engine's EVIDENCE; the job runs on. */
+void instance_tell_evidence(struct instance *i, int err, const uint8_t *evidence, size_t len);
+
+/* instance_evidence.c */
+/* So many deep quotes for one guest, and for all guests, in so long a time. */
+#define EVIDENCE_MOST     6u
+#define EVIDENCE_MOST_ALL 60u
+#define EVIDENCE_WINDOW_S 60u
+/* The engine has asked, and gets an answer now or later; false: it may not, or this is no question. */
+bool instance_wants_evidence(struct instance *i, const uint8_t *payload, size_t len) VT_USE_RESULT;
 
 /* instance_measure.c */
 void instance_measures(const struct instance *i, struct measures *out);

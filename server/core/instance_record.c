@@ -234,6 +234,7 @@ static const struct act {
     [INSTANCE_MEASURE] = {"measure", NULL},
     [INSTANCE_EXPORT] = {"export", NULL},
     [INSTANCE_EK_READ] = {NULL, NULL},
+    [INSTANCE_PCR_READ] = {NULL, NULL},
     [INSTANCE_EK_INSTALL] = {"ekcert", NULL},
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */

@@ -32,6 +32,8 @@ static const struct verb verbs[] = {
      OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
      "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
     {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
+    {"instance", "quote", {"I"}, 1, OPT_DEEP | OPT_NONCE | OPT_PCR | OPT_PCRS | OPT_OUT, OPT_DEEP | OPT_NONCE | OPT_OUT,
+     run_quote, "--deep --nonce HEX [--pcr N,N] [--pcrs N,N (of the host)] --out FILE"},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
@@ -54,6 +56,10 @@ static const struct verb verbs[] = {
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
     {"keyslot", "test", {"N"}, 1, 0, 0, run_keyslot_test, ""},
     {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT | OPT_DRY_RUN, 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
+    {"host-ak", "create", {NULL}, 0, OPT_YES | OPT_FILE, 0, run_host_ak_create, "[--yes] [--file F (TPM 1.2: owner's secret)]"},
+    {"host-ak", "show", {NULL}, 0, 0, 0, run_host_ak_show, ""},
+    {"verify-quote", NULL, {"FILE"}, 1, OPT_KEY | OPT_CA_CERT | OPT_NONCE | OPT_UUID, OPT_KEY | OPT_NONCE, run_verify_quote,
+     "--key FILE [--ca-cert FILE] --nonce HEX [--uuid U]"},
     {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
@@ -112,7 +118,8 @@ static const struct option options[] = {
     {"pcrs", required_argument, NULL, 's'},         {"to", required_argument, NULL, 't'},
     {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
     {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
-    {"pem", no_argument, NULL, 'M'},
+    {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
+    {"deep", no_argument, NULL, 'Q'},
     {NULL, 0, NULL, 0},
 };
 
@@ -140,7 +147,9 @@ static bool take(struct arguments *a, int letter)
         {'K', OPT_CA_KEY, offsetof(struct arguments, ca_key)},
         {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
         {'Y', OPT_DAYS, offsetof(struct arguments, days)},
+        {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
         {'M', OPT_PEM, 0},
+        {'Q', OPT_DEEP, 0},
         {'D', OPT_DRY_RUN, 0},
         {'o', OPT_ONCE, 0},
         {'w', OPT_ALWAYS, 0},
@@ -248,7 +257,7 @@ static const char *option_name(unsigned bits)
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
         {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
-        {OPT_PEM, "--pem"},
+        {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

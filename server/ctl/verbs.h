@@ -13,14 +13,14 @@ enum given {
     OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
     OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26, OPT_DRY_RUN = 1 << 27,
     OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10, OPT_CA_KEY = 1 << 11,
-    OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14
+    OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
 };
 
 struct arguments {
     struct ctl ctl;
     unsigned given;         /* enum given */
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days;
+    char *out, *ca_key, *ca_cert, *days, *nonce;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -83,6 +83,10 @@ int run_ekcert_request(const struct arguments *a, char *const *operands);
 int run_ekcert_sign(const struct arguments *a, char *const *operands);
 int run_ekcert_install(const struct arguments *a, char *const *operands);
 int run_ekcert_show(const struct arguments *a, char *const *operands);
+int run_host_ak_create(const struct arguments *a, char *const *operands);
+int run_host_ak_show(const struct arguments *a, char *const *operands);
+int run_quote(const struct arguments *a, char *const *operands);
+int run_verify_quote(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);
 int run_anchor(const struct arguments *a, char *const *operands);
 int run_check(const struct arguments *a, char *const *operands);

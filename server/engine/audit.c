@@ -12,9 +12,9 @@ static size_t position(const struct cmd_row *row)
 
 bool audit_is_on(const struct tpm *tpm, const struct cmd_row *row)
 {
-    size_t at = position(row);
+    size_t at = audit_may_be(tpm, row) ? position(row) : AUDIT_BITMAP_BYTES * 8;
 
-    return audit_may_be(tpm, row) && (tpm->perm.audited[at / 8] >> at % 8 & 1);
+    return at < AUDIT_BITMAP_BYTES * 8 && (tpm->perm.audited[at / 8] >> at % 8 & 1);
 }
 
 bool audit_may_be(const struct tpm *tpm, const struct cmd_row *row)

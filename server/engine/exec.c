@@ -7,6 +7,7 @@
 #include "server/engine/auth.h"
 #include "server/engine/handlers.h"
 #include "server/engine/transport.h"
+#include "server/engine/vendor.h"
 
 #define LOCALITY_MAX 4
 
@@ -80,6 +81,8 @@ static tpm_rc look_up(struct cmd *c)
     if (c->locality > LOCALITY_MAX)
         return TPM_BAD_LOCALITY;
     c->row = cmd_row_find(c->ordinal);
+    if (!c->row)
+        c->row = vendor_row_find(c->tpm, c->ordinal);
     if (!c->row || !cmd_is_offered(c->tpm, c->row))
         return TPM_BAD_ORDINAL;
     /* Nor is any but the outermost one to run others: the handler has said so before. */

@@ -5,6 +5,16 @@
 
 #include "server/crypto/crypto.h"
 
+#define TPM_EVIDENCE_NONCE 32
+#define TPM_EVIDENCE_MAX   2304
+
+/* What a deep quote is to be about: all PCRs are told, the masks say which are meant. */
+struct tpm_evidence_ask {
+    uint8_t nonce[TPM_EVIDENCE_NONCE];
+    uint32_t mask, host_mask;
+    uint8_t pcr[24][CR_SHA1_LEN];
+};
+
 struct tpm_ops {
     void *ctx;
     /*
@@ -12,6 +22,11 @@ struct tpm_ops {
      * enum vt_err as there. Tests give fixtures.
      */
     int (*rsa_generate)(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg);
+    /*
+     * A statement of the host's TPM (docs/attestation.md); *len: of out, then of the evidence. NULL: the command does not
+     * exist. VT_EAGAIN: too often; any other error: there is none to be had.
+     */
+    int (*evidence)(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *out, size_t *len);
 };
 
 #endif

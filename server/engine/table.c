@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The rows of commands.def: handler, decoder and encoder of each ordinal behind one type. */
 #include "server/engine/handlers.h"
+#include "server/engine/vendor.h"
 
 #define TPM_CMD(code, name, ...)                                                                             \
     static void decode_##name(struct rd *r, void *in)                                                        \
@@ -61,5 +62,5 @@ bool cmd_is_implemented(const struct tpm *tpm, uint32_t ordinal)
 {
     const struct cmd_row *row = cmd_row_find(ordinal);
 
-    return row && cmd_is_offered(tpm, row);
+    return row ? cmd_is_offered(tpm, row) : vendor_row_find(tpm, ordinal) != NULL;
 }

@@ -250,6 +250,16 @@ void tpm_stir(struct tpm *tpm, const void *entropy, size_t len)
     end_generator(tpm);
 }
 
+_Static_assert(TPM_PCRS_LEN == sizeof((struct stclear *)0)->pcr, "tpm.h cannot name TPM_NUM_PCR");
+
+bool tpm_pcrs(const struct tpm *tpm, uint8_t out[TPM_PCRS_LEN])
+{
+    if (!tpm->on || tpm->stany.post_init || tpm->stany.failed)
+        return false;
+    memcpy(out, tpm->stclear.pcr, TPM_PCRS_LEN);
+    return true;
+}
+
 bool tpm_ek_sha256(const struct tpm *tpm, uint8_t out[CR_SHA256_LEN])
 {
     const struct cr_rsa_pub *pub = &tpm->perm.ek.key.rsa.pub;

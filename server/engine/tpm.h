@@ -83,6 +83,9 @@ void tpm_power_off(struct tpm *tpm);
 void tpm_stir(struct tpm *tpm, const void *entropy, size_t len);
 /* SHA-256 of the EK's public modulus as in TPM_PUBKEY's key field; false without an EK. */
 bool tpm_ek_sha256(const struct tpm *tpm, uint8_t out[CR_SHA256_LEN]);
+/* All PCRs, one after another; false, and nothing is written, unless the TPM is on, was started and has not failed. */
+#define TPM_PCRS_LEN (24 * CR_SHA1_LEN)
+bool tpm_pcrs(const struct tpm *tpm, uint8_t out[TPM_PCRS_LEN]) VT_USE_RESULT;
 /* Locality 4's HASH_START/DATA/END and the establishment bit (PC Client TIS 1.21). */
 uint32_t tpm_hash_start(struct tpm *tpm);
 uint32_t tpm_hash_data(struct tpm *tpm, const uint8_t *data, size_t len);

@@ -59,6 +59,10 @@ enum sandbox_request {
     SANDBOX_EK_READ = 20,
     /* {certificate u32+bytes (DER)} -> STATE; response = {verdict u8 (enum sandbox_ek)}; permanent if it was installed */
     SANDBOX_EK_INSTALL = 21,
+    /* {} -> STATE, nothing dirty; response = 24 PCRs, 20 bytes each; empty: the TPM is not started */
+    SANDBOX_PCR_READ = 22,
+    /* The answer to EVIDENCE, while EXECUTE waits for it: {err i32, evidence}. Nothing but this may come then. */
+    SANDBOX_EVIDENCE_IS = 23,
 };
 
 enum sandbox_reply {
@@ -70,6 +74,11 @@ enum sandbox_reply {
     SANDBOX_STATE = 64,
     /* {err i32 (enum vt_err), text}: the sandbox then exits. */
     SANDBOX_FAILED = 65,
+    /*
+     * In the middle of an EXECUTE, once at most: {nonce[32], mask u32, host mask u32, 24 PCRs, 20 bytes each}. The broker
+     * answers with EVIDENCE_IS, however long that takes; the STATE of the EXECUTE follows.
+     */
+    SANDBOX_EVIDENCE = 66,
 };
 
 /* ---- Inside the engine process (server/sandbox) ---- */

@@ -41,7 +41,10 @@ struct serve {
 
 enum { BOTH = TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE };
 
-static const struct tpm_ops ops;
+static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len);
+
+/* ctx: the one struct serve of this process. */
+static struct tpm_ops ops = {.evidence = ask_evidence};
 
 static int expect_end(const struct rd *r, struct vt_why *why)
 {
@@ -320,6 +323,15 @@ static int do_ek_install(struct serve *s, struct rd *r, struct vt_why *why)
     return VT_OK;
 }
 
+static int do_pcr_read(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    int err = expect_end(r, why);
+
+    if (!err && tpm_pcrs(s->tpm, out + RESPONSE_AT))
+        s->response_len = TPM_PCRS_LEN;
+    return err;
+}
+
 #ifdef VTPM_TEST_HOOKS
 static int do_misbehave(struct serve *s, struct rd *r, struct vt_why *why)
 {
@@ -341,6 +353,7 @@ static const struct request {
     {SANDBOX_PLATFORM, false, do_platform},
     {SANDBOX_EK_READ, false, do_ek_read},
     {SANDBOX_EK_INSTALL, false, do_ek_install},
+    {SANDBOX_PCR_READ, false, do_pcr_read},
 #ifdef VTPM_TEST_HOOKS
     {SANDBOX_MISBEHAVE, true, do_misbehave},
 #endif
@@ -452,6 +465,57 @@ static bool turn(struct serve *s, size_t len, int *status)
     return !err && sent;
 }
 
+/* ---- Evidence: asked for in the middle of an EXECUTE, whose bytes stay in `in` ---- */
+
+#define ASK_LEN (TPM_EVIDENCE_NONCE + 4 + 4 + TPM_PCRS_LEN)
+
+static bool read_exactly(int fd, uint8_t *to, size_t len)
+{
+    while (len) {
+        ssize_t n = read(fd, to, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool send_ask(int fd, const struct tpm_evidence_ask *ask)
+{
+    uint8_t frame[HEADER + ASK_LEN];
+    struct wr w = wr_to(frame, sizeof frame);
+
+    wr_put32(&w, 1 + ASK_LEN);
+    wr_put8(&w, SANDBOX_EVIDENCE);
+    wr_copy(&w, ask->nonce, sizeof ask->nonce);
+    wr_put32(&w, ask->mask);
+    wr_put32(&w, ask->host_mask);
+    wr_copy(&w, ask->pcr, sizeof ask->pcr);
+    return !w.bad && send_all(fd, frame, w.len);
+}
+
+static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len)
+{
+    const struct serve *s = ctx;
+    uint8_t head[HEADER + 4] = {0};
+    struct rd r = rd_from(head, sizeof head);
+    size_t frame;
+    int err;
+
+    if (!send_ask(s->fd, ask) || !read_exactly(s->fd, head, sizeof head))
+        return VT_ECLOSED;
+    frame = rd_get32(&r);
+    if (rd_get8(&r) != SANDBOX_EVIDENCE_IS || frame < 5 || frame - 5 > *len)
+        return VT_EPROTO;
+    err = (int32_t)rd_get32(&r);
+    *len = frame - 5;
+    return read_exactly(s->fd, evidence, *len) ? err : VT_ECLOSED;
+}
+
 /*
  * Reads until a whole frame is there. 0: closed in between two requests; -1: anything else that is no
  * request.
@@ -484,6 +548,7 @@ int sandbox_serve(int fd)
     struct serve s = {.fd = fd};
     int status = EXIT_CLOSED;
 
+    ops.ctx = &s;
     for (;;) {
         ssize_t n = receive(fd);
         bool go_on;
@@ -498,5 +563,6 @@ int sandbox_serve(int fd)
             break;
     }
     tpm_free(s.tpm);
+    ops.ctx = NULL;
     return status;
 }

@@ -8,7 +8,7 @@ target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_pro
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
 set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert
-  anchor)
+  anchor evidence)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke move)
 endif()
@@ -20,3 +20,5 @@ foreach(function hwtpm_run hwtpm_kind hwtpm_anchor_read hwtpm_anchor_make hwtpm_
 endforeach()
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
+vtpm_test(test_evidence LABELS unit SOURCES test_evidence.c ${core}/evidence.c
+  LIBS vt_base vt_crypto vt_wire vt_hwtpm)

@@ -363,6 +363,16 @@ int fx_server_key(struct fixture *fx, unsigned n)
     return wait_for(fx, db_server_key_put(fx->db, &key, NULL, fx_done, &err), &err);
 }
 
+int fx_host_ak(struct fixture *fx, unsigned n, bool replace)
+{
+    struct db_host_ak ak = {.kind = "tpm2", .blob_len = 600};
+    int err = FX_PENDING;
+
+    memset(ak.modulus, (int)n, sizeof ak.modulus);
+    memset(ak.blob, (int)n, ak.blob_len);
+    return wait_for(fx, db_host_ak_put(fx->db, &ak, replace, NULL, fx_done, &err), &err);
+}
+
 int fx_peer_add(struct fixture *fx, unsigned n)
 {
     const struct db_peer peer = fx_peer(n);

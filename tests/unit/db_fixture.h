@@ -67,6 +67,7 @@ int fx_event(struct fixture *fx, const char *text);
 /* The store of peer n, its name "peer N"; exports and imports are told apart by their first byte. */
 struct db_peer fx_peer(unsigned n);
 int fx_server_key(struct fixture *fx, unsigned n);
+int fx_host_ak(struct fixture *fx, unsigned n, bool replace);
 int fx_peer_add(struct fixture *fx, unsigned n);
 int fx_peer_remove(struct fixture *fx, unsigned n);
 int fx_export(struct fixture *fx, unsigned n, uint64_t epoch, uint64_t expected, uint8_t id);

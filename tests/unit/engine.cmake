@@ -10,7 +10,7 @@ if(NOT TARGET vt_tpm_client)
   add_library(vt_tpm_client STATIC ${CMAKE_SOURCE_DIR}/tests/lib/tpm_client.c)
   target_link_libraries(vt_tpm_client PUBLIC vt_engine vt_fixture_keys PkgConfig::cmocka vtpm_options)
 endif()
-foreach(part auth exec state da corners)
+foreach(part auth exec state da corners vendor)
   vtpm_test(test_engine_${part} LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_${part}.c
     ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 endforeach()

@@ -132,7 +132,7 @@ static unsigned run(struct fake_tpm *t, uint32_t ordinal, uint32_t *rc)
 
 struct answer {
     unsigned dirty;
-    uint8_t response[FAKE_RESPONSE];
+    uint8_t response[24 * CR_SHA1_LEN]; /* the longest: PCR_READ */
     size_t response_len;
 };
 
@@ -229,7 +229,7 @@ static void reply_state(struct engine *e, const struct answer *a)
 {
     bool garbled = e->type != SANDBOX_THAW && fake.garbage_count;
     enum fake_garbage garbage = garbled ? fake.garbage : GARBAGE_NONE;
-    size_t cap = FAKE_RESPONSE + e->tpm.volatile_len + PERMANENT_LEN + 64;
+    size_t cap = sizeof a->response + e->tpm.volatile_len + PERMANENT_LEN + 64;
     uint8_t *bytes = malloc(cap), type = SANDBOX_STATE;
     struct wr w = wr_to(bytes, cap);
     unsigned dirty = a->dirty;
@@ -274,13 +274,63 @@ static void reply_failed(struct engine *e, int err, const char *text)
     e->ops->on_reply(e->arg, SANDBOX_FAILED, bytes, w.len);
 }
 
+static bool is_witness(const struct engine *e)
+{
+    struct rd r = rd_from(e->request, e->len);
+
+    rd_take(&r, 1 + 8 + 4 + 6);
+    return e->type == SANDBOX_EXECUTE && rd_get32(&r) == FAKE_WITNESS;
+}
+
+static void ask_evidence(struct engine *e)
+{
+    uint8_t bytes[32 + 4 + 4 + 24 * CR_SHA1_LEN + 8] = {0};
+
+    fake.asked++;
+    bytes[35] = 1;
+    bytes[39] = fake.ask_host;
+    if (fake.witness_deaths) {
+        fake.witness_deaths--;
+        e->dies = true;
+        loop_timer_start(e->timer, 0);
+    }
+    e->ops->on_reply(e->arg, SANDBOX_EVIDENCE, bytes, sizeof bytes - 8 + fake.ask_extra);
+}
+
+static void told(struct engine *e, struct rd *r)
+{
+    struct answer a = {.dirty = 0, .response_len = FAKE_RESPONSE};
+    struct wr w = wr_to(a.response, sizeof a.response);
+
+    fake.told_err = (int32_t)rd_get32(r);
+    fake.told_len = r->left;
+    if (fake.asks_twice) {
+        ask_evidence(e);
+        return;
+    }
+    fake.executed++;
+    wr_put16(&w, 0xC4);
+    wr_put32(&w, FAKE_RESPONSE);
+    wr_put32(&w, 0);
+    wr_put64(&w, e->tpm.volatile_count);
+    wr_put64(&w, e->tpm.permanent_count);
+    reply_state(e, &a);
+}
+
 static void serve(struct engine *e)
 {
     struct rd r = rd_from(e->request, e->len);
     struct answer a = {.dirty = TPM_DIRTY_VOLATILE | TPM_DIRTY_PERMANENT};
     int err = VT_OK;
 
+    if (is_witness(e)) {
+        ask_evidence(e);
+        return;
+    }
     switch (e->type) {
+    case SANDBOX_EVIDENCE_IS:
+        told(e, &r);
+        return;
     case SANDBOX_MANUFACTURE:
         e->tpm =
             (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = e->len && e->request[e->len - 1] != 0};
@@ -304,6 +354,11 @@ static void serve(struct engine *e)
         break;
     case SANDBOX_EK_READ:
         ek_read(&e->tpm, &a);
+        break;
+    case SANDBOX_PCR_READ:
+        a.response_len = e->tpm.is_on ? 24 * CR_SHA1_LEN : 0;
+        memset(a.response, 0x5C, a.response_len);
+        a.dirty = 0;
         break;
     case SANDBOX_EK_INSTALL:
         ek_install(&e->tpm, &r, &a);

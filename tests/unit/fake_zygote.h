@@ -19,6 +19,7 @@ enum fake_ordinal {
     FAKE_GROW = 0x1005, /* its volatile state becomes `fake.grown` bytes long */
     FAKE_DIE = 0x1006,  /* always kills the engine */
     FAKE_MAKE_EK = 0x1007,
+    FAKE_WITNESS = 0x1008, /* asks for evidence first; then as FAKE_READ */
 };
 #define FAKE_RESPONSE 26
 
@@ -49,6 +50,10 @@ struct fake {
     unsigned garbage_count;
     unsigned delay_ms; /* before each answer */
     uint32_t grown;
+    size_t ask_extra;   /* bytes behind what FAKE_WITNESS asks with */
+    uint8_t ask_host;   /* which PCRs of the host it asks for */
+    bool asks_twice;
+    unsigned witness_deaths; /* so many engines die right after they have asked */
     bool refuse_thaw; /* FAILED(VT_EDAMAGED) */
 
     /* To be looked at. */
@@ -56,6 +61,9 @@ struct fake {
     unsigned extended; /* digests at power on */
     unsigned inits; /* PLATFORM acts that ran */
     unsigned certificates; /* EK_INSTALL that ran */
+    unsigned asked;        /* for evidence */
+    int told_err;          /* by the last EVIDENCE_IS */
+    size_t told_len;
 };
 extern struct fake fake;
 

@@ -300,18 +300,45 @@ static void test_import__of_one_that_left_and_was_deleted__comes_back(void **sta
     assert_int_equal(get(1).life, DB_LIVE);
 }
 
+static void test_host_ak__put_twice_and_replaced__as_asked(void **state)
+{
+    struct db_host_ak ak;
+    struct db_check check;
+
+    (void)state;
+    assert_int_equal(db_host_ak_get(fx.db, &ak), VT_ENOTFOUND);
+    assert_int_equal(fx_host_ak(&fx, 5, false), VT_OK);
+    assert_int_equal(fx_host_ak(&fx, 6, false), VT_EEXISTS);
+    assert_int_equal(db_host_ak_get(fx.db, &ak), VT_OK);
+    assert_string_equal(ak.kind, "tpm2");
+    assert_int_equal(ak.modulus[255], 5);
+    assert_int_equal(ak.blob_len, 600);
+    assert_int_equal(ak.blob[599], 5);
+    assert_int_equal(fx_host_ak(&fx, 7, true), VT_OK);
+    assert_int_equal(db_host_ak_get(fx.db, &ak), VT_OK);
+    assert_int_equal(ak.modulus[0], 7);
+    assert_int_equal(db_check(fx.db, &check), VT_OK);
+    assert_true(check.mac_ok);
+    fx_remove(&fx);
+    fx_make(&fx);
+    assert_int_equal(fx_host_ak(&fx, 8, true), VT_OK); /* in the place of none */
+    assert_int_equal(db_host_ak_get(fx.db, &ak), VT_OK);
+}
+
 static void test_moves__a_row_altered__found(void **state)
 {
     static const char *const changes[] = {
         "UPDATE server_key SET public = zeroblob(65)", "DELETE FROM server_key",
         "UPDATE peer SET public = zeroblob(65)",       "DELETE FROM exported",
         "DELETE FROM imported",                        "UPDATE exported SET peer = 'x'",
-        "UPDATE instance SET life = 0, reason = '' WHERE life = 1"};
+        "UPDATE instance SET life = 0, reason = '' WHERE life = 1",
+        "UPDATE host_ak SET blob = x'00'",             "DELETE FROM host_ak"};
     struct db_check check;
 
     (void)state;
     for (size_t i = 0; i < VT_COUNT(changes); i++) {
         assert_int_equal(fx_server_key(&fx, 5), VT_OK);
+        assert_int_equal(fx_host_ak(&fx, 5, false), VT_OK);
         assert_int_equal(fx_peer_add(&fx, 1), VT_OK);
         assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
         leave(1, 1);
@@ -332,7 +359,7 @@ static void test_version_3__opened__is_migrated(void **state)
     assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
     fx_close(&fx);
     fx_sql(&fx, "DROP TABLE server_key; DROP TABLE peer; DROP TABLE exported; DROP TABLE imported;"
-                "DROP TABLE anchor; PRAGMA user_version = 3");
+                "DROP TABLE anchor; DROP TABLE host_ak; PRAGMA user_version = 3");
     fx_open(&fx);
     assert_int_equal(fx_server_key(&fx, 1), VT_OK);
     leave(1, 1);
@@ -430,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MOVE_TEST(test_server_key__put_twice__the_first_stays),
+        MOVE_TEST(test_host_ak__put_twice_and_replaced__as_asked),
         MOVE_TEST(test_peer__name_or_store_known__refused),
         MOVE_TEST(test_peer__as_many_as_there_may_be__one_more_is_refused),
         MOVE_TEST(test_export__committed__fenced_in_the_same_transaction),
