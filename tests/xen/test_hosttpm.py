@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store that the host's TPM 2.0 opens: its PCRs are what the firmware measured on the way to Xen. Each boot is a reset.
+"""A store that the host's TPM 2.0 opens, over boots of the host: its PCRs are what the firmware measured before Xen.
 
-The measured component is an option ROM, in three releases: SeaBIOS extends it into PCR 2 before it runs it.
+The component that changes is an option ROM, in three releases: SeaBIOS extends it into PCR 2 before it runs it.
 """
 import base64
 import hashlib
@@ -21,7 +21,7 @@ ROM_PCR, SHA256, NO_ACTION = 2, 0x0B, 3
 # ---- What the firmware measures ----
 
 def rom(release):
-    """An option ROM that returns at once: signature, size in units of 512 bytes, a far return; its bytes sum up to 0."""
+    """An option ROM that returns at once: signature, size in 512 bytes, a far return; the bytes add up to 0."""
     body = bytearray(b"\x55\xaa\x01\xcb".ljust(16, b"\0") + b"release %d" % release).ljust(511, b"\0")
     return bytes(body) + bytes([-sum(body) & 0xFF])
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest that is saved on one host and restored on another one (docs/moving.md), and then goes back home. Both hosts are
-this dom0: two servers with a store each, and the one shim that a dom0 can have takes the side of the one or the other."""
+"""A guest that is saved on one host and restored on another one (docs/moving.md), and goes back home. Both hosts are
+this dom0: two servers with a store each, and the one shim that a dom0 can have, now with the one, now with the other."""
 from bed import check
 from host import ADMIN, CREDENTIALS, LISTEN, LOGS, ZERO, Host, Trousers, extended, server
 
@@ -72,8 +72,8 @@ def forks(h, a, b):
     domain, why = "domain %d device 0 " % h.domid("web"), "exported to %s at" % b.name
     h.wait("%s refuses the restored guest" % a.name, "grep '%s' %s/%s.log" % (why, LOGS, a.name))
     told = h.wait("the shim is told", "grep '%s.*%s' %s/shim.log" % (domain, why, LOGS))
-    check(domain + "attached" not in h.log_text("shim"), "%s: restored there after the export, the guest has no TPM: %s" %
-          (a.name, told.splitlines()[0]))
+    check(domain + "attached" not in h.log_text("shim"),
+          "%s: restored there after the export, the guest has no TPM: %s" % (a.name, told.splitlines()[0]))
     h.ok("xl destroy web", 60)
 
 
@@ -91,7 +91,8 @@ def moves(h, a, b, t, value, is_tried_at_home=False):
     b.xl_ok("restore", "/etc/xen/web.cfg", "/data/checkpoint")
     h.wait_guest("web")
     # Linux numbers its new device anew; TrouSerS knows only one name.
-    h.wait("the TPM of the restored guest", "agent ask web 20 'set -- /dev/tpm[1-9]; test -c $1 && ln -sf $1 /dev/tpm0'")
+    h.wait("the TPM of the restored guest",
+           "agent ask web 20 'set -- /dev/tpm[1-9]; test -c $1 && ln -sf $1 /dev/tpm0'")
     check(h.pcr("web", 10) == value, "%s: PCR 10 kept" % b.name)
     t.start()
     status, out = t.unseal("bound")
@@ -117,7 +118,8 @@ def source_refuses(h, a, b, uuid):
 with Host() as h:
     h.boot()
     a = Site(h, "server", ADMIN, LISTEN, "/data/store", "keyfile:/data/key")
-    b = Site(h, "second", "unix:/run/vtpm/admin2.sock", "unix:/run/vtpm/second.sock", "/data/store2", "keyfile:/data/key2")
+    b = Site(h, "second", "unix:/run/vtpm/admin2.sock", "unix:/run/vtpm/second.sock", "/data/store2",
+             "keyfile:/data/key2")
     a.begin()
     b.begin()
     introduced(a, b)
