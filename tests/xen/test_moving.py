@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that is saved on one host and restored on another one (docs/moving.md), and goes back home. Both hosts are
-this dom0: two servers with a store each, and the one shim that a dom0 can have, now with the one, now with the other."""
+this dom0: two servers with a store each, and the one shim that a dom0 can have, with this or with that one."""
 from bed import check
 from host import ADMIN, CREDENTIALS, LISTEN, LOGS, ZERO, Host, Trousers, extended, server
 
