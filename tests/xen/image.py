@@ -32,8 +32,6 @@ TROUSERS = ("tcsd tpm_takeownership tpm_sealdata tpm_unsealdata tpm_version tpm_
 XEN_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs".split()
 DOM0_MODULES = XEN_MODULES + "virtio_pci virtio_console virtio_blk ext4 crc32c_generic".split()
 GUEST_MODULES = XEN_MODULES + ["xen-tpmfront"]
-# tpm2-tss loads it by name: the way to /dev/tpmrm0. Without the project's TPM 2.0 back end nobody asks for it.
-TCTI_DEVICE = "libtss2-tcti-device.so.0"
 
 
 # ---- Debian's packages ----
@@ -255,14 +253,6 @@ def guest(trees, bin_dir, helper_dir, modules):
     return tree
 
 
-def tcti_device(tree):
-    for folder in "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu":
-        path = os.path.join(folder, TCTI_DEVICE)
-        if os.path.exists(path):
-            tree.program("/lib/x86_64-linux-gnu/" + TCTI_DEVICE, os.path.realpath(path))
-            return
-
-
 def dom0(trees, bin_dir, helper_dir, modules):
     tree = base(trees, bin_dir, helper_dir, "init-dom0")
     tree.modules(modules, DOM0_MODULES)
@@ -274,7 +264,8 @@ def dom0(trees, bin_dir, helper_dir, modules):
     for name in os.listdir(os.path.join(trees["common"], "etc/xen/scripts")):
         tree.file("/etc/xen/scripts/" + name, os.path.join(trees["common"], "etc/xen/scripts", name), 0o755)
     tree.program("/usr/bin/swtpm", which("swtpm"))
-    tcti_device(tree)
+    # Loaded by name at run time: tpm2-tss' way to /dev/tpmrm0.
+    tree.library("/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0")
     for name in "vtpm-xl",:
         path = os.path.join(ROOT, "deploy/xen", name)
         if os.path.exists(path):
