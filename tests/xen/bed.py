@@ -109,28 +109,29 @@ class Bed:
         for rom in self.roms:
             argv += ["-option-rom", rom]
         self.log = open(self.path("qemu.log"), "ab")
-        if self.host_tpm:
-            argv += self.start_tpm()
+        tpm = self.start_tpm() if self.host_tpm else None
+        if tpm:
+            argv += ["-chardev", "socket,id=tpm,fd=%d" % tpm.fileno(), "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+                     "-device", "%s,tpmdev=tpm0" % self.host_tpm]
         self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                     start_new_session=True, preexec_fn=die_with_us)
+                                     pass_fds=[tpm.fileno()] if tpm else [], start_new_session=True,
+                                     preexec_fn=die_with_us)
+        if tpm:
+            tpm.close()
         self.agent = Agent(sock, self.qemu, self.console)
         self.agent.wait_ready(90 * SLOW)
         say("dom0 is up after %.1f s" % (time.monotonic() - begun))
 
     def start_tpm(self):
-        """A TPM 2.0 for the machine, whose memory outlives its power; the options of QEMU for it. It ends with QEMU."""
-        state, control = self.path("tpm"), self.path("tpm.sock")
-        os.makedirs(state, exist_ok=True)
-        self.tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + state, "--ctrl",
-                                     "type=unixio,path=" + control, "--terminate"], stdin=subprocess.DEVNULL,
-                                    stdout=self.log, stderr=self.log, start_new_session=True, preexec_fn=die_with_us)
-        end = time.monotonic() + 10 * SLOW
-        while not os.path.exists(control):
-            if self.tpm.poll() is not None or time.monotonic() > end:
-                raise Failed("swtpm does not come up: exit %s" % self.tpm.poll())
-            time.sleep(0.05)
-        return ["-chardev", "socket,id=tpm,path=" + control, "-tpmdev", "emulator,id=tpm0,chardev=tpm",
-                "-device", "%s,tpmdev=tpm0" % self.host_tpm]
+        """A TPM 2.0 for the machine, whose memory outlives its power; the end for QEMU. It ends when QEMU does."""
+        os.makedirs(self.path("tpm"), exist_ok=True)
+        ours, its = socket.socketpair()
+        with its:
+            self.tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + self.path("tpm"), "--ctrl",
+                                         "type=unixio,clientfd=%d" % its.fileno(), "--terminate"],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        pass_fds=[its.fileno()], start_new_session=True, preexec_fn=die_with_us)
+        return ours
 
     def power_off(self):
         """As a power cut: what dom0 had not put on the disk is lost."""
