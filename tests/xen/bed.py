@@ -58,7 +58,7 @@ def die_with_us():
 
 
 class Bed:
-    def __init__(self, memory=2304, dom0_memory=900, disk_mb=1024, console=None):
+    def __init__(self, memory=2304, dom0_memory=900, disk_mb=1024, console=None, host_tpm=False):
         if not os.path.exists(os.path.join(IMAGE, "dom0.cpio")):
             print("SKIPPED: no image in %s (see the test xen_image)" % IMAGE)
             sys.exit(SKIPPED)
@@ -70,7 +70,8 @@ class Bed:
             f.truncate(disk_mb << 20)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", self.disk], check=True,
                        env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
-        self.qemu = self.agent = None
+        self.qemu = self.agent = self.tpm = None
+        self.host_tpm, self.roms = host_tpm, []
         self.keep = bool(os.environ.get("VTPM_XEN_KEEP"))
 
     def path(self, name):
@@ -105,12 +106,32 @@ class Bed:
                 "-device", "virtio-blk-pci,drive=boot",
                 "-kernel", os.path.join(IMAGE, "xen"), "-append", XEN_LINE % (self.dom0_memory, self.dom0_memory),
                 "-initrd", "%s %s,%s" % (kernel, LINUX_LINE, initrd)]
+        for rom in self.roms:
+            argv += ["-option-rom", rom]
         self.log = open(self.path("qemu.log"), "ab")
+        tpm = self.start_tpm() if self.host_tpm else None
+        if tpm:
+            argv += ["-chardev", "socket,id=tpm,fd=%d" % tpm.fileno(), "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+                     "-device", "%s,tpmdev=tpm0" % self.host_tpm]
         self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                     start_new_session=True, preexec_fn=die_with_us)
+                                     pass_fds=[tpm.fileno()] if tpm else [], start_new_session=True,
+                                     preexec_fn=die_with_us)
+        if tpm:
+            tpm.close()
         self.agent = Agent(sock, self.qemu, self.console)
         self.agent.wait_ready(90 * SLOW)
         say("dom0 is up after %.1f s" % (time.monotonic() - begun))
+
+    def start_tpm(self):
+        """A TPM 2.0 for the machine, whose memory outlives its power; the end for QEMU. It ends when QEMU does."""
+        os.makedirs(self.path("tpm"), exist_ok=True)
+        ours, its = socket.socketpair()
+        with its:
+            self.tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + self.path("tpm"), "--ctrl",
+                                         "type=unixio,clientfd=%d" % its.fileno(), "--terminate"],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        pass_fds=[its.fileno()], start_new_session=True, preexec_fn=die_with_us)
+        return ours
 
     def power_off(self):
         """As a power cut: what dom0 had not put on the disk is lost."""
@@ -120,6 +141,10 @@ class Bed:
             self.agent.close()
             self.log.close()
             self.qemu = None
+        if self.tpm:
+            self.tpm.kill()
+            self.tpm.wait()
+            self.tpm = None
 
     def show_logs(self):
         names = [self.console, self.path("qemu.log")]

@@ -12,9 +12,15 @@ from bed import QUICK, SLOW, Bed, Failed, check, say
 ADMIN = "unix:/run/vtpm/admin.sock"
 LISTEN = "unix:/run/vtpm/vtpm.sock"
 STORE, KEY, CREDENTIALS = "/data/store", "/data/key", "/data/credentials"
-# Making a key takes an emulated processor half a minute when the machine is busy.
-SERVER = ("vtpm-server --data-dir %s --runtime-dir /run/vtpm/server --keyslot keyfile:%s --admin %s --allow-root "
-          "--request-timeout 300" % (STORE, KEY, ADMIN))
+
+
+def server(keyslot="keyfile:" + KEY, data=STORE, runtime="/run/vtpm/server", admin=ADMIN):
+    """Making a key takes an emulated processor half a minute when the machine is busy: hence the patience."""
+    return ("vtpm-server --data-dir %s --runtime-dir %s --keyslot %s --admin %s --allow-root --request-timeout 300" %
+            (data, runtime, keyslot, admin))
+
+
+SERVER = server()
 SHIM = "vtpm-shim --credential-dir %s --frontend xen --runtime-dir /run/vtpm/shim" % CREDENTIALS
 LOGS = "/var/log/vtpm"
 GUEST = '''name="%(name)s"
@@ -85,21 +91,31 @@ class Host(Bed):
         return self.ok("cat %s/%s.log" % (LOGS, name))
 
     # ---- server and shim ----
-    def init_store(self):
-        self.ok("vtpm-server init --data-dir %s --keyslot keyfile:%s --allow-root" % (STORE, KEY), 60)
+    def init_store(self, keyslot="keyfile:" + KEY, data=STORE):
+        """Its recovery key."""
+        return self.ok("vtpm-server init --data-dir %s --keyslot %s --allow-root 2>/tmp/init || { s=$?; cat /tmp/init; "
+                       "exit $s; }" % (data, keyslot), 60)
 
-    def start_server(self, *listen):
+    def start_server(self, *listen, command=SERVER, name="server"):
         options = "".join(" --listen " + at for at in listen or (LISTEN,))
-        self.start("server", SERVER + options, "vtpm-server: ready", 60)
+        self.start(name, command + options, "vtpm-server: ready", 60)
 
     def start_shim(self, upstream=LISTEN):
         self.start("shim", SHIM + " --upstream " + upstream, "vtpm-shim: ready", 30)
 
-    def ctl(self, *argv):
-        return self.ok(" ".join(map(shlex.quote, ("vtpmctl", "--admin", ADMIN) + argv)), 60)
+    def ctl(self, *argv, admin=ADMIN):
+        return self.ok(" ".join(map(shlex.quote, ("vtpmctl", "--admin", admin) + argv)), 60)
 
-    def show(self, name):
-        return json.loads(self.ctl("--json", "instance", "show", name))["instances"][0]
+    def ctl_json(self, *argv, admin=ADMIN):
+        return json.loads(self.ctl("--json", *argv, admin=admin))
+
+    def refuses(self, code, words, *argv, admin=ADMIN):
+        """vtpmctl refuses with this exit code and these words."""
+        status, out = self.run(" ".join(map(shlex.quote, ("vtpmctl", "--admin", admin) + argv)), 60)
+        check(status == code and words in out, "vtpmctl %s: exit %d: %s" % (" ".join(argv), status, out.strip()))
+
+    def show(self, name, admin=ADMIN):
+        return self.ctl_json("instance", "show", name, admin=admin)["instances"][0]
 
     def create_instance(self, name):
         """The uuid of a new instance; its credential is where the shim looks for it."""

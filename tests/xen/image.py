@@ -264,6 +264,8 @@ def dom0(trees, bin_dir, helper_dir, modules):
     for name in os.listdir(os.path.join(trees["common"], "etc/xen/scripts")):
         tree.file("/etc/xen/scripts/" + name, os.path.join(trees["common"], "etc/xen/scripts", name), 0o755)
     tree.program("/usr/bin/swtpm", which("swtpm"))
+    # Loaded by name at run time: tpm2-tss' way to /dev/tpmrm0.
+    tree.library("/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0")
     for name in "vtpm-xl",:
         path = os.path.join(ROOT, "deploy/xen", name)
         if os.path.exists(path):
