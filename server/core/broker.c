@@ -9,9 +9,9 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
-#include "server/core/anchor.h"
+#include "server/core/anchor/anchor.h"
 #include "server/core/binding.h"
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 #include "server/core/session_priv.h"
 
 #define DEFAULT_IDLE_S 60

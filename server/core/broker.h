@@ -11,7 +11,7 @@
 #include "proto/vtpm.pb-c.h"
 #include "server/base/domain.h"
 #include "server/base/secret.h"
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 #include "server/core/loop.h"
 
 struct anchor_config;

@@ -8,7 +8,7 @@
 #include "server/core/acts.h"
 #include "server/core/broker.h"
 #include "server/core/hosttpm.h"
-#include "server/core/keys.h"
+#include "server/core/store/keys.h"
 #include "server/core/registry.h"
 #include "server/core/runtime.h"
 #include "server/core/zygote.h"

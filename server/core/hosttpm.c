@@ -6,7 +6,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/broker_priv.h"
-#include "server/core/keyslot_tpm.h"
+#include "server/core/keyslot/tpm.h"
 
 #define SAMPLES    512              /* a window of the health test */
 #define PERIOD_MS  (10u * 60 * 1000)

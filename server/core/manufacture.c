@@ -6,7 +6,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/sandbox.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recovery keys as people write them down: docs/keys.md. */
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 
 #include "server/crypto/crypto.h"
 

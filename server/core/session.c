@@ -10,7 +10,7 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/binding.h"
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 #include "server/wire/cursor.h"
 
 struct session {

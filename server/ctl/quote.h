@@ -3,7 +3,7 @@
 #ifndef VTPM_CTL_QUOTE_H
 #define VTPM_CTL_QUOTE_H
 
-#include "server/core/evidence.h"
+#include "server/core/evidence/evidence.h"
 #include "server/ctl/ctl.h"
 
 /* print_quote.c */

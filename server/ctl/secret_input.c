@@ -8,7 +8,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/secret.h"
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 
 static int from_keyfile(const Vtpm__Keyslot *slot, uint8_t **secret, size_t *len, struct vt_why *why)
 {

@@ -8,7 +8,7 @@
 
 #include "server/base/alloc.h"
 #include "server/base/text.h"
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 #include "server/crypto/crypto.h"
 
 static int get_keyslots(const struct arguments *a, Vtpm__AdminReply **reply)

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "server/base/alloc.h"
-#include "server/core/bundle.h"
+#include "server/core/store/bundle.h"
 
 #define KEY_FILE_MAX 4096        /* of a key file: what is longer is none */
 #define PIECE    (1u << 20)

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 #include "server/crypto/crypto.h"
 
 struct place {

@@ -9,7 +9,7 @@
 #include "server/base/alloc.h"
 #include "server/base/text.h"
 #include "server/core/binding.h"
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_pb.h"
 

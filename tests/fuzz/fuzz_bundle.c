@@ -4,8 +4,8 @@
  * What is read holds to its bounds; contents that are taken are written back as they were.
  */
 #include "server/base/alloc.h"
-#include "server/core/bundle.h"
-#include "server/core/server_key.h"
+#include "server/core/store/bundle.h"
+#include "server/core/store/server_key.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)

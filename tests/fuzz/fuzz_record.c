@@ -4,9 +4,9 @@
  * chooses a parser; the rest is its input.
  */
 #include "server/base/alloc.h"
-#include "server/core/keyslot.h"
+#include "server/core/keyslot/keyslot.h"
 #include "server/core/measure.h"
-#include "server/core/params.h"
+#include "server/core/store/params.h"
 #include "server/core/record.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/sandbox.h"

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rig import Rig, check
 
-PAGE = 1000  # LIST_MAX in server/core/admin_instance.c
+PAGE = 1000  # LIST_MAX in server/core/admin/instance.c
 MANY = PAGE + 5
 
 

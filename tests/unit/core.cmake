@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The broker's core on a real store, with a double in the place of zygote.c and engine.c.
 set(core ${CMAKE_SOURCE_DIR}/server/core)
-file(GLOB core_sources CONFIGURE_DEPENDS ${core}/*.c)
+file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS ${core}/*.c)
 list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c)
 add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c move_peer.c)
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vt_profile vt_hwtpm vtpm_options
@@ -20,5 +20,5 @@ foreach(function hwtpm_run hwtpm_kind hwtpm_anchor_read hwtpm_anchor_make hwtpm_
 endforeach()
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
-vtpm_test(test_evidence LABELS unit SOURCES test_evidence.c ${core}/evidence.c
+vtpm_test(test_evidence LABELS unit SOURCES test_evidence.c ${core}/evidence/evidence.c
   LIBS vt_base vt_crypto vt_wire vt_hwtpm)

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 #include "server/wire/cursor.h"
 
 #define PATIENCE_MS 20000

@@ -2,9 +2,9 @@
 # Seals, keys, key slots, records, the runtime store; and the model of record and recovery. Their own small library:
 # these tests need nothing else of server/core.
 set(core ${CMAKE_SOURCE_DIR}/server/core)
-add_library(test_core_keys STATIC ${core}/seal.c ${core}/keys.c ${core}/params.c ${core}/keyslot.c
-  ${core}/keyslot_file.c ${core}/keyslot_spec.c ${core}/keyslot_place.c
-  ${core}/keyslot_tpm.c ${core}/keyslot_tpm_args.c ${core}/keyslot_unlock.c ${core}/recovery.c ${core}/store_init.c ${core}/record.c ${core}/measure.c ${core}/runtime.c)
+add_library(test_core_keys STATIC ${core}/store/seal.c ${core}/store/keys.c ${core}/store/params.c ${core}/keyslot/keyslot.c
+  ${core}/keyslot/file.c ${core}/keyslot/spec.c ${core}/keyslot/place.c
+  ${core}/keyslot/tpm.c ${core}/keyslot/tpm_args.c ${core}/keyslot/unlock.c ${core}/recovery.c ${core}/store/init.c ${core}/record.c ${core}/measure.c ${core}/runtime.c)
 target_link_libraries(test_core_keys PUBLIC vt_base vt_crypto vt_wire vt_db vt_hwtpm vtpm_options)
 
 foreach(subject seal keys keyslot record runtime store_init)

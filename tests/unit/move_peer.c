@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
-#include "server/core/server_key.h"
+#include "server/core/store/server_key.h"
 
 int foreign_add(struct foreign *far, struct rig *rig, const char *name)
 {

@@ -3,7 +3,7 @@
 #ifndef VTPM_TESTS_MOVE_PEER_H
 #define VTPM_TESTS_MOVE_PEER_H
 
-#include "server/core/bundle.h"
+#include "server/core/store/bundle.h"
 #include "tests/unit/core_rig.h"
 
 struct foreign {

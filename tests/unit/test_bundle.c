@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
-#include "server/core/bundle.h"
-#include "server/core/server_key.h"
+#include "server/core/store/bundle.h"
+#include "server/core/store/server_key.h"
 
 static struct vt_key source, target;
 static uint8_t source_pub[CR_EC_PUBLIC], target_pub[CR_EC_PUBLIC];

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/core/anchor.h"
+#include "server/core/anchor/anchor.h"
 
 static struct rig rig;
 static struct anchor_config config;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 
 static void test_disable__live_channel__is_closed_and_state_kept(void **state)
 {

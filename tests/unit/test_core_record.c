@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "server/core/instance.h"
+#include "server/core/instance/instance.h"
 
 static void test_execute__same_n_again__is_replayed_not_run(void **state)
 {

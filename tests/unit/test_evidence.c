@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "server/core/evidence.h"
+#include "server/core/evidence/evidence.h"
 
 #define HOST_MASK 0x00800081u /* PCRs 0, 7 and 23 */
 

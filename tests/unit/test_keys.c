@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "server/core/keys.h"
+#include "server/core/store/keys.h"
 
 static const struct vt_key master = {{0x11, 0x22}};
 static const struct vt_uuid store = {{1}}, store2 = {{2}}, inst = {{3}}, inst2 = {{4}};

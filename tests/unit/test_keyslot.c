@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "server/base/alloc.h"
-#include "server/core/keyslot.h"
-#include "server/core/params.h"
+#include "server/core/keyslot/keyslot.h"
+#include "server/core/store/params.h"
 #include "server/crypto/crypto.h"
 
 static char dir[64], file[96];

@@ -17,7 +17,7 @@
 
 #include "server/base/alloc.h"
 #include "server/core/runtime.h"
-#include "server/core/seal.h"
+#include "server/core/store/seal.h"
 
 static const struct vt_uuid uuid = {{0xab, 0xcd}};
 static char base[64], path[96], file_path[160];

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/core/seal.h"
+#include "server/core/store/seal.h"
 
 static const struct vt_key key = {{1, 2, 3}};
 static const struct seal_name name = {{{10}}, {{20}}, SEAL_RUNTIME, 7};

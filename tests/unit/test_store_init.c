@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "server/base/alloc.h"
-#include "server/core/keys.h"
-#include "server/core/keyslot.h"
+#include "server/core/store/keys.h"
+#include "server/core/keyslot/keyslot.h"
 #include "server/crypto/crypto.h"
 
 static char base[64], dir[96], key[96], pass[96], rec[96];
