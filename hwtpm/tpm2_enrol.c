@@ -195,9 +195,14 @@ static int take_opened(TPM2B_DIGEST *secret, struct hwtpm_opened *out, struct vt
     return fits ? VT_OK : vt_fail(why, VT_EUSAGE, "the challenge holds more than %zu bytes", sizeof out->bytes);
 }
 
+/*
+ * TPM2_RC_FAILURE: libtpms says that when what was decrypted has no OAEP padding. A TPM in failure mode would not have come
+ * as far as this.
+ */
 static int activate_failed(TSS2_RC rc, struct vt_why *why)
 {
-    static const TSS2_RC refusals[] = {TPM2_RC_INTEGRITY, TPM2_RC_VALUE, TPM2_RC_SIZE, TPM2_RC_INSUFFICIENT, TPM2_RC_BINDING};
+    static const TSS2_RC refusals[] = {TPM2_RC_INTEGRITY, TPM2_RC_VALUE, TPM2_RC_SIZE, TPM2_RC_INSUFFICIENT, TPM2_RC_BINDING,
+                                       TPM2_RC_FAILURE};
 
     for (size_t i = 0; i < VT_COUNT(refusals); i++)
         if (tpm2_plain(rc) == refusals[i])
