@@ -107,7 +107,7 @@ static bool read_nv(struct hwtpm *tpm, uint32_t offset, uint8_t *bytes, uint32_t
 /* Not every TPM has one: a CA that wants it says so. */
 static void read_cert(struct hwtpm *tpm, struct hwtpm_enrolment *out)
 {
-    uint8_t head[7];
+    uint8_t head[7] = {0};
     struct rd r = rd_from(head, sizeof head);
     uint32_t len;
 

@@ -57,6 +57,7 @@ static void on_quoted(void *arg, const struct deepquote_answer *answer)
     vt_free(witness);
 }
 
+/* It waits before it asks: without memory for a worker the answer comes at once. */
 static int ask(struct instance *i, const struct evidence_statement *statement, uint32_t host_mask,
                struct vt_why *why)
 {
@@ -66,14 +67,14 @@ static int ask(struct instance *i, const struct evidence_statement *statement, u
     if (!witness)
         return VT_ENOMEM;
     *witness = (struct witness){.broker = i->broker, .uuid = i->node.uuid, .ticket = ++i->broker->witnesses};
+    i->witness = witness->ticket;
+    i->step = STEP_WITNESSING;
     err = deepquote_start(i->broker, statement, host_mask, on_quoted, witness, why);
     if (err) {
         vt_free(witness);
-        return err;
+        i->step = STEP_RUNNING;
     }
-    i->witness = witness->ticket;
-    i->step = STEP_WITNESSING;
-    return VT_OK;
+    return err;
 }
 
 /* The host's TPM is slow, and everybody's: so often for one guest, so often for all. */
