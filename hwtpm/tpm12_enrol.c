@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 1.2: the endorsement key, and what only it and an identity key beside it open (Part 3, 14.5 and 15.2). That the key
- * is an identity key TPM_ActivateIdentity itself checks; so what TPM_MakeIdentity signed is not needed.
+ * TPM 1.2: the endorsement key, and what only it and an identity key beside it open (Part 3, 14.5 and 15.2).
+ * That the key is an identity key TPM_ActivateIdentity itself checks; so what TPM_MakeIdentity signed is not
+ * needed.
  */
 #include "hwtpm/tpm12.h"
 
@@ -12,8 +13,8 @@ static const char owner_wrong[] = "the owner's secret is wrong";
 #define FULL_CERT   0x1002      /* ... TCG_FULL_CERT {tag, certificate} */
 #define NV_CHUNK    256
 
-static int run_owner(struct hwtpm *tpm, struct tpm12_call *call, const struct vt_auth *owner, const char *doing,
-                     struct vt_why *why)
+static int run_owner(struct hwtpm *tpm, struct tpm12_call *call, const struct vt_auth *owner,
+                     const char *doing, struct vt_why *why)
 {
     struct tpm12_session session;
     int err = tpm12_oiap(tpm, owner, &session, why);
@@ -29,8 +30,10 @@ static int run_owner(struct hwtpm *tpm, struct tpm12_call *call, const struct vt
 static int need_owner(const struct vt_auth *owner, struct vt_why *why)
 {
     return owner ? VT_OK
-                 : vt_fail(why, VT_EAUTH, "a TPM 1.2 shows and uses its endorsement key for its owner only: the owner's secret "
-                           "is needed");
+                 : vt_fail(
+                       why, VT_EAUTH,
+                       "a TPM 1.2 shows and uses its endorsement key for its owner only: the owner's secret "
+                       "is needed");
 }
 
 /* ---- What a CA is told ---- */
@@ -45,8 +48,10 @@ static int take_ek(struct rd *out, struct cr_rsa_pub *ek, struct vt_why *why)
     if (rd_result(out) || answer.public_portion.algorithm_parms.form != TPM_PARMS_RSA)
         return vt_fail(why, VT_EPROTO, "the host TPM's endorsement key has the wrong form");
     if (answer.public_portion.pub_key.len != CR_RSA_MAX ||
-        (rsa->exponent.len && (rsa->exponent.len != sizeof usual || memcmp(rsa->exponent.data, usual, sizeof usual) != 0)))
-        return vt_fail(why, VT_ENOTSUP, "the host TPM's endorsement key is not RSA of 2048 bits with e = 65537");
+        (rsa->exponent.len &&
+         (rsa->exponent.len != sizeof usual || memcmp(rsa->exponent.data, usual, sizeof usual) != 0)))
+        return vt_fail(why, VT_ENOTSUP,
+                       "the host TPM's endorsement key is not RSA of 2048 bits with e = 65537");
     *ek = (struct cr_rsa_pub){.e = 65537, .bytes = CR_RSA_MAX};
     memcpy(ek->n, answer.public_portion.pub_key.data, CR_RSA_MAX);
     return VT_OK;
@@ -117,13 +122,14 @@ static void read_cert(struct hwtpm *tpm, struct hwtpm_enrolment *out)
     if (rd_get16(&r) != FULL_CERT || len <= 2 || len - 2 > sizeof out->ek_cert)
         return;
     for (uint32_t at = 0; at < len - 2; at += NV_CHUNK)
-        if (!read_nv(tpm, (uint32_t)sizeof head + at, out->ek_cert + at, VT_MIN((uint32_t)NV_CHUNK, len - 2 - at)))
+        if (!read_nv(tpm, (uint32_t)sizeof head + at, out->ek_cert + at,
+                     VT_MIN((uint32_t)NV_CHUNK, len - 2 - at)))
             return;
     out->ek_cert_len = len - 2;
 }
 
-int tpm12_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
-                struct vt_why *why)
+int tpm12_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                struct hwtpm_enrolment *out, struct vt_why *why)
 {
     int err = need_owner(owner, why);
 
@@ -147,8 +153,8 @@ static int take_opened(struct rd *out, struct hwtpm_opened *opened, struct vt_wh
     if (rd_result(out))
         return vt_fail(why, VT_EPROTO, "what the host TPM opened has the wrong form");
     if (!data->len || data->len > sizeof opened->bytes)
-        return vt_fail(why, VT_EUSAGE, "the challenge holds a key of %u bytes: 1 to %zu are expected", (unsigned)data->len,
-                       sizeof opened->bytes);
+        return vt_fail(why, VT_EUSAGE, "the challenge holds a key of %u bytes: 1 to %zu are expected",
+                       (unsigned)data->len, sizeof opened->bytes);
     opened->len = data->len;
     memcpy(opened->bytes, data->data, data->len);
     return VT_OK;
@@ -157,13 +163,15 @@ static int take_opened(struct rd *out, struct hwtpm_opened *opened, struct vt_wh
 /* What the TPM says when the blob is not for it, or not for this key. */
 static bool is_refusal(uint32_t rc)
 {
-    return rc == TPM_BAD_PARAMETER || rc == TPM_DECRYPT_ERROR || rc == TPM_BAD_DATASIZE || rc == TPM_BAD_TYPE || rc == TPM_SIZE;
+    return rc == TPM_BAD_PARAMETER || rc == TPM_DECRYPT_ERROR || rc == TPM_BAD_DATASIZE ||
+           rc == TPM_BAD_TYPE || rc == TPM_SIZE;
 }
 
-static int activate(struct hwtpm *tpm, uint32_t handle, const struct vt_auth *owner, const struct hwtpm_challenge *challenge,
-                    struct hwtpm_opened *out, struct vt_why *why)
+static int activate(struct hwtpm *tpm, uint32_t handle, const struct vt_auth *owner,
+                    const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why)
 {
-    const struct activate_identity_in in = {.blob = {.len = challenge->secret_len, .data = challenge->secret}};
+    const struct activate_identity_in in = {
+        .blob = {.len = challenge->secret_len, .data = challenge->secret}};
     struct tpm12_call call;
     struct vt_why own = {0};
     int err;
@@ -175,8 +183,10 @@ static int activate(struct hwtpm *tpm, uint32_t handle, const struct vt_auth *ow
     if (!err)
         err = take_opened(&call.out, out, &own);
     if (is_refusal(call.rc))
-        err = vt_fail(why, VT_EKEY, "the host TPM does not open the challenge: it is for another endorsement key or another "
-                      "attestation key, or it was altered");
+        err =
+            vt_fail(why, VT_EKEY,
+                    "the host TPM does not open the challenge: it is for another endorsement key or another "
+                    "attestation key, or it was altered");
     else if (err)
         err = vt_fail(why, err, "%s", own.text);
     tpm12_end(&call);

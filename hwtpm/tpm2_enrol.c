@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM 2.0: the endorsement key, and credentials that only it and an attestation key beside it open (Part 1, 24; Part 3,
- * 12.5). A TPM holds three objects at a time: the storage key is put away before the endorsement key comes.
+ * TPM 2.0: the endorsement key, and credentials that only it and an attestation key beside it open (Part 1,
+ * 24; Part 3, 12.5). A TPM holds three objects at a time: the storage key is put away before the endorsement
+ * key comes.
  */
 #include "hwtpm/tpm2.h"
 
@@ -40,11 +41,16 @@ struct endorsement {
 static int ek_fail(TSS2_RC rc, const char *doing, struct vt_why *why)
 {
     if (tpm2_plain(rc) == TPM2_RC_BAD_AUTH || tpm2_plain(rc) == TPM2_RC_AUTH_FAIL)
-        return vt_fail(why, VT_EAUTH, "the host TPM cannot %s: its endorsement hierarchy has a password, and the server needs "
-                       "one without (tpm2_changeauth -c e -p PASSWORD)", doing);
+        return vt_fail(
+            why, VT_EAUTH,
+            "the host TPM cannot %s: its endorsement hierarchy has a password, and the server needs "
+            "one without (tpm2_changeauth -c e -p PASSWORD)",
+            doing);
     if (tpm2_plain(rc) == TPM2_RC_HIERARCHY)
-        return vt_fail(why, VT_ENOTSUP, "the host TPM cannot %s: its endorsement hierarchy is switched off: switch it on in "
-                       "the firmware", doing);
+        return vt_fail(why, VT_ENOTSUP,
+                       "the host TPM cannot %s: its endorsement hierarchy is switched off: switch it on in "
+                       "the firmware",
+                       doing);
     return tpm2_fail(rc, doing, why);
 }
 
@@ -97,8 +103,9 @@ static int ek_open(struct hwtpm *tpm, struct endorsement *ek, struct vt_why *why
     *ek = (struct endorsement){.key = ESYS_TR_NONE};
     if (ek_find(tpm2_esys(tpm), ek))
         return VT_OK;
-    rc = Esys_CreatePrimary(tpm2_esys(tpm), ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &no_auth,
-                            &ek_template, &no_data, &no_pcrs, &ek->key, &ek->public, NULL, NULL, NULL);
+    rc = Esys_CreatePrimary(tpm2_esys(tpm), ESYS_TR_RH_ENDORSEMENT, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                            ESYS_TR_NONE, &no_auth, &ek_template, &no_data, &no_pcrs, &ek->key, &ek->public,
+                            NULL, NULL, NULL);
     if (rc) {
         ek->key = ESYS_TR_NONE;
         return ek_fail(rc, "make its endorsement key", why);
@@ -120,7 +127,8 @@ static uint32_t der_len(const uint8_t *bytes, uint32_t len)
     return inner && inner <= len - 4 ? inner + 4 : 0;
 }
 
-static uint32_t read_area(ESYS_CONTEXT *esys, ESYS_TR nv, const TPMS_NV_PUBLIC *area, uint8_t *out, uint32_t cap)
+static uint32_t read_area(ESYS_CONTEXT *esys, ESYS_TR nv, const TPMS_NV_PUBLIC *area, uint8_t *out,
+                          uint32_t cap)
 {
     ESYS_TR by = area->attributes & TPMA_NV_AUTHREAD ? nv : ESYS_TR_RH_OWNER;
     uint32_t at = 0;
@@ -130,7 +138,8 @@ static uint32_t read_area(ESYS_CONTEXT *esys, ESYS_TR nv, const TPMS_NV_PUBLIC *
     while (at < area->dataSize) {
         UINT16 want = (UINT16)VT_MIN((uint32_t)NV_CHUNK, area->dataSize - at);
         TPM2B_MAX_NV_BUFFER *data = NULL;
-        bool good = !Esys_NV_Read(esys, by, nv, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, want, (UINT16)at, &data) &&
+        bool good = !Esys_NV_Read(esys, by, nv, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, want,
+                                  (UINT16)at, &data) &&
                     data->size == want;
 
         if (good)
@@ -152,13 +161,14 @@ static void read_cert(ESYS_CONTEXT *esys, struct hwtpm_enrolment *out)
     if (Esys_TR_FromTPMPublic(esys, EK_CERT, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &nv))
         return;
     if (!Esys_NV_ReadPublic(esys, nv, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &area, NULL))
-        out->ek_cert_len = der_len(out->ek_cert, read_area(esys, nv, &area->nvPublic, out->ek_cert, sizeof out->ek_cert));
+        out->ek_cert_len =
+            der_len(out->ek_cert, read_area(esys, nv, &area->nvPublic, out->ek_cert, sizeof out->ek_cert));
     Esys_Free(area);
     (void)Esys_TR_Close(esys, &nv);
 }
 
-int tpm2_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
-               struct vt_why *why)
+int tpm2_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+               struct hwtpm_enrolment *out, struct vt_why *why)
 {
     struct endorsement ek;
     struct tpm2_parts parts;
@@ -192,22 +202,25 @@ static int take_opened(TPM2B_DIGEST *secret, struct hwtpm_opened *out, struct vt
         memcpy(out->bytes, secret->buffer, secret->size);
     vt_wipe(secret, sizeof *secret);
     Esys_Free(secret);
-    return fits ? VT_OK : vt_fail(why, VT_EUSAGE, "the challenge holds more than %zu bytes", sizeof out->bytes);
+    return fits ? VT_OK
+                : vt_fail(why, VT_EUSAGE, "the challenge holds more than %zu bytes", sizeof out->bytes);
 }
 
 /*
- * TPM2_RC_FAILURE: libtpms says that when what was decrypted has no OAEP padding. A TPM in failure mode would not have come
- * as far as this.
+ * TPM2_RC_FAILURE: libtpms says that when what was decrypted has no OAEP padding. A TPM in failure mode would
+ * not have come as far as this.
  */
 static int activate_failed(TSS2_RC rc, struct vt_why *why)
 {
-    static const TSS2_RC refusals[] = {TPM2_RC_INTEGRITY, TPM2_RC_VALUE, TPM2_RC_SIZE, TPM2_RC_INSUFFICIENT, TPM2_RC_BINDING,
-                                       TPM2_RC_FAILURE};
+    static const TSS2_RC refusals[] = {TPM2_RC_INTEGRITY,    TPM2_RC_VALUE,   TPM2_RC_SIZE,
+                                       TPM2_RC_INSUFFICIENT, TPM2_RC_BINDING, TPM2_RC_FAILURE};
 
     for (size_t i = 0; i < VT_COUNT(refusals); i++)
         if (tpm2_plain(rc) == refusals[i])
-            return vt_fail(why, VT_EKEY, "the host TPM does not open the challenge: it is for another endorsement key or another "
-                           "attestation key, or it was altered");
+            return vt_fail(
+                why, VT_EKEY,
+                "the host TPM does not open the challenge: it is for another endorsement key or another "
+                "attestation key, or it was altered");
     return tpm2_fail(rc, "open the challenge", why);
 }
 
@@ -226,13 +239,13 @@ static int activate(struct hwtpm *tpm, ESYS_TR key, ESYS_TR session, const struc
         return err;
     memcpy(credential.credential, challenge->credential, challenge->credential_len);
     memcpy(seed.secret, challenge->secret, challenge->secret_len);
-    rc = Esys_PolicySecret(tpm2_esys(tpm), ESYS_TR_RH_ENDORSEMENT, session, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                           NULL, NULL, NULL, 0, NULL, NULL);
+    rc = Esys_PolicySecret(tpm2_esys(tpm), ESYS_TR_RH_ENDORSEMENT, session, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                           ESYS_TR_NONE, NULL, NULL, NULL, 0, NULL, NULL);
     if (rc) {
         err = ek_fail(rc, "use its endorsement key", why);
     } else {
-        rc = Esys_ActivateCredential(tpm2_esys(tpm), key, ek.key, ESYS_TR_PASSWORD, session, ESYS_TR_NONE, &credential, &seed,
-                                     &secret);
+        rc = Esys_ActivateCredential(tpm2_esys(tpm), key, ek.key, ESYS_TR_PASSWORD, session, ESYS_TR_NONE,
+                                     &credential, &seed, &secret);
         err = rc ? activate_failed(rc, why) : take_opened(secret, out, why);
     }
     ek_close(tpm2_esys(tpm), &ek);
@@ -248,7 +261,8 @@ int tpm2_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct v
     int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, &parts, why);
 
     (void)owner;
-    if (!err && (challenge->credential_len > sizeof challenge->credential || challenge->secret_len > sizeof challenge->secret))
+    if (!err && (challenge->credential_len > sizeof challenge->credential ||
+                 challenge->secret_len > sizeof challenge->secret))
         err = vt_fail(why, VT_EUSAGE, "the challenge is too large");
     if (!err)
         err = tpm2_parent_of(tpm, &parts, &parent, why);

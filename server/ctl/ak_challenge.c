@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A CA's challenge to a host (docs/attestation.md), made where the CA is, without a TPM: what TPM2_MakeCredential makes
- * (TPM 2.0 Part 1, 24), and TPM_ASYM_CA_CONTENTS (TPM 1.2 Part 2, 12.8).
+ * A CA's challenge to a host (docs/attestation.md), made where the CA is, without a TPM: what
+ * TPM2_MakeCredential makes (TPM 2.0 Part 1, 24), and TPM_ASYM_CA_CONTENTS (TPM 1.2 Part 2, 12.8).
  */
 #include "server/ctl/quote.h"
 
@@ -17,8 +17,8 @@
 static const char failed[] = "the challenge cannot be made";
 
 /* RSAES-OAEP; MGF1 with the same hash. */
-static bool oaep(const struct cr_rsa_pub *ek, const EVP_MD *md, const char *label, size_t label_len, const uint8_t *in,
-                 size_t len, uint8_t out[CR_RSA_MAX])
+static bool oaep(const struct cr_rsa_pub *ek, const EVP_MD *md, const char *label, size_t label_len,
+                 const uint8_t *in, size_t len, uint8_t out[CR_RSA_MAX])
 {
     EVP_PKEY *key = x509_rsa(ek->n, ek->bytes, ek->e);
     EVP_PKEY_CTX *ctx = key ? EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL) : NULL;
@@ -39,9 +39,10 @@ static bool oaep(const struct cr_rsa_pub *ek, const EVP_MD *md, const char *labe
 
 /* ---- TPM 2.0 ---- */
 
-/* Part 1, 11.4.10.2: KDFa with SHA-256, one round; contextV is empty. The label's final zero belongs to it. */
-static void kdf_a(const uint8_t seed[SEED], const char *label, const uint8_t *context, size_t len, uint32_t bits,
-                  uint8_t out[CR_SHA256_LEN])
+/* Part 1, 11.4.10.2: KDFa with SHA-256, one round; contextV is empty. The label's final zero belongs to it.
+ */
+static void kdf_a(const uint8_t seed[SEED], const char *label, const uint8_t *context, size_t len,
+                  uint32_t bits, uint8_t out[CR_SHA256_LEN])
 {
     static const uint8_t first[] = {0, 0, 0, 1};
     const uint8_t size[] = {0, 0, (uint8_t)(bits >> 8), (uint8_t)bits};
@@ -63,9 +64,10 @@ static bool aes_cfb(const uint8_t key[16], const uint8_t *in, size_t len, uint8_
     return ok;
 }
 
-/* Part 1, 24.4 and 24.5: TPMS_ID_OBJECT: the secret encrypted, and an HMAC over it and the attestation key's name. */
-static bool wrap(const uint8_t seed[SEED], const struct hwtpm_enrolment *made, const struct hwtpm_opened *secret,
-                 struct hwtpm_challenge *box)
+/* Part 1, 24.4 and 24.5: TPMS_ID_OBJECT: the secret encrypted, and an HMAC over it and the attestation key's
+ * name. */
+static bool wrap(const uint8_t seed[SEED], const struct hwtpm_enrolment *made,
+                 const struct hwtpm_opened *secret, struct hwtpm_challenge *box)
 {
     uint8_t name[2 + CR_SHA256_LEN] = {0x00, 0x0B}, key[CR_SHA256_LEN], plain[2 + 32] = {0, 32};
     uint8_t *mac = box->credential + 2, *sealed = mac + CR_SHA256_LEN;
@@ -85,7 +87,8 @@ static bool wrap(const uint8_t seed[SEED], const struct hwtpm_enrolment *made, c
     return ok;
 }
 
-static bool make_tpm2(const struct hwtpm_enrolment *made, const struct hwtpm_opened *secret, struct hwtpm_challenge *box)
+static bool make_tpm2(const struct hwtpm_enrolment *made, const struct hwtpm_opened *secret,
+                      struct hwtpm_challenge *box)
 {
     static const char label[] = "IDENTITY"; /* Part 1, B.10.4: with its final zero */
     uint8_t seed[SEED];
@@ -100,8 +103,10 @@ static bool make_tpm2(const struct hwtpm_enrolment *made, const struct hwtpm_ope
 
 /* ---- TPM 1.2 ---- */
 
-/* Part 2, 12.8: the secret is the session key, AES-128 in CBC by its name; SHA-1 of the attestation key's TPM_PUBKEY. */
-static bool make_tpm12(const struct hwtpm_enrolment *made, const struct hwtpm_opened *secret, struct hwtpm_challenge *box)
+/* Part 2, 12.8: the secret is the session key, AES-128 in CBC by its name; SHA-1 of the attestation key's
+ * TPM_PUBKEY. */
+static bool make_tpm12(const struct hwtpm_enrolment *made, const struct hwtpm_opened *secret,
+                       struct hwtpm_challenge *box)
 {
     uint8_t contents[CONTENTS] = {0, 0, 0, 6, 0, 0xFF, 0, 16};
     bool ok;
@@ -114,8 +119,8 @@ static bool make_tpm12(const struct hwtpm_enrolment *made, const struct hwtpm_op
     return ok;
 }
 
-int ak_challenge(const struct enrol_request *request, struct enrol_challenge *challenge, struct enrol_secret *secret,
-                 struct vt_why *why)
+int ak_challenge(const struct enrol_request *request, struct enrol_challenge *challenge,
+                 struct enrol_secret *secret, struct vt_why *why)
 {
     const struct hwtpm_enrolment *made = &request->made;
     const bool is_2 = request->kind == HWTPM_TPM2;
@@ -136,8 +141,8 @@ int ak_challenge(const struct enrol_request *request, struct enrol_challenge *ch
     return VT_OK;
 }
 #else
-int ak_challenge(const struct enrol_request *request, struct enrol_challenge *challenge, struct enrol_secret *secret,
-                 struct vt_why *why)
+int ak_challenge(const struct enrol_request *request, struct enrol_challenge *challenge,
+                 struct enrol_secret *secret, struct vt_why *why)
 {
     (void)request, (void)challenge, (void)secret;
     return vt_fail(why, VT_ENOTSUP, "this build has no libcrypto, which host-ak certify needs");

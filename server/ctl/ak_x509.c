@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Certificates that are checked, not made: of an attestation key where a quote is verified, and of an endorsement key
- * where an attestation key is certified.
+ * Certificates that are checked, not made: of an attestation key where a quote is verified, and of an
+ * endorsement key where an attestation key is certified.
  */
 #include "server/ctl/quote.h"
 
@@ -120,9 +120,11 @@ int ek_is_pinned(const struct enrol_request *request, const char *path, struct v
     int err = VT_OK;
 
     if (!key)
-        err = vt_fail(why, VT_EUSAGE, "--key %s: no public key and no certificate in PEM can be read there", path);
+        err = vt_fail(why, VT_EUSAGE, "--key %s: no public key and no certificate in PEM can be read there",
+                      path);
     else if (!told || EVP_PKEY_eq(key, told) != 1)
-        err = vt_fail(why, VT_EAUTH, "--key %s: the request has another endorsement key: it is another host's", path);
+        err = vt_fail(why, VT_EAUTH,
+                      "--key %s: the request has another endorsement key: it is another host's", path);
     EVP_PKEY_free(key);
     EVP_PKEY_free(told);
     return err;
@@ -136,8 +138,10 @@ static int check_ek_usage(X509 *cert, struct vt_why *why)
 
     EXTENDED_KEY_USAGE_free(usages);
     if (!good)
-        return vt_fail(why, VT_EAUTH, "the certificate in the request is not an endorsement key's: its extendedKeyUsage has not "
-                                      "2.23.133.8.1 (tcg-kp-EKCertificate)");
+        return vt_fail(
+            why, VT_EAUTH,
+            "the certificate in the request is not an endorsement key's: its extendedKeyUsage has not "
+            "2.23.133.8.1 (tcg-kp-EKCertificate)");
     return X509_check_ca(cert) ? vt_fail(why, VT_EAUTH, "the certificate in the request is a CA's") : VT_OK;
 }
 

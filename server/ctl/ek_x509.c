@@ -268,7 +268,8 @@ static bool fill_ak(X509 *x, const struct ek_ca *ca, EVP_PKEY *key, const char *
     X509_NAME *subject = X509_get_subject_name(x);
 
     return begin(x, ca, key) &&
-           X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const uint8_t *)name, -1, -1, 0) == 1 &&
+           X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const uint8_t *)name, -1, -1,
+                                      0) == 1 &&
            add_from_text(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
            add_from_text(x, ca->cert, NID_key_usage, "critical,digitalSignature") &&
            add_key_purpose(x, "2.23.133.8.3") && /* tcg-kp-AIKCertificate */
@@ -282,7 +283,8 @@ static const EVP_MD *digest_for(const EVP_PKEY *key)
 }
 
 /* Signs what was filled in, if it was; frees it. */
-static int finish(const struct ek_ca *ca, X509 *x, bool is_filled, uint8_t **der, size_t *len, struct vt_why *why)
+static int finish(const struct ek_ca *ca, X509 *x, bool is_filled, uint8_t **der, size_t *len,
+                  struct vt_why *why)
 {
     uint8_t *bytes = NULL;
     int n = -1;
@@ -308,8 +310,8 @@ int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, si
     return finish(ca, x, is_filled, der, len, why);
 }
 
-int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der, size_t *len,
-                  struct vt_why *why)
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why)
 {
     EVP_PKEY *key = x509_rsa(ak->n, ak->bytes, ak->e);
     X509 *x = X509_new();
@@ -469,8 +471,8 @@ int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, si
     return missing(why);
 }
 
-int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der, size_t *len,
-                  struct vt_why *why)
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why)
 {
     (void)ca, (void)ak, (void)name, (void)der, (void)len;
     return missing(why);

@@ -27,9 +27,10 @@ void ek_ca_close(struct ek_ca *ca);
 /* *der and *text return owned (vt_free); `ek` must have a key. */
 int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, size_t *len,
                struct vt_why *why) VT_USE_RESULT;
-/* The same of a host's attestation key, extendedKeyUsage 2.23.133.8.3, subject CN=name (1 to 64 characters). */
-int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der, size_t *len,
-                  struct vt_why *why) VT_USE_RESULT;
+/* The same of a host's attestation key, extendedKeyUsage 2.23.133.8.3, subject CN=name (1 to 64 characters).
+ */
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why) VT_USE_RESULT;
 int ek_key_pem(const Vtpm__EkCert *ek, char **text, struct vt_why *why) VT_USE_RESULT;
 int ek_cert_pem(const uint8_t *der, size_t len, char **text, struct vt_why *why) VT_USE_RESULT;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `host-ak certify` (docs/attestation.md): request and answer are asked of the server, challenge and sign are the CA's
- * and need neither a server nor a TPM. Each step leaves a file for the other side.
+ * `host-ak certify` (docs/attestation.md): request and answer are asked of the server, challenge and sign are
+ * the CA's and need neither a server nor a TPM. Each step leaves a file for the other side.
  */
 #include "server/ctl/ek_x509.h"
 #include "server/ctl/quote.h"
@@ -50,7 +50,8 @@ LOAD(secret, struct enrol_secret)
 /* ---- The host's half ---- */
 
 /* One request to the server, whose answer is the file of --out: there before the TPM is asked. */
-static int ask_for_file(const struct arguments *a, const Vtpm__AdminRequest *request, ProtobufCBinaryData *owner)
+static int ask_for_file(const struct arguments *a, const Vtpm__AdminRequest *request,
+                        ProtobufCBinaryData *owner)
 {
     uint8_t secret[CR_SHA1_LEN];
     Vtpm__AdminReply *reply;
@@ -118,15 +119,17 @@ int run_certify_answer(const struct arguments *a, char *const *operands)
 static int check_ek(const struct arguments *a, const struct enrol_request *request, struct vt_why *why)
 {
     if (!a->key == !a->ca_cert)
-        return vt_fail(why, VT_EUSAGE,
-                       "say how this CA knows the host's TPM: --key FILE (its endorsement key, in PEM, that came by a way you "
-                       "trust), or --ca-cert FILE (its maker's, which must have signed the certificate in the TPM)");
+        return vt_fail(
+            why, VT_EUSAGE,
+            "say how this CA knows the host's TPM: --key FILE (its endorsement key, in PEM, that came by a "
+            "way you "
+            "trust), or --ca-cert FILE (its maker's, which must have signed the certificate in the TPM)");
     return a->key ? ek_is_pinned(request, a->key, why) : ek_is_vouched(request, a->ca_cert, why);
 }
 
 /* The secret first: a challenge without it is of no use. */
-static int save_both(const struct arguments *a, const struct enrol_challenge *challenge, const struct enrol_secret *secret,
-                     struct vt_why *why)
+static int save_both(const struct arguments *a, const struct enrol_challenge *challenge,
+                     const struct enrol_secret *secret, struct vt_why *why)
 {
     uint8_t bytes[ENROL_MAX];
     size_t len = sizeof bytes;
@@ -190,11 +193,12 @@ static int check_label(const struct arguments *a, struct vt_why *why)
     const size_t len = a->label ? strlen(a->label) : 1;
 
     return len && len <= LABEL_MAX ? VT_OK
-                                   : vt_fail(why, VT_EUSAGE, "--label %.80s: it must have 1 to %d characters", a->label,
-                                             LABEL_MAX);
+                                   : vt_fail(why, VT_EUSAGE, "--label %.80s: it must have 1 to %d characters",
+                                             a->label, LABEL_MAX);
 }
 
-/* The key in the secret's file was checked before the challenge; whose file it is now, nobody knows: again. */
+/* The key in the secret's file was checked before the challenge; whose file it is now, nobody knows: again.
+ */
 static int sign(const struct arguments *a, const struct ek_ca *ca, const struct enrol_secret *secret,
                 const struct cr_rsa_pub *ak, struct vt_why *why)
 {
@@ -209,7 +213,8 @@ static int sign(const struct arguments *a, const struct ek_ca *ca, const struct 
     return err;
 }
 
-static int check_answer(const char *path, const struct enrol_secret *secret, struct cr_rsa_pub *ak, struct vt_why *why)
+static int check_answer(const char *path, const struct enrol_secret *secret, struct cr_rsa_pub *ak,
+                        struct vt_why *why)
 {
     struct enrol_answer answer;
     int err = load_answer(&answer, path, why);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's TPM as a witness, with each fault that the core can meet on the way: a guest's deep quote, an
- * administrator's, the making of the attestation key, and its enrolment. The TPM is this file's; it fails, too. Whatever
- * fails, nothing that is no evidence is handed out as such, no instance is broken by it, and the next one works.
+ * administrator's, the making of the attestation key, and its enrolment. The TPM is this file's; it fails,
+ * too. Whatever fails, nothing that is no evidence is handed out as such, no instance is broken by it, and
+ * the next one works.
  */
 #include "tests/fault/countdown.h"
 #include "tests/unit/core_rig.h"
@@ -30,23 +31,26 @@ struct world {
 
 /* ---- The TPM: hwtpm.h's calls, in front of the real ones ---- */
 
-int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why);
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size,
+                     struct vt_why *why);
 const char *__wrap_hwtpm_text(const struct hwtpm *tpm);
 int __wrap_hwtpm_random(struct hwtpm *tpm, uint8_t *out, size_t len, struct vt_why *why);
-int __wrap_hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
-                          struct vt_why *why);
+int __wrap_hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key,
+                          struct cr_rsa_pub *pub, struct vt_why *why);
 int __wrap_hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t nonce[32],
                        struct hwtpm_quote *out, struct vt_why *why);
-int __wrap_hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
-                       struct vt_why *why);
+int __wrap_hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                       struct hwtpm_enrolment *out, struct vt_why *why);
 int __wrap_hwtpm_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
-                          const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why);
+                          const struct hwtpm_challenge *challenge, struct hwtpm_opened *out,
+                          struct vt_why *why);
 
 /* Anything but NULL. */
 static struct hwtpm *const some_tpm = (struct hwtpm *)&place;
 
 /* A thread that cannot be had, a connection that breaks. */
-int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why)
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size,
+                     struct vt_why *why)
 {
     (void)size;
     assert_string_equal(where->where, place.where);
@@ -75,8 +79,8 @@ static int tpm_fails(struct vt_why *why)
     return count_strikes(FAULT_SOCKET) ? vt_fail(why, VT_EIO, "the connection to the host TPM broke") : VT_OK;
 }
 
-int __wrap_hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key, struct cr_rsa_pub *pub,
-                          struct vt_why *why)
+int __wrap_hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_key *key,
+                          struct cr_rsa_pub *pub, struct vt_why *why)
 {
     int err = tpm_fails(why);
 
@@ -101,24 +105,28 @@ int __wrap_hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t 
     assert_int_equal(key->len, 600);
     assert_int_equal(key->bytes[0], 7);
     assert_int_equal(mask, HOST_PCRS);
-    *out = (struct hwtpm_quote){.pcrs = {.mask = mask, .len = 32}, .message_len = 32, .signature_len = CR_RSA_MAX};
+    *out = (struct hwtpm_quote){
+        .pcrs = {.mask = mask, .len = 32}, .message_len = 32, .signature_len = CR_RSA_MAX};
     memcpy(out->message, nonce, 32);
     return VT_OK;
 }
 
-int __wrap_hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
-                       struct vt_why *why)
+int __wrap_hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                       struct hwtpm_enrolment *out, struct vt_why *why)
 {
     (void)tpm;
     (void)owner;
     assert_int_equal(key->len, 600);
-    *out = (struct hwtpm_enrolment){.public_len = 9, .public = {1, 2, 3},
-                                    .ek = {.e = 65537, .bytes = CR_RSA_MAX, .n = {0xC1, [CR_RSA_MAX - 1] = 1}}};
+    *out =
+        (struct hwtpm_enrolment){.public_len = 9,
+                                 .public = {1, 2, 3},
+                                 .ek = {.e = 65537, .bytes = CR_RSA_MAX, .n = {0xC1, [CR_RSA_MAX - 1] = 1}}};
     return tpm_fails(why);
 }
 
 int __wrap_hwtpm_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
-                          const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why)
+                          const struct hwtpm_challenge *challenge, struct hwtpm_opened *out,
+                          struct vt_why *why)
 {
     (void)tpm;
     (void)owner;
@@ -174,7 +182,8 @@ static void judge_told(struct world *w)
 {
     if (fake.told_err ? fake.told_len != 0 || (fake.told_err != VT_EIO && fake.told_err != VT_EAGAIN)
                       : fake.told_len < 300)
-        fail_msg("call %ld failed: the guest is told %d and %zu bytes", count_nth(), fake.told_err, fake.told_len);
+        fail_msg("call %ld failed: the guest is told %d and %zu bytes", count_nth(), fake.told_err,
+                 fake.told_len);
     not_broken(w);
 }
 
@@ -240,7 +249,8 @@ static int quote(struct world *w)
     if (!err)
         check_evidence(w, &reply->evidence, nonce);
     else if (reply->evidence.len || !reply->text[0])
-        fail_msg("call %ld failed: %d with %zu bytes: %s", count_nth(), err, reply->evidence.len, reply->text);
+        fail_msg("call %ld failed: %d with %zu bytes: %s", count_nth(), err, reply->evidence.len,
+                 reply->text);
     vtpm__admin_reply__free_unpacked(reply, NULL);
     return err;
 }
@@ -276,7 +286,8 @@ static int make_key(struct world *w, bool replace)
     request.host_ak_create = &create;
     reply = admin_ask(&w->rig, ADMIN_FULL, &request);
     err = reply->err;
-    if (!err && (!reply->host_ak || reply->host_ak->modulus.len != CR_RSA_MAX || reply->host_ak->modulus.data[0] != 0xC0))
+    if (!err && (!reply->host_ak || reply->host_ak->modulus.len != CR_RSA_MAX ||
+                 reply->host_ak->modulus.data[0] != 0xC0))
         fail_msg("call %ld failed: another key is told", count_nth());
     vtpm__admin_reply__free_unpacked(reply, NULL);
     return err;
@@ -357,9 +368,10 @@ static void each_kind(const char *name, void (*scenario)(void *), struct world *
         enum fault fault;
         const char *name;
         long stride; /* of a run in the gate */
-    } kinds[] = {{FAULT_ALLOC, "memory", 1},    {FAULT_SOCKET, "TPM", 1},       {FAULT_FORK, "threads", 1},
-                 {FAULT_ENTROPY, "entropy", 1}, {FAULT_FILE, "file", 1},        {FAULT_STORE, "store file", 1},
-                 {FAULT_UV, "uv", 1},           {FAULT_LIBCRYPTO, "libcrypto", 1}, {FAULT_SQLITE, "sqlite memory", 7}};
+    } kinds[] = {
+        {FAULT_ALLOC, "memory", 1},    {FAULT_SOCKET, "TPM", 1},          {FAULT_FORK, "threads", 1},
+        {FAULT_ENTROPY, "entropy", 1}, {FAULT_FILE, "file", 1},           {FAULT_STORE, "store file", 1},
+        {FAULT_UV, "uv", 1},           {FAULT_LIBCRYPTO, "libcrypto", 1}, {FAULT_SQLITE, "sqlite memory", 7}};
     unsigned faults = 0;
 
     for (size_t k = 0; k < VT_COUNT(kinds); k++) {

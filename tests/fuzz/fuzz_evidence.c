@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a verifier and a CA read, who trust nobody: a deep quote (docs/attestation.md), and the four files of
- * `host-ak certify`. The first byte chooses the reader. A quote is checked twice: as it is, and with a signature of a key
- * of ours over its message, so that what lies behind the signature is reached.
+ * `host-ak certify`. The first byte chooses the reader. A quote is checked twice: as it is, and with a
+ * signature of a key of ours over its message, so that what lies behind the signature is reached.
  */
 #include "server/core/evidence/enrol.h"
 #include "server/core/evidence/evidence.h"
@@ -179,7 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 
 /* ---- Seeds ---- */
 
-static void emit_one(fuzz_emit emit, void *arg, uint8_t mode, const char *name, const uint8_t *bytes, size_t len)
+static void emit_one(fuzz_emit emit, void *arg, uint8_t mode, const char *name, const uint8_t *bytes,
+                     size_t len)
 {
     uint8_t whole[1 + ENROL_MAX] = {mode};
 
@@ -216,7 +217,8 @@ static void put_message(struct evidence *e)
 
 static void emit_quote(fuzz_emit emit, void *arg, enum hwtpm_kind kind, const char *name)
 {
-    struct evidence_statement said = {.epoch = 3, .seq = 4, .origin = EVIDENCE_GUEST, .nonce = {5}, .mask = 0x401};
+    struct evidence_statement said = {
+        .epoch = 3, .seq = 4, .origin = EVIDENCE_GUEST, .nonce = {5}, .mask = 0x401};
     struct evidence e = {.kind = kind, .quote.pcrs = {.mask = 1, .len = kind == HWTPM_TPM2 ? 32 : 20}};
     uint8_t bytes[EVIDENCE_MAX];
     size_t len = sizeof bytes;
@@ -235,17 +237,23 @@ static uint32_t put_public(uint8_t *out, size_t cap, enum hwtpm_kind kind)
     struct wr w = wr_to(out, cap);
 
     if (kind == HWTPM_TPM2)
-        wr_copy(&w, (const uint8_t[]){0, 1, 0, 0x0B, 0, 5, 4, 0x72, 0, 0, 0, 0x10, 0, 0x14, 0, 0x0B, 8, 0, 0, 0, 0, 0, 1, 0}, 24);
+        wr_copy(&w, (const uint8_t[]){0, 1,    0, 0x0B, 0, 5, 4, 0x72, 0, 0, 0, 0x10,
+                                      0, 0x14, 0, 0x0B, 8, 0, 0, 0,    0, 0, 1, 0},
+                24);
     else
-        wr_copy(&w, (const uint8_t[]){0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 12, 0, 0, 8, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0}, 28);
+        wr_copy(&w, (const uint8_t[]){0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 12, 0, 0,
+                                      8, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0,  1, 0},
+                28);
     wr_copy(&w, cr_rsa_public(key)->n, CR_RSA_MAX);
     return (uint32_t)w.len;
 }
 
 static void emit_files(fuzz_emit emit, void *arg, enum hwtpm_kind kind)
 {
-    struct enrol_challenge box = {.kind = kind, .box = {.credential_len = kind == HWTPM_TPM2 ? 68 : 0, .secret_len = 256}};
-    struct enrol_answer told = {.kind = kind, .opened = {.len = kind == HWTPM_TPM2 ? 32 : 16, .bytes = {1, 2, 3}}};
+    struct enrol_challenge box = {.kind = kind,
+                                  .box = {.credential_len = kind == HWTPM_TPM2 ? 68 : 0, .secret_len = 256}};
+    struct enrol_answer told = {.kind = kind,
+                                .opened = {.len = kind == HWTPM_TPM2 ? 32 : 16, .bytes = {1, 2, 3}}};
     struct enrol_secret kept = {.kind = kind, .wanted = told.opened};
     uint8_t bytes[ENROL_MAX];
     size_t len = sizeof bytes;

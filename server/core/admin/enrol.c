@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Verbs of `host-ak certify` (docs/attestation.md): what a CA is told of the attestation key, and the answer to its
- * challenge. Both only pass on what the host's TPM says; the CA's half is vtpmctl's and needs no server.
+ * Verbs of `host-ak certify` (docs/attestation.md): what a CA is told of the attestation key, and the answer
+ * to its challenge. Both only pass on what the host's TPM says; the CA's half is vtpmctl's and needs no
+ * server.
  */
 #include "server/core/admin/admin_priv.h"
 
@@ -94,7 +95,8 @@ static void ended(void *arg)
     vt_free_wiped(e, sizeof *e);
 }
 
-static struct enrolling *begin(struct admin_call *call, const ProtobufCBinaryData *owner, const char *event, int *err)
+static struct enrolling *begin(struct admin_call *call, const ProtobufCBinaryData *owner, const char *event,
+                               int *err)
 {
     struct enrolling *e = VT_NEW(struct enrolling);
 
@@ -118,8 +120,9 @@ static void end_early(struct admin_call *call, struct enrolling *e, int err)
 void admin_host_ak_request(struct admin_call *call)
 {
     int err;
-    struct enrolling *e = begin(call, &call->request->host_ak_request->owner,
-                                "the host's TPM showed its attestation key and endorsement key, for a CA", &err);
+    struct enrolling *e =
+        begin(call, &call->request->host_ak_request->owner,
+              "the host's TPM showed its attestation key and endorsement key, for a CA", &err);
 
     if (!err)
         err = admin_work(call->broker, work_request, ended, e);

@@ -57,12 +57,14 @@ static int written(const struct wr *w, size_t *len)
 }
 
 /* Whole, or nothing of it is left. */
-static int taken(const struct rd *r, void *out, size_t size, const char *what, const char *magic, struct vt_why *why)
+static int taken(const struct rd *r, void *out, size_t size, const char *what, const char *magic,
+                 struct vt_why *why)
 {
     if (rd_done(r))
         return VT_OK;
     vt_wipe(out, size);
-    return vt_fail(why, VT_EUSAGE, "this is no %s (\"%s\"), or it is cut off or goes on after its end", what, magic);
+    return vt_fail(why, VT_EUSAGE, "this is no %s (\"%s\"), or it is cut off or goes on after its end", what,
+                   magic);
 }
 
 /* ---- The files ---- */
@@ -106,7 +108,8 @@ int enrol_challenge_write(uint8_t *out, size_t *len, const struct enrol_challeng
     return written(&w, len);
 }
 
-int enrol_challenge_read(struct enrol_challenge *challenge, const uint8_t *bytes, size_t len, struct vt_why *why)
+int enrol_challenge_read(struct enrol_challenge *challenge, const uint8_t *bytes, size_t len,
+                         struct vt_why *why)
 {
     struct rd r = rd_from(bytes, len);
 
@@ -174,7 +177,7 @@ static const struct {
     uint32_t bit;
     const char *name;
 } needed[] = {
-    {1u << 1, "fixedTPM"},   {1u << 4, "fixedParent"}, {1u << 5, "sensitiveDataOrigin"},
+    {1u << 1, "fixedTPM"},    {1u << 4, "fixedParent"}, {1u << 5, "sensitiveDataOrigin"},
     {1u << 16, "restricted"}, {1u << 18, "sign"},
 };
 #define OBJECT_DECRYPT (1u << 17)
@@ -183,7 +186,8 @@ static int check_attributes(uint32_t attributes, struct vt_why *why)
 {
     for (size_t k = 0; k < VT_COUNT(needed); k++)
         if (!(attributes & needed[k].bit))
-            return vt_fail(why, VT_EAUTH, "the attestation key has not the attribute %s: it could sign what no TPM said",
+            return vt_fail(why, VT_EAUTH,
+                           "the attestation key has not the attribute %s: it could sign what no TPM said",
                            needed[k].name);
     return attributes & OBJECT_DECRYPT
                ? vt_fail(why, VT_EAUTH, "the attestation key has the attribute decrypt, which none has")
@@ -197,12 +201,14 @@ static int ak_of_tpm2(struct cr_rsa_pub *key, struct rd *r, struct vt_why *why)
     uint32_t attributes = rd_get32(r), exponent;
 
     rd_take(r, rd_get16(r)); /* authPolicy */
-    good = good && rd_get16(r) == 0x0010 && rd_get16(r) == 0x0014 && rd_get16(r) == 0x000B && rd_get16(r) == 2048;
+    good = good && rd_get16(r) == 0x0010 && rd_get16(r) == 0x0014 && rd_get16(r) == 0x000B &&
+           rd_get16(r) == 2048;
     exponent = rd_get32(r); /* 0: 65537 */
     good = good && (exponent == 0 || exponent == 65537) && rd_get16(r) == CR_RSA_MAX;
     rd_copy(r, key->n, CR_RSA_MAX);
     if (!good || !rd_done(r))
-        return vt_fail(why, VT_EAUTH, "the attestation key is not RSA of 2048 bits that signs by RSASSA with SHA-256");
+        return vt_fail(why, VT_EAUTH,
+                       "the attestation key is not RSA of 2048 bits that signs by RSASSA with SHA-256");
     return check_attributes(attributes, why);
 }
 
@@ -219,12 +225,14 @@ static int ak_of_tpm12(struct cr_rsa_pub *key, struct rd *r, struct vt_why *why)
            parms->sig_scheme == TPM_SS_RSASSAPKCS1v15_SHA1 && parms->enc_scheme == TPM_ES_NONE &&
            !parms->parms.rsa.exponent.len && pub.pub_key.len == CR_RSA_MAX;
     if (!good)
-        return vt_fail(why, VT_EAUTH, "the attestation key is not RSA of 2048 bits that signs by RSASSA with SHA-1");
+        return vt_fail(why, VT_EAUTH,
+                       "the attestation key is not RSA of 2048 bits that signs by RSASSA with SHA-1");
     memcpy(key->n, pub.pub_key.data, CR_RSA_MAX);
     return VT_OK;
 }
 
-int enrol_ak(struct cr_rsa_pub *key, enum hwtpm_kind kind, const uint8_t *public, size_t len, struct vt_why *why)
+int enrol_ak(struct cr_rsa_pub *key, enum hwtpm_kind kind, const uint8_t *public, size_t len,
+             struct vt_why *why)
 {
     struct rd r = rd_from(public, len);
     int err;
@@ -243,12 +251,15 @@ int enrol_ek_cert(const struct enrol_request *request, struct vt_why *why)
 
     if (!made->ek_cert_len)
         return vt_fail(why, VT_EAUTH,
-                       "the request has no certificate of the endorsement key: the TPM has none; name the key itself (--key)");
+                       "the request has no certificate of the endorsement key: the TPM has none; name the "
+                       "key itself (--key)");
     if (!certificate_key(&key, made->ek_cert, made->ek_cert_len))
-        return vt_fail(why, VT_EAUTH, "what the request has as the endorsement key's certificate is none of an RSA key");
+        return vt_fail(why, VT_EAUTH,
+                       "what the request has as the endorsement key's certificate is none of an RSA key");
     if (key.exponent != made->ek.e || key.modulus.len != sizeof made->ek.n ||
         memcmp(key.modulus.data, made->ek.n, sizeof made->ek.n) != 0)
-        return vt_fail(why, VT_EAUTH, "the certificate in the request is of another endorsement key than the request");
+        return vt_fail(why, VT_EAUTH,
+                       "the certificate in the request is of another endorsement key than the request");
     return VT_OK;
 }
 
@@ -263,6 +274,7 @@ int enrol_check(const struct enrol_secret *secret, const struct enrol_answer *an
     if (secret->wanted.len < 16 || answer->opened.len != secret->wanted.len ||
         !vt_ct_equal(answer->opened.bytes, secret->wanted.bytes, secret->wanted.len))
         return vt_fail(why, VT_EAUTH,
-                       "the answer does not hold what was in the challenge: it was not opened by the TPM with both keys");
+                       "the answer does not hold what was in the challenge: it was not opened by the TPM "
+                       "with both keys");
     return VT_OK;
 }
