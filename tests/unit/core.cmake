@@ -20,5 +20,6 @@ foreach(function hwtpm_run hwtpm_kind hwtpm_anchor_read hwtpm_anchor_make hwtpm_
 endforeach()
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
+vtpm_test(test_enrol LABELS unit SOURCES test_enrol.c ${core}/evidence/enrol.c LIBS vt_base vt_crypto vt_wire)
 vtpm_test(test_evidence LABELS unit SOURCES test_evidence.c ${core}/evidence/evidence.c
   LIBS vt_base vt_crypto vt_wire vt_hwtpm)

@@ -223,6 +223,7 @@ static int ak_of_tpm12(struct cr_rsa_pub *key, struct rd *r, struct vt_why *why)
     parms = &pub.algorithm_parms;
     good = !rd_result(r) && parms->algorithm_id == TPM_ALG_RSA && parms->form == TPM_PARMS_RSA &&
            parms->sig_scheme == TPM_SS_RSASSAPKCS1v15_SHA1 && parms->enc_scheme == TPM_ES_NONE &&
+           parms->parms.rsa.key_length == 8 * CR_RSA_MAX && parms->parms.rsa.num_primes == 2 &&
            !parms->parms.rsa.exponent.len && pub.pub_key.len == CR_RSA_MAX;
     if (!good)
         return vt_fail(why, VT_EAUTH,
