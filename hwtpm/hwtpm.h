@@ -163,7 +163,7 @@ struct hwtpm_enrolment {
     struct cr_rsa_pub ek;             /* 2048 bits, e = 65537 */
     uint8_t ek_cert[HWTPM_EK_CERT];   /* X.509 in DER, as the maker put it in */
 };
-/* What the TPM has to say of a key that hwtpm_key_make made. */
+/* What the TPM has to say of a key that hwtpm_key_make made. VT_EKEY: another TPM made it. */
 int hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
                 struct vt_why *why) VT_USE_RESULT;
 

@@ -40,6 +40,10 @@ struct hwtpm {
 
 extern const struct hwtpm_ops hwtpm_tpm2, hwtpm_tpm12, hwtpm_none;
 
+/* Of an attestation key that does not load (VT_EKEY). */
+#define HWTPM_KEY_STRANGE                                                                                    \
+    "the attestation key is not of this host TPM, or it was cleared since: vtpmctl host-ak create --yes makes a new one"
+
 /* A device file that cannot be opened: names the cause and the way out. errno value as open(2) left it. */
 int hwtpm_no_device(const char *path, int error, struct vt_why *why) VT_USE_RESULT;
 

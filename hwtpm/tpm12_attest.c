@@ -80,6 +80,7 @@ int tpm12_key_load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *han
 {
     struct tpm12_session srk;
     struct tpm12_call call;
+    struct vt_why own = {0};
     int err = key->len > sizeof key->bytes ? VT_EDAMAGED : tpm12_oiap(tpm, &tpm12_of(tpm)->srk, &srk, why);
 
     if (err)
@@ -89,11 +90,13 @@ int tpm12_key_load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *han
     call.handles[call.handle_count++] = TPM_KH_SRK;
     call.sessions[call.session_count++] = &srk;
     wr_copy(&call.in, key->bytes, key->len);
-    err = tpm12_run(tpm, &call, "load the attestation key", why);
+    err = tpm12_run(tpm, &call, "load the attestation key", &own);
     *handle = err ? 0 : call.out_handle;
     tpm12_end(&call);
     vt_wipe(&srk, sizeof srk);
-    return err;
+    if (err == VT_EKEY)
+        return vt_fail(why, err, HWTPM_KEY_STRANGE);
+    return err ? vt_fail(why, err, "%s", own.text) : VT_OK;
 }
 
 void tpm12_key_unload(struct hwtpm *tpm, uint32_t handle)

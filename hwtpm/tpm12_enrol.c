@@ -131,10 +131,15 @@ static void read_cert(struct hwtpm *tpm, struct hwtpm_enrolment *out)
 int tpm12_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
                 struct hwtpm_enrolment *out, struct vt_why *why)
 {
+    uint32_t handle;
     int err = need_owner(owner, why);
 
     if (!err)
         err = take_public(key, out, why);
+    if (!err)
+        err = tpm12_key_load(tpm, key, &handle, why);
+    if (!err)
+        tpm12_key_unload(tpm, handle); /* it is of this TPM: that was all */
     if (!err)
         err = read_ek(tpm, owner, &out->ek, why);
     if (!err)

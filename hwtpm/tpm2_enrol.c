@@ -170,14 +170,18 @@ static void read_cert(ESYS_CONTEXT *esys, struct hwtpm_enrolment *out)
 int tpm2_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
                struct hwtpm_enrolment *out, struct vt_why *why)
 {
+    struct tpm2_parent parent;
     struct endorsement ek;
     struct tpm2_parts parts;
+    ESYS_TR handle;
     size_t len = 0;
-    int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, &parts, why);
+    int err = tpm2_key_open(tpm, key, &parts, &parent, &handle, why);
 
     (void)owner;
     if (err)
         return err;
+    (void)Esys_FlushContext(tpm2_esys(tpm), handle); /* it is of this TPM: that was all */
+    tpm2_parent_done(tpm, &parent);
     if (Tss2_MU_TPMT_PUBLIC_Marshal(&parts.public.publicArea, out->public, sizeof out->public, &len))
         return vt_fail(why, VT_EDAMAGED, "the attestation key is malformed");
     out->public_len = (uint32_t)len;
@@ -255,28 +259,25 @@ static int activate(struct hwtpm *tpm, ESYS_TR key, ESYS_TR session, const struc
 int tpm2_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
                   const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why)
 {
-    ESYS_TR handle = ESYS_TR_NONE, session = ESYS_TR_NONE;
+    ESYS_TR handle, session = ESYS_TR_NONE;
     struct tpm2_parent parent;
     struct tpm2_parts parts;
-    int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, &parts, why);
+    int err = VT_OK;
 
     (void)owner;
-    if (!err && (challenge->credential_len > sizeof challenge->credential ||
-                 challenge->secret_len > sizeof challenge->secret))
+    if (challenge->credential_len > sizeof challenge->credential ||
+        challenge->secret_len > sizeof challenge->secret)
         err = vt_fail(why, VT_EUSAGE, "the challenge is too large");
     if (!err)
-        err = tpm2_parent_of(tpm, &parts, &parent, why);
+        err = tpm2_key_open(tpm, key, &parts, &parent, &handle, why);
     if (err)
         return err;
-    err = tpm2_key_load(tpm, &parent, &parts, &handle, why);
-    if (!err)
-        err = tpm2_session(tpm, &parent, TPM2_SE_POLICY, &session, why);
+    err = tpm2_session(tpm, &parent, TPM2_SE_POLICY, &session, why);
     tpm2_parent_done(tpm, &parent);
     if (!err)
         err = activate(tpm, handle, session, challenge, out, why);
     if (session != ESYS_TR_NONE)
         (void)Esys_FlushContext(tpm2_esys(tpm), session);
-    if (handle != ESYS_TR_NONE)
-        (void)Esys_FlushContext(tpm2_esys(tpm), handle);
+    (void)Esys_FlushContext(tpm2_esys(tpm), handle);
     return err;
 }

@@ -197,6 +197,18 @@ def make_rsa(rig):
     return path
 
 
+def cleared(host):
+    """The host's TPM forgets its storage key: the attestation key is gone with it, the endorsement key is not."""
+    f = Files(host.rig)
+    host.request(f)
+    challenge(host.rig, f, "--key", host.ek)
+    host.tpm.clear()
+    if host.tpm.kind == "tpm12":
+        host.tpm.own()
+    refused(host.answer(f, ok=False), 8, "host-ak create --yes", "an answer after the TPM was cleared")
+    refused(host.request(Files(host.rig), ok=False), 8, "host-ak create --yes", "a request")
+
+
 def step_by_step(host, ca):
     """Files of one step in the place of others, and each byte of each altered."""
     rig, f, g = host.rig, Files(host.rig), Files(host.rig)
@@ -416,6 +428,7 @@ def life2():
         another_tpm(host, Tpm2, ca)
         check(enrol(host, ca, "--key", host.ek), "the new key is enrolled as well")
         other_hosts_keys(host)
+        cleared(host)
         events = [e["text"] for e in rig.ctl_json("events")["events"] if e["kind"] == "host-ak"]
         check(any("challenge" in t for t in events), "an answer is an event")
         host.tpm.stop()
@@ -483,6 +496,7 @@ def life12():
         step_by_step(host, ca)
         another_tpm(host, Tpm12, ca)
         check(enrol(host, ca, "--key", host.ek), "the new key is enrolled as well")
+        cleared(host)
 
 
 if __name__ == "__main__":
