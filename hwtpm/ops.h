@@ -23,6 +23,10 @@ struct hwtpm_ops {
                     struct vt_why *why);
     int (*quote)(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                  struct hwtpm_quote *out, struct vt_why *why);
+    int (*enrol)(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                 struct hwtpm_enrolment *out, struct vt_why *why);
+    int (*activate)(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                    const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why);
     int (*anchor_make)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why);
     int (*anchor_read)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
     int (*anchor_advance)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);

@@ -76,7 +76,7 @@ int tpm12_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_
 
 /* ---- Quote ---- */
 
-static int load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle, struct vt_why *why)
+int tpm12_key_load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle, struct vt_why *why)
 {
     struct tpm12_session srk;
     struct tpm12_call call;
@@ -96,7 +96,7 @@ static int load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle
     return err;
 }
 
-static void unload(struct hwtpm *tpm, uint32_t handle)
+void tpm12_key_unload(struct hwtpm *tpm, uint32_t handle)
 {
     struct flush_specific_in in = {.resource_type = TPM_RT_KEY};
     struct tpm12_call call;
@@ -170,7 +170,7 @@ int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
 {
     struct quote_in in = {.target_pcr.size_of_select = 3};
     uint32_t handle;
-    int err = load(tpm, key, &handle, why);
+    int err = tpm12_key_load(tpm, key, &handle, why);
 
     if (err)
         return err;
@@ -178,6 +178,6 @@ int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
     for (unsigned i = 0; i < 3; i++)
         in.target_pcr.pcr_select[i] = (uint8_t)(mask >> (8 * i));
     err = quote_with(tpm, handle, &in, mask, out, why);
-    unload(tpm, handle);
+    tpm12_key_unload(tpm, handle);
     return err;
 }

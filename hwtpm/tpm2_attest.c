@@ -92,13 +92,21 @@ static int quote_with(struct hwtpm *tpm, ESYS_TR key, const uint8_t *nonce, stru
     return fits ? check_digest(out, why) : vt_fail(why, VT_EIO, "the host TPM's quote has the wrong form");
 }
 
+int tpm2_key_load(struct hwtpm *tpm, const struct tpm2_parent *parent, const struct tpm2_parts *parts, ESYS_TR *handle,
+                  struct vt_why *why)
+{
+    TSS2_RC rc = Esys_Load(tpm2_esys(tpm), parent->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &parts->private,
+                           &parts->public, handle);
+
+    return rc ? tpm2_fail(rc, "load the attestation key", why) : VT_OK;
+}
+
 int tpm2_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                struct hwtpm_quote *out, struct vt_why *why)
 {
     struct tpm2_parent parent;
     struct tpm2_parts parts;
     ESYS_TR handle;
-    TSS2_RC rc;
     int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, &parts, why);
 
     if (!err)
@@ -107,11 +115,8 @@ int tpm2_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, co
         err = tpm2_parent_of(tpm, &parts, &parent, why);
     if (err)
         return err;
-    rc = Esys_Load(tpm2_esys(tpm), parent.key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &parts.private,
-                   &parts.public, &handle);
-    if (rc) {
-        err = tpm2_fail(rc, "load the attestation key", why);
-    } else {
+    err = tpm2_key_load(tpm, &parent, &parts, &handle, why);
+    if (!err) {
         err = quote_with(tpm, handle, nonce, out, why);
         (void)Esys_FlushContext(tpm2_esys(tpm), handle);
     }

@@ -12,7 +12,7 @@ struct verb {
     const char *noun, *name;            /* name NULL: the noun is all; it may be two words */
     const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
-    unsigned accepts, needs;            /* enum given */
+    option_set accepts, needs;
     int (*run)(const struct arguments *a, char *const *operands);
     const char *help;
 };
@@ -58,6 +58,17 @@ static const struct verb verbs[] = {
     {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT | OPT_DRY_RUN, 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
     {"host-ak", "create", {NULL}, 0, OPT_YES | OPT_FILE, 0, run_host_ak_create, "[--yes] [--file F (TPM 1.2: owner's secret)]"},
     {"host-ak", "show", {NULL}, 0, 0, 0, run_host_ak_show, ""},
+    {"host-ak", "certify request", {NULL}, 0, OPT_OUT | OPT_FILE, OPT_OUT, run_certify_request,
+     "--out REQUEST [--file F (TPM 1.2)]"},
+    {"host-ak", "certify challenge", {"REQUEST"}, 1, OPT_KEY | OPT_CA_CERT | OPT_OUT | OPT_SECRET_OUT,
+     OPT_OUT | OPT_SECRET_OUT, run_certify_challenge,
+     "(--key EK | --ca-cert MAKER) --out CHALLENGE --secret-out SECRET"},
+    {"host-ak", "certify answer", {"CHALLENGE"}, 1, OPT_OUT | OPT_FILE, OPT_OUT, run_certify_answer,
+     "--out ANSWER [--file F (TPM 1.2)]"},
+    {"host-ak", "certify sign", {"ANSWER"}, 1,
+     OPT_SECRET | OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS | OPT_LABEL | OPT_OUT,
+     OPT_SECRET | OPT_CA_KEY | OPT_CA_CERT | OPT_OUT, run_certify_sign,
+     "--secret SECRET --ca-key FILE --ca-cert FILE [--days N] [--label NAME] --out CERT"},
     {"verify-quote", NULL, {"FILE"}, 1, OPT_KEY | OPT_CA_CERT | OPT_NONCE | OPT_UUID, OPT_KEY | OPT_NONCE, run_verify_quote,
      "--key FILE [--ca-cert FILE] --nonce HEX [--uuid U]"},
     {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
@@ -119,7 +130,8 @@ static const struct option options[] = {
     {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
     {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
     {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
-    {"deep", no_argument, NULL, 'Q'},
+    {"deep", no_argument, NULL, 'Q'},               {"secret", required_argument, NULL, 'S'},
+    {"secret-out", required_argument, NULL, 'T'},
     {NULL, 0, NULL, 0},
 };
 
@@ -127,7 +139,7 @@ static bool take(struct arguments *a, int letter)
 {
     static const struct {
         int letter;
-        unsigned bit;
+        option_set bit;
         size_t at; /* offset of the text in struct arguments; 0: a flag */
     } plain[] = {
         {'u', OPT_UUID, offsetof(struct arguments, uuid)},
@@ -148,6 +160,8 @@ static bool take(struct arguments *a, int letter)
         {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
         {'Y', OPT_DAYS, offsetof(struct arguments, days)},
         {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
+        {'S', OPT_SECRET, offsetof(struct arguments, secret)},
+        {'T', OPT_SECRET_OUT, offsetof(struct arguments, secret_out)},
         {'M', OPT_PEM, 0},
         {'Q', OPT_DEEP, 0},
         {'D', OPT_DRY_RUN, 0},
@@ -244,10 +258,10 @@ static const struct verb *find_verb(const struct arguments *a, int *words)
     return NULL;
 }
 
-static const char *option_name(unsigned bits)
+static const char *option_name(option_set bits)
 {
     static const struct {
-        unsigned bit;
+        option_set bit;
         const char *name;
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
@@ -258,6 +272,7 @@ static const char *option_name(unsigned bits)
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
         {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
         {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
+        {OPT_SECRET, "--secret"}, {OPT_SECRET_OUT, "--secret-out"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

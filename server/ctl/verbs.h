@@ -7,25 +7,59 @@
 
 #define INSTANCES_MAX 256
 
-enum given {
-    OPT_UUID = 1, OPT_NO_EK = 2, OPT_PROFILE = 4, OPT_CREDENTIAL = 8, OPT_YES = 16, OPT_VERIFY = 32, OPT_INSTANCE = 64,
-    OPT_GROUP = 128, OPT_PREDICT = 256, OPT_PEER = 1 << 16, OPT_PCR = 1 << 17, OPT_FILE = 1 << 18,
-    OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
-    OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26, OPT_DRY_RUN = 1 << 27,
-    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10, OPT_CA_KEY = 1 << 11,
-    OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
-};
+/* A set of options: which were given, which a verb takes. */
+typedef uint64_t option_set;
+#define OPTION(n)      ((option_set)1 << (n))
+#define OPT_UUID       OPTION(0)
+#define OPT_NO_EK      OPTION(1)
+#define OPT_PROFILE    OPTION(2)
+#define OPT_CREDENTIAL OPTION(3)
+#define OPT_YES        OPTION(4)
+#define OPT_VERIFY     OPTION(5)
+#define OPT_INSTANCE   OPTION(6)
+#define OPT_GROUP      OPTION(7)
+#define OPT_PREDICT    OPTION(8)
+#define OPT_PEER       OPTION(9)
+#define OPT_PCR        OPTION(10)
+#define OPT_FILE       OPTION(11)
+#define OPT_DIGEST     OPTION(12)
+#define OPT_LABEL      OPTION(13)
+#define OPT_ONCE       OPTION(14)
+#define OPT_ALWAYS     OPTION(15)
+#define OPT_LIST       OPTION(16)
+#define OPT_CLEAR      OPTION(17)
+#define OPT_REQUIRE    OPTION(18)
+#define OPT_CANCEL     OPTION(19)
+#define OPT_DRY_RUN    OPTION(20)
+#define OPT_KEY        OPTION(21)
+#define OPT_PCRS       OPTION(22)
+#define OPT_TO         OPTION(23)
+#define OPT_OUT        OPTION(24)
+#define OPT_CA_KEY     OPTION(25)
+#define OPT_CA_CERT    OPTION(26)
+#define OPT_DAYS       OPTION(27)
+#define OPT_PEM        OPTION(28)
+#define OPT_NONCE      OPTION(29)
+#define OPT_DEEP       OPTION(30)
+#define OPT_SECRET     OPTION(31)
+#define OPT_SECRET_OUT OPTION(32)
 
 struct arguments {
     struct ctl ctl;
-    unsigned given;         /* enum given */
+    option_set given;
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days, *nonce;
+    char *out, *ca_key, *ca_cert, *days, *nonce, *secret, *secret_out;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
     int word_count;
 };
+
+/* One of these options was given. */
+static inline bool is_given(const struct arguments *a, option_set any)
+{
+    return (a->given & any) != 0;
+}
 
 /* call.c. fail: says why (or the error's own text) and gives the exit code. */
 int ctl_fail(const struct arguments *a, int err, const struct vt_why *why);
@@ -85,6 +119,10 @@ int run_ekcert_install(const struct arguments *a, char *const *operands);
 int run_ekcert_show(const struct arguments *a, char *const *operands);
 int run_host_ak_create(const struct arguments *a, char *const *operands);
 int run_host_ak_show(const struct arguments *a, char *const *operands);
+int run_certify_request(const struct arguments *a, char *const *operands);
+int run_certify_challenge(const struct arguments *a, char *const *operands);
+int run_certify_answer(const struct arguments *a, char *const *operands);
+int run_certify_sign(const struct arguments *a, char *const *operands);
 int run_quote(const struct arguments *a, char *const *operands);
 int run_verify_quote(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);

@@ -76,7 +76,7 @@ static int create_certified(const struct arguments *a, const Vtpm__AdminRequest 
 
     if (~a->given & (OPT_CA_KEY | OPT_CA_CERT))
         err = vt_fail(&why, VT_EUSAGE, "a certificate for the endorsement key needs --ca-key and --ca-cert");
-    else if (a->given & OPT_NO_EK)
+    else if (is_given(a, OPT_NO_EK))
         err = vt_fail(&why, VT_EUSAGE, "--no-ek leaves nothing to certify: the endorsement key is the guest's to make");
     if (!err)
         err = ekcert_open_ca(a, &ca, &why);
@@ -96,8 +96,8 @@ int run_create(const struct arguments *a, char *const *operands)
     int err;
 
     create.name = operands[0];
-    create.no_ek = a->given & OPT_NO_EK;
-    create.require_measure = a->given & OPT_REQUIRE;
+    create.no_ek = is_given(a, OPT_NO_EK);
+    create.require_measure = is_given(a, OPT_REQUIRE);
     if (a->uuid)
         create.uuid = a->uuid;
     err = a->profile ? take_profile(a, &profile, &create, &why) : VT_OK;
@@ -107,7 +107,7 @@ int run_create(const struct arguments *a, char *const *operands)
         create.group = a->group;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE;
     request.create = &create;
-    if (a->given & (OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS))
+    if (is_given(a, OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS))
         return create_certified(a, &request);
     return ctl_ask_for_key(a, &request, print_created_checked);
 }
@@ -166,7 +166,7 @@ int run_power_cycle(const struct arguments *a, char *const *operands)
 
 int run_suspend(const struct arguments *a, char *const *operands)
 {
-    return run_ref(a, a->given & OPT_CANCEL ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
+    return run_ref(a, is_given(a, OPT_CANCEL) ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
                                             : VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
 }
 
@@ -184,7 +184,7 @@ int run_delete(const struct arguments *a, char *const *operands)
 {
     char answer[16];
 
-    if (!(a->given & OPT_YES)) {
+    if (!is_given(a, OPT_YES)) {
         if (!isatty(STDIN_FILENO))
             return print_error(&a->ctl, VT_EUSAGE, "delete erases the instance's key for ever: say --yes");
         fprintf(stderr, "Erase the TPM of %s for ever? All that was sealed to it is lost. Type yes: ", operands[0]);

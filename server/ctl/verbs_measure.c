@@ -108,7 +108,7 @@ static int add(const struct arguments *a, char *instance)
     measure.instance = instance;
     measure.pcr = (uint32_t)pcr;
     measure.digest = (ProtobufCBinaryData){.data = digest, .len = sizeof digest};
-    measure.always = a->given & OPT_ALWAYS;
+    measure.always = is_given(a, OPT_ALWAYS);
     measure.label = label;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE;
     request.measure = &measure;
@@ -145,7 +145,7 @@ static int list(const struct arguments *a, char *instance)
 static int clear(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, a->given & OPT_ONCE ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
+    int code = ref_request(a, is_given(a, OPT_ONCE) ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
                                                   : VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
 
     if (code)
@@ -157,19 +157,19 @@ static int clear(const struct arguments *a, char *instance)
 
 int run_measure(const struct arguments *a, char *const *operands)
 {
-    const unsigned queue = a->given & (OPT_LIST | OPT_CLEAR);
-    const unsigned adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ALWAYS |
+    const option_set queue = a->given & (OPT_LIST | OPT_CLEAR);
+    const option_set adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ALWAYS |
                             (queue == OPT_CLEAR ? 0 : OPT_ONCE);
 
-    if (queue == (OPT_LIST | OPT_CLEAR) || (queue && (a->given & adding)))
+    if (queue == (OPT_LIST | OPT_CLEAR) || (queue && is_given(a, adding)))
         return print_error(&a->ctl, VT_EUSAGE, "--list and --clear stand alone; --clear --once keeps those of --always");
     if (queue == OPT_LIST)
         return list(a, operands[0]);
     if (queue == OPT_CLEAR)
         return clear(a, operands[0]);
-    if (!(a->given & OPT_PCR) || !(a->given & OPT_FILE) == !(a->given & OPT_DIGEST))
+    if (!is_given(a, OPT_PCR) || !is_given(a, OPT_FILE) == !is_given(a, OPT_DIGEST))
         return print_error(&a->ctl, VT_EUSAGE, "a measurement wants --pcr N and one of --file F and --digest HEX");
-    if ((a->given & OPT_ONCE) && (a->given & OPT_ALWAYS))
+    if (is_given(a, OPT_ONCE) && is_given(a, OPT_ALWAYS))
         return print_error(&a->ctl, VT_EUSAGE, "either --once or --always");
     return add(a, operands[0]);
 }

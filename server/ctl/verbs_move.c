@@ -164,7 +164,7 @@ static bool confirmed(const struct arguments *a, const char *name)
 {
     char line[16] = "";
 
-    if (a->given & OPT_YES)
+    if (is_given(a, OPT_YES))
         return true;
     if (!isatty(STDIN_FILENO))
         return false;

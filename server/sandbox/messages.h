@@ -8,6 +8,7 @@
 #define VTPM_SANDBOX_MESSAGES_H
 
 #include "server/engine/profile.h"
+#include "server/sandbox/sandbox.h"
 #include "server/wire/cursor.h"
 
 /* The profile in SANDBOX_MANUFACTURE is tpm_profile_write's. */
@@ -86,6 +87,44 @@ static inline bool sandbox_rd_ek(struct sandbox_ek_public *ek, const void *respo
     ek->exponent = rd_get32(&r);
     sandbox_rd_blob(&r, &ek->certificate, TPM_EK_CERT_MAX);
     return rd_done(&r);
+}
+
+/* SANDBOX_EVIDENCE: what a deep quote is to be about. */
+#define SANDBOX_ASK_LEN (TPM_EVIDENCE_NONCE + 4 + 4 + TPM_PCRS_LEN)
+static inline void sandbox_wr_ask(struct wr *w, const struct tpm_evidence_ask *ask)
+{
+    wr_copy(w, ask->nonce, sizeof ask->nonce);
+    wr_put32(w, ask->mask);
+    wr_put32(w, ask->host_mask);
+    wr_copy(w, ask->pcr, sizeof ask->pcr);
+}
+
+/* Both TPMs have 24 PCRs, and one of the host must be meant. */
+static inline bool sandbox_rd_ask(struct tpm_evidence_ask *ask, const void *payload, size_t len)
+{
+    struct rd r = rd_from(payload, len);
+
+    rd_copy(&r, ask->nonce, sizeof ask->nonce);
+    ask->mask = rd_get32(&r);
+    ask->host_mask = rd_get32(&r);
+    rd_copy(&r, ask->pcr, sizeof ask->pcr);
+    return rd_done(&r) && !(ask->mask >> 24) && !(ask->host_mask >> 24) && ask->host_mask;
+}
+
+/*
+ * The frame of SANDBOX_EVIDENCE_IS up to the evidence: {length, type, err}. False: it is none, or its evidence is longer
+ * than `room`; else *len bytes of evidence follow.
+ */
+#define SANDBOX_TOLD_HEAD 9
+static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], size_t room, int *err, size_t *len)
+{
+    struct rd r = rd_from(head, SANDBOX_TOLD_HEAD);
+    const size_t frame = rd_get32(&r);
+    const uint8_t type = rd_get8(&r);
+
+    *err = (int32_t)rd_get32(&r);
+    *len = frame < 5 ? 0 : frame - 5;
+    return type == SANDBOX_EVIDENCE_IS && frame >= 5 && *len <= room;
 }
 
 /* SANDBOX_POWER_ON's startup: enum vtpm.Startup. */

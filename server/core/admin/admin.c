@@ -26,6 +26,8 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_CREATE_HOST] = {"credential create-host", admin_create_host, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_HOST_AK_CREATE] = {"host-ak create", admin_host_ak_create, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_HOST_AK_SHOW] = {"host-ak show", admin_host_ak_show, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_HOST_AK_REQUEST] = {"host-ak certify request", admin_host_ak_request, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_HOST_AK_ANSWER] = {"host-ak certify answer", admin_host_ak_answer, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_QUOTE] = {"instance quote", admin_quote, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_LIST] = {"keyslot list", admin_keyslot_list, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_KEYSLOT_ADD] = {"keyslot add", admin_keyslot_add, ADMIN_FULL},

@@ -26,4 +26,10 @@ typedef void (*deepquote_done)(void *arg, const struct deepquote_answer *answer)
 int deepquote_start(struct broker *broker, const struct evidence_statement *statement, uint32_t host_mask,
                     deepquote_done done, void *arg, struct vt_why *why) VT_USE_RESULT;
 
+/*
+ * The attestation key of a TPM of this kind, from the store. A worker's. VT_ENOTFOUND; VT_EKEY: the one that is there is
+ * of the other kind.
+ */
+int deepquote_key(struct broker *broker, enum hwtpm_kind kind, struct hwtpm_key *key, struct vt_why *why) VT_USE_RESULT;
+
 #endif
