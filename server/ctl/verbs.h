@@ -15,12 +15,13 @@ enum given {
     OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10, OPT_CA_KEY = 1 << 11,
     OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
 };
+#define OPT_HOST_PCRS (1u << 31) /* an enum's constants are ints */
 
 struct arguments {
     struct ctl ctl;
     unsigned given;         /* enum given */
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days, *nonce;
+    char *out, *ca_key, *ca_cert, *days, *nonce, *host_pcrs;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -48,6 +49,9 @@ int ekcert_open_ca(const struct arguments *a, struct ek_ca **ca, struct vt_why *
 /* The instance gets a certificate from it, silently: 0, or the exit code, said already. */
 int ekcert_certify(const struct arguments *a, const struct ek_ca *ca, char *instance);
 
+/* verbs_measure.c, for `instance create`: PCRs of the host as the server takes them. */
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_USE_RESULT;
+
 /* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
 int run_list(const struct arguments *a, char *const *operands);
@@ -64,6 +68,7 @@ int run_binding_add(const struct arguments *a, char *const *operands);
 int run_binding_list(const struct arguments *a, char *const *operands);
 int run_binding_remove(const struct arguments *a, char *const *operands);
 int run_measure(const struct arguments *a, char *const *operands);
+int run_host_pcrs(const struct arguments *a, char *const *operands);
 int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);
