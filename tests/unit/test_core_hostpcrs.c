@@ -296,7 +296,7 @@ static void test_power_on__host_does_not_answer__refused_with_the_way_out(void *
 
     (void)state;
     host.fails = VT_ETIMEOUT;
-    refused(CLEAR, 1, "the TPM of the test fails. When it does, restart the guest");
+    refused(CLEAR, 1, "restart the guest when they can, or vtpmctl instance host-pcrs I none: the TPM of the test");
     last_event("power-on-refused", event);
     assert_non_null(strstr(event, "vtpmctl instance host-pcrs I none"));
     peer_expect_fail(&peer, 1, FAKE_STARTUP);

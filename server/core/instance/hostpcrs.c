@@ -37,8 +37,9 @@ static void refuse(struct instance *i, const char *cause)
 {
     char why[480];
 
-    snprintf(why, sizeof why, "it begins with the host's PCRs, and the host's TPM does not tell them: %.260s. When it "
-                              "does, restart the guest; to go without: vtpmctl instance host-pcrs I none", cause);
+    /* The cause is long, and last: it may be cut. */
+    snprintf(why, sizeof why, "it begins with the host's PCRs, which cannot be read: restart the guest when they can, or "
+                              "vtpmctl instance host-pcrs I none: %.260s", cause);
     instance_refuse_power_on(i, why);
 }
 
