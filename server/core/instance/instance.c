@@ -71,7 +71,7 @@ static int refuse_life(const struct db_instance *row, struct vt_why *why)
         return VT_OK;
     case DB_DISABLED:
         if (row->reason[0])
-            return vt_fail(why, VT_EPERM, "instance %s was %s: it lives there and not here", row->name, row->reason);
+            return vt_fail(why, VT_EMOVED, "instance %s was %s: it lives there and not here", row->name, row->reason);
         return vt_fail(why, VT_EPERM, "instance %s is disabled: vtpmctl instance enable %s", row->name, row->name);
     case DB_BROKEN:
         return vt_fail(why, VT_EBROKEN, "instance %s is broken and kept as it is: %s", row->name, row->reason);
