@@ -5,6 +5,7 @@
  */
 #include "tests/unit/core_rig.h"
 
+#include <limits.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -432,6 +433,35 @@ static void test_power_on__store_shut__has_not_happened(void **state)
     peer_expect(&peer, 1, FAKE_READ, counted(0x81, 5), 0);
 }
 
+#ifdef VTPM_TEST_HOOKS
+/* The k-th allocation fails: with the host's PCRs, or not on. */
+static void test_power_on__memory_runs_out_anywhere__with_them_or_not_at_all(void **state)
+{
+    long k, made = LONG_MAX, errors = 0;
+
+    (void)state;
+    for (k = 0; k < 200 && made > k; k++) {
+        struct seen seen;
+        bool acted;
+        int err;
+
+        again();
+        (void)vt_alloc_fail_after(k);
+        err = peer_power_on(&peer, CLEAR, (struct guest){1, (int)k}, &acted);
+        made = vt_alloc_fail_after(-1);
+        errors += err != 0;
+        if (!peer.closed && err && !peer_execute(&peer, 1, FAKE_READ, &seen) && !seen.rc)
+            fail_msg("k=%ld: error %d, and a TPM", k, err);
+        again();
+        if (err)
+            powers_on((int)k);
+        peer_expect(&peer, 1, FAKE_READ, counted(0x81, 1), 0);
+        off();
+    }
+    assert_true(errors > 2 && k < 200);
+}
+#endif
+
 /* ---- Many at once ---- */
 
 static void test_many__ask_while_it_is_read__one_reading_for_those_who_wait(void **state)
@@ -524,6 +554,9 @@ int main(void)
         ONE(test_power_on__tpm_held_by_another__asked_again),
         ONE(test_power_on__engine_dies__extended_once),
         ONE(test_power_on__store_shut__has_not_happened),
+#ifdef VTPM_TEST_HOOKS
+        ONE(test_power_on__memory_runs_out_anywhere__with_them_or_not_at_all),
+#endif
         ONE(test_many__ask_while_it_is_read__one_reading_for_those_who_wait),
         ONE(test_stop__while_it_is_asked__off_or_on_but_whole),
         ONE(test_delete__while_it_is_asked__nothing_is_left),

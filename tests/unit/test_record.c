@@ -226,6 +226,7 @@ static void test_record__host_pcrs__are_version_3_and_survive(void **state)
         assert_int_equal(record_decode(&out, bytes, len, NULL), VT_OK);
         assert_int_equal(measures_decode(&again, out.measures.data, out.measures.len), VT_OK);
         assert_memory_equal(&again, &some[k], sizeof again);
+        record_free(&out);
         /* Under the version of another content it is refused. */
         bytes[AT_VERSION + 1] = 2;
         assert_int_equal(record_decode(&out, bytes, len, NULL), VT_EDAMAGED);
