@@ -54,6 +54,7 @@ void relay_give_up(struct relay *relay, int err, const struct vt_why *why)
     relay->last_err = err;
     relay->state = relay->state == READY ? GREETING : relay->state;
     relay_complain(relay, why, relay_advice(err)->todo);
+    relay->is_moved |= err == VT_EMOVED;
     if (relay_advice(err)->reconnect == RELAY_NEVER) {
         relay->ended = true;
         relay->ended_err = err;
@@ -257,7 +258,7 @@ void relay_position(const struct relay *relay, struct relay_position *position)
 
 /* ---- Time ---- */
 
-void relay_stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay, uint32_t code)
 {
     if (relay->command.n) {
         relay->doubt = relay->command;
@@ -266,7 +267,7 @@ void relay_stop_waiting(struct relay *relay)
     } else {
         relay_command_drop(&relay->command);
     }
-    relay_answer_code(relay, TPM_RETRY);
+    relay_answer_code(relay, code);
 }
 
 /* --hold: the server has been away for too long. */
@@ -281,7 +282,7 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
         return until;
     vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
                relay->config.hold_ms);
-    relay_stop_waiting(relay);
+    relay_stop_waiting(relay, TPM_RETRY);
     return UINT64_MAX;
 }
 
@@ -295,8 +296,15 @@ static uint64_t drive_no_store(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(relay->command.since_ms, relay->no_store_since) + NO_STORE_MS;
     if (now_ms < until)
         return until;
-    relay_stop_waiting(relay);
+    relay_stop_waiting(relay, TPM_RETRY);
     return UINT64_MAX;
+}
+
+/* A guest whose TPM is elsewhere would wait for it until its driver gives up, minutes later. */
+static void drive_moved(struct relay *relay)
+{
+    if (relay->is_moved && relay->command.bytes && relay->state != READY)
+        relay_stop_waiting(relay, TPM_FAIL);
 }
 
 /* When something has to happen in this state next; does what is due. */
@@ -318,8 +326,10 @@ static uint64_t drive_state(struct relay *relay, uint64_t now_ms)
 
 enum relay_act relay_drive(struct relay *relay, uint64_t now_ms, uint64_t *wake_ms)
 {
-    uint64_t wake = VT_MIN(drive_hold(relay, now_ms), drive_no_store(relay, now_ms));
+    uint64_t wake;
 
+    drive_moved(relay);
+    wake = VT_MIN(drive_hold(relay, now_ms), drive_no_store(relay, now_ms));
     *wake_ms = UINT64_MAX;
     if (relay->ended)
         return relay->state == DOWN ? RELAY_ENDED : RELAY_CLOSE;

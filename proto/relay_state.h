@@ -48,6 +48,7 @@ struct relay {
     bool slowly;            /* somebody has to act before it makes sense to connect again */
     uint64_t retry_at;
     uint64_t attach_by;
+    bool is_moved;          /* the instance lives on another server, for all that the last one said: nobody waits for it */
     bool was_ready;         /* on this connection */
     uint64_t away_since;    /* when the last connection that was ready went away */
     bool is_not_now;        /* the last Execute was answered "not now" */
@@ -80,8 +81,8 @@ void relay_give_up(struct relay *relay, int err, const struct vt_why *why);
 void relay_fail(struct relay *relay, int err, const char *what);
 /* What stands under a number, with the position it was given at. Borrowed. */
 struct relay_mark relay_mark_of(const struct relay *relay, const struct command *command);
-/* The guest is told to try again by itself; what was sent keeps its number until its outcome is known. */
-void relay_stop_waiting(struct relay *relay);
+/* The guest is told this; what was sent keeps its number until its outcome is known. TPM_RETRY: to try again by itself. */
+void relay_stop_waiting(struct relay *relay, uint32_t code);
 /* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */
 void relay_answer_code(struct relay *relay, uint32_t code);
 

@@ -18,6 +18,7 @@ struct making {
     struct db_instance row;
     struct vt_key *key;         /* the instance key, in the vault */
     bool with_ek, require_measure;
+    uint16_t host_pcrs;
     struct tpm_profile limits;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
@@ -57,7 +58,7 @@ static void on_stored(void *arg, int err)
 static int seal_first(struct making *m, const struct sandbox_state *state, struct db_sealed *sealed, uint8_t **bytes)
 {
     struct record record = {.seq = 1, .base_seq = 1, .power = RECORD_OFF};
-    struct measures measures = {.required = m->require_measure};
+    struct measures measures = {.required = m->require_measure, .host_pcrs = m->host_pcrs};
     uint8_t policy[MEASURE_BYTES_MAX];
     int err = record_set(&record.permanent, state->permanent.data, state->permanent.len);
 
@@ -171,6 +172,7 @@ static int prepare(struct making *m, const struct manufacture *order)
     m->with_ek = order->with_ek;
     m->limits = *order->limits;
     m->require_measure = order->require_measure;
+    m->host_pcrs = order->host_pcrs;
     snprintf(m->peer, sizeof m->peer, "%s", order->peer);
     snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
     snprintf(m->row.group, sizeof m->row.group, "%s", order->group);

@@ -14,6 +14,7 @@ struct manufacture {
     bool has_uuid;          /* else a random one */
     bool with_ek;
     bool require_measure;   /* measure.h */
+    uint16_t host_pcrs;     /* likewise */
     const char *name, *group, *profile, *peer;  /* borrowed during the call */
     const struct tpm_profile *limits;           /* what it is: profile is only its name; borrowed during the call */
 };

@@ -19,10 +19,11 @@ struct verb {
 
 static const struct verb verbs[] = {
     {"instance", "create", {"NAME"}, 1,
-     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE | OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS,
+     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE | OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS |
+         OPT_HOST_PCRS,
      0, run_create,
-     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]\n"
-     "      [--ca-key FILE --ca-cert FILE [--days N]]"},
+     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--host-pcrs N,N-N]\n"
+     "      [--credential-out FILE] [--ca-key FILE --ca-cert FILE [--days N]]"},
     {"instance", "list", {NULL}, 0, 0, 0, run_list, ""},
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
@@ -32,6 +33,7 @@ static const struct verb verbs[] = {
      OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
      "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
     {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
+    {"instance", "host-pcrs", {"I", "[N,N-N|none]"}, 2, 0, 0, run_host_pcrs, ""},
     {"instance", "quote", {"I"}, 1, OPT_DEEP | OPT_NONCE | OPT_PCR | OPT_PCRS | OPT_OUT, OPT_DEEP | OPT_NONCE | OPT_OUT,
      run_quote, "--deep --nonce HEX [--pcr N,N] [--pcrs N,N (of the host)] --out FILE"},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
@@ -132,6 +134,7 @@ static const struct option options[] = {
     {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
     {"deep", no_argument, NULL, 'Q'},               {"secret", required_argument, NULL, 'S'},
     {"secret-out", required_argument, NULL, 'T'},
+    {"host-pcrs", required_argument, NULL, 'H'},
     {NULL, 0, NULL, 0},
 };
 
@@ -162,6 +165,7 @@ static bool take(struct arguments *a, int letter)
         {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
         {'S', OPT_SECRET, offsetof(struct arguments, secret)},
         {'T', OPT_SECRET_OUT, offsetof(struct arguments, secret_out)},
+        {'H', OPT_HOST_PCRS, offsetof(struct arguments, host_pcrs)},
         {'M', OPT_PEM, 0},
         {'Q', OPT_DEEP, 0},
         {'D', OPT_DRY_RUN, 0},
@@ -273,6 +277,7 @@ static const char *option_name(option_set bits)
         {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
         {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
         {OPT_SECRET, "--secret"}, {OPT_SECRET_OUT, "--secret-out"},
+        {OPT_HOST_PCRS, "--host-pcrs"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

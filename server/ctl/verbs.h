@@ -43,12 +43,13 @@ typedef uint64_t option_set;
 #define OPT_DEEP       OPTION(30)
 #define OPT_SECRET     OPTION(31)
 #define OPT_SECRET_OUT OPTION(32)
+#define OPT_HOST_PCRS  OPTION(33)
 
 struct arguments {
     struct ctl ctl;
     option_set given;
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days, *nonce, *secret, *secret_out;
+    char *out, *ca_key, *ca_cert, *days, *nonce, *secret, *secret_out, *host_pcrs;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -82,6 +83,9 @@ int ekcert_open_ca(const struct arguments *a, struct ek_ca **ca, struct vt_why *
 /* The instance gets a certificate from it, silently: 0, or the exit code, said already. */
 int ekcert_certify(const struct arguments *a, const struct ek_ca *ca, char *instance);
 
+/* verbs_measure.c, for `instance create`: PCRs of the host as the server takes them. */
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_USE_RESULT;
+
 /* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
 int run_list(const struct arguments *a, char *const *operands);
@@ -98,6 +102,7 @@ int run_binding_add(const struct arguments *a, char *const *operands);
 int run_binding_list(const struct arguments *a, char *const *operands);
 int run_binding_remove(const struct arguments *a, char *const *operands);
 int run_measure(const struct arguments *a, char *const *operands);
+int run_host_pcrs(const struct arguments *a, char *const *operands);
 int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);

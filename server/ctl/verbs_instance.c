@@ -100,6 +100,8 @@ int run_create(const struct arguments *a, char *const *operands)
     create.require_measure = is_given(a, OPT_REQUIRE);
     if (a->uuid)
         create.uuid = a->uuid;
+    if (a->host_pcrs && host_pcrs_parse(a->host_pcrs, &create.host_pcrs, &why))
+        return ctl_fail(a, VT_EUSAGE, &why);
     err = a->profile ? take_profile(a, &profile, &create, &why) : VT_OK;
     if (err)
         return ctl_fail(a, err, &why);

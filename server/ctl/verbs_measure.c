@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "hwtpm/hwtpm.h"
 #include "server/base/text.h"
 #include "server/core/measure.h"
 #include "server/crypto/crypto.h"
@@ -172,6 +173,47 @@ int run_measure(const struct arguments *a, char *const *operands)
     if (is_given(a, OPT_ONCE) && is_given(a, OPT_ALWAYS))
         return print_error(&a->ctl, VT_EUSAGE, "either --once or --always");
     return add(a, operands[0]);
+}
+
+/* ---- The host's PCRs ---- */
+
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why)
+{
+    if (hwtpm_pcrs_parse(text, mask, NULL) || *mask >> MEASURE_PCRS)
+        return vt_fail(why, VT_EUSAGE, "host PCRs %.40s: must be numbers from 0 to %d, as in 0-7 or 0,2,4, or none: the "
+                       "other PCRs can be reset without a power on", text, MEASURE_PCRS - 1);
+    return VT_OK;
+}
+
+static int show_host_pcrs(const struct arguments *a, char *instance)
+{
+    Vtpm__AdminReply *reply;
+    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_SHOW, instance, &reply);
+
+    if (code)
+        return code;
+    if (reply->n_instances == 1 && reply->instances[0]->has_measures)
+        print_host_pcrs(&a->ctl, reply->instances[0]->host_pcrs);
+    else
+        code = print_error(&a->ctl, VT_EDAMAGED, "the instance's record does not open: vtpmctl instance show, vtpmctl check");
+    ctl_reply_free(reply);
+    return code;
+}
+
+int run_host_pcrs(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__HostPcrs host = VTPM__HOST_PCRS__INIT;
+    struct vt_why why = {0};
+
+    if (!operands[1])
+        return show_host_pcrs(a, operands[0]);
+    if (host_pcrs_parse(operands[1], &host.pcrs, &why))
+        return ctl_fail(a, VT_EUSAGE, &why);
+    host.instance = operands[0];
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_PCRS;
+    request.host_pcrs = &host;
+    return ctl_do(a, &request);
 }
 
 int run_require_measure(const struct arguments *a, char *const *operands)

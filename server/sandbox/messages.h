@@ -60,8 +60,8 @@ enum sandbox_act {
     SANDBOX_ACT_INIT = 6,
 };
 
-/* SANDBOX_POWER_ON's measurements. */
-#define SANDBOX_MEASURES_MAX 64
+/* SANDBOX_POWER_ON's measurements: what the host's PCRs hold (16 at most), then a queue. */
+#define SANDBOX_MEASURES_MAX 80
 #define SANDBOX_MEASURE_LEN  (1 + CR_SHA1_LEN) /* PCR, digest */
 
 /* SANDBOX_EK_INSTALL's verdict. */

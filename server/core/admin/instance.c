@@ -180,6 +180,7 @@ static void shown(void *arg)
         listing.rows[0]->has_measures = true;
         listing.rows[0]->measurements = (uint32_t)work->measures.count;
         listing.rows[0]->measure_required = work->measures.required;
+        listing.rows[0]->host_pcrs = work->measures.host_pcrs;
     }
     if (!err && work->has_profile) {
         listing.rows[0]->n_limits = profile_rows(&work->profile, rows, limits);
@@ -240,9 +241,14 @@ void admin_create(struct admin_call *call)
 {
     const Vtpm__InstanceCreate *create = call->request->create;
     struct manufacture order = {.with_ek = !create->no_ek, .require_measure = create->require_measure,
-                                .group = create->group, .peer = call->peer};
+                                .host_pcrs = (uint16_t)create->host_pcrs, .group = create->group, .peer = call->peer};
+    int err = admin_host_pcrs_check(call, create->host_pcrs, &call->why);
     struct tpm_profile limits;
 
+    if (err) {
+        admin_done(call, err);
+        return;
+    }
     if (!vt_name_valid(create->name)) {
         admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
                    create->name);
