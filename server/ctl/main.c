@@ -12,7 +12,7 @@ struct verb {
     const char *noun, *name;            /* name NULL: the noun is all; it may be two words */
     const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
-    unsigned accepts, needs;            /* enum given */
+    uint64_t accepts, needs;            /* enum given, OPT_* */
     int (*run)(const struct arguments *a, char *const *operands);
     const char *help;
 };
@@ -38,7 +38,13 @@ static const struct verb verbs[] = {
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
     {"instance", "export", {"I"}, 1, OPT_TO | OPT_OUT, OPT_TO | OPT_OUT, run_export, "--to PEER --out FILE"},
-    {"instance", "import", {"FILE"}, 1, 0, 0, run_import, ""},
+    {"instance", "import", {"FILE|NAME"}, 1,
+     OPT_SWTPM | OPT_KEY_FILE | OPT_KEY_FORMAT | OPT_PWD_FILE | OPT_KDF | OPT_UUID | OPT_PROFILE | OPT_GROUP | OPT_REQUIRE |
+         OPT_CREDENTIAL,
+     0, run_import,
+     "(FILE of instance export)\n"
+     "      | --from-swtpm DIR [--key-file F [--key-format hex|binary] | --pwd-file F [--kdf pbkdf2|sha512]]\n"
+     "      [--uuid U] [--profile P] [--group G] [--require-measure] [--credential-out FILE] (NAME to be)"},
     {"instance", "take-back", {"I"}, 1, OPT_YES, 0, run_take_back, "[--yes]"},
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
@@ -119,7 +125,9 @@ static const struct option options[] = {
     {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
     {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
     {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
-    {"deep", no_argument, NULL, 'Q'},
+    {"deep", no_argument, NULL, 'Q'},              {"from-swtpm", required_argument, NULL, 'Z'},
+    {"key-file", required_argument, NULL, 'B'},    {"key-format", required_argument, NULL, 'F'},
+    {"pwd-file", required_argument, NULL, 'W'},    {"kdf", required_argument, NULL, 'U'},
     {NULL, 0, NULL, 0},
 };
 
@@ -127,7 +135,7 @@ static bool take(struct arguments *a, int letter)
 {
     static const struct {
         int letter;
-        unsigned bit;
+        uint64_t bit;
         size_t at; /* offset of the text in struct arguments; 0: a flag */
     } plain[] = {
         {'u', OPT_UUID, offsetof(struct arguments, uuid)},
@@ -148,6 +156,11 @@ static bool take(struct arguments *a, int letter)
         {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
         {'Y', OPT_DAYS, offsetof(struct arguments, days)},
         {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
+        {'Z', OPT_SWTPM, offsetof(struct arguments, swtpm)},
+        {'B', OPT_KEY_FILE, offsetof(struct arguments, key_file)},
+        {'F', OPT_KEY_FORMAT, offsetof(struct arguments, key_format)},
+        {'W', OPT_PWD_FILE, offsetof(struct arguments, pwd_file)},
+        {'U', OPT_KDF, offsetof(struct arguments, kdf)},
         {'M', OPT_PEM, 0},
         {'Q', OPT_DEEP, 0},
         {'D', OPT_DRY_RUN, 0},
@@ -244,10 +257,10 @@ static const struct verb *find_verb(const struct arguments *a, int *words)
     return NULL;
 }
 
-static const char *option_name(unsigned bits)
+static const char *option_name(uint64_t bits)
 {
     static const struct {
-        unsigned bit;
+        uint64_t bit;
         const char *name;
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
@@ -258,6 +271,8 @@ static const char *option_name(unsigned bits)
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
         {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
         {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
+        {OPT_SWTPM, "--from-swtpm"}, {OPT_KEY_FILE, "--key-file"}, {OPT_KEY_FORMAT, "--key-format"},
+        {OPT_PWD_FILE, "--pwd-file"}, {OPT_KDF, "--kdf"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

@@ -16,11 +16,18 @@ enum given {
     OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
 };
 
+/* Where an int ends: `given` has 64 bits. */
+#define OPT_SWTPM      (UINT64_C(1) << 40)
+#define OPT_KEY_FILE   (UINT64_C(1) << 41)
+#define OPT_KEY_FORMAT (UINT64_C(1) << 42)
+#define OPT_PWD_FILE   (UINT64_C(1) << 43)
+#define OPT_KDF        (UINT64_C(1) << 44)
+
 struct arguments {
     struct ctl ctl;
-    unsigned given;         /* enum given */
+    uint64_t given;         /* enum given, OPT_* */
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days, *nonce;
+    char *out, *ca_key, *ca_cert, *days, *nonce, *swtpm, *key_file, *key_format, *pwd_file, *kdf;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
     char *words[4];         /* noun, verb, operands */
@@ -41,6 +48,11 @@ int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *re
                          int (*then)(const struct arguments *a, const Vtpm__AdminReply *reply, void *arg), void *arg);
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
+
+/* verbs_instance.c, for --profile: what create says of it; `file` must live as long. */
+struct profile_file;
+int ctl_take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                     struct vt_why *why) VT_USE_RESULT;
 
 /* verbs_ekcert.c, for `instance create`: the CA is opened before anything is made; *ca with ek_ca_close. */
 struct ek_ca;
@@ -76,6 +88,7 @@ int run_peer_list(const struct arguments *a, char *const *operands);
 int run_peer_remove(const struct arguments *a, char *const *operands);
 int run_export(const struct arguments *a, char *const *operands);
 int run_import(const struct arguments *a, char *const *operands);
+int run_import_swtpm(const struct arguments *a, char *const *operands);
 int run_take_back(const struct arguments *a, char *const *operands);
 int run_backup(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);

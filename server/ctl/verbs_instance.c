@@ -38,8 +38,8 @@ static void print_created_checked(const struct ctl *ctl, const Vtpm__AdminReply 
 }
 
 /* A name is for the server to know; a file's limits go along. */
-static int take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
-                        struct vt_why *why)
+int ctl_take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                     struct vt_why *why)
 {
     int err;
 
@@ -100,7 +100,7 @@ int run_create(const struct arguments *a, char *const *operands)
     create.require_measure = a->given & OPT_REQUIRE;
     if (a->uuid)
         create.uuid = a->uuid;
-    err = a->profile ? take_profile(a, &profile, &create, &why) : VT_OK;
+    err = a->profile ? ctl_take_profile(a, &profile, &create, &why) : VT_OK;
     if (err)
         return ctl_fail(a, err, &why);
     if (a->group)
