@@ -4,9 +4,10 @@
 
 #include "server/engine/delegate.h"
 
-#define COUNTERS    4
-#define FAMILIES    8
-#define DELEGATIONS 2
+/* As libtpms is built since its first release (its library configuration); the file does not tell. */
+#define COUNTERS    8
+#define FAMILIES    16
+#define DELEGATIONS 4
 #define TAG_NV_ALL_DIGESTS 0x0001u /* each PCR selection has its digest */
 #define TAG_NV      0x0002u        /* one of no PCR has none */
 #define GPIO_FIRST  0x00011600u    /* PC Client: pins of the platform */
