@@ -249,8 +249,14 @@ def check_delegation(t, known):
     session = Session(struct.unpack(">I", handle)[0], out[:20], hmac1(LENT, out[20:40] + odd))
     check(t.raw("OwnerSetDisable", params=b"\0", auths=[Auth(session)])[0] == 0, "and stands for the owner")
     blob = known["blob of an owner's delegation"]
-    rc = t.raw("Delegate_VerifyDelegation", params=u32(len(blob)) + blob)[0]
-    check(rc != 0, "one that was outside, as libtpms hid it, is refused (documented)")
+    check(t.raw("Delegate_VerifyDelegation", params=u32(len(blob)) + blob)[0] == 0, "one that was outside is known")
+    odd = t.random(20)
+    rc, handle, out = t.raw("DSAP", params=u16(7) + u32(0) + odd + u32(len(blob)) + blob, out_handles=1)
+    session = Session(struct.unpack(">I", handle)[0], out[:20], hmac1(LENT, out[20:40] + odd))
+    check(rc == 0 and t.raw("OwnerSetDisable", params=b"\0", auths=[Auth(session)])[0] == 0,
+          "and its secret, as libtpms hid it, is right")
+    spoilt = blob[:-1] + bytes([blob[-1] ^ 1])
+    check(t.raw("Delegate_VerifyDelegation", params=u32(len(spoilt)) + spoilt)[0] != 0, "altered it is not")
 
 
 def check_owner(t):

@@ -2,7 +2,8 @@
 /*
  * libtpms' permanent state of a TPM 1.2 from its first byte to its last, in its order: TPM_PERMANENT_DATA,
  * TPM_PERMANENT_FLAGS, the owner's keys, NV (Part 2, 7.4 and 7.1; docs/swtpm-import.md). Secrets that only encrypt what
- * leaves a TPM and comes back (contexts, delegations, DAA) are this one's own: the formats inside differ.
+ * leaves a TPM and comes back (contexts, DAA's) are this one's own: the formats inside differ. Of delegations libtpms' is
+ * understood (delegate.c).
  */
 #include "server/engine/swtpm/reader.h"
 
@@ -19,15 +20,20 @@
 #define TSC_ESTABLISHMENT  0x02u
 #define NO_OWNER_WRITES    64u     /* Part 2, 7.4: TPM_MAX_NV_WRITE_NOOWNER */
 
-/* TPM_SYMMETRIC_KEY_DATA, libtpms' own: passed over. */
+/* TPM_SYMMETRIC_KEY_DATA, libtpms' own. */
+static void read_key(struct sw *s, uint8_t key[SYMMETRIC_KEY], const char *field)
+{
+    sw_tag(s, TPM_TAG_KEY, field);
+    (void)sw_bool(s, field);
+    (void)sw_u8(s, field);
+    sw_copy(s, key, SYMMETRIC_KEY, field);
+}
+
 static void skip_key(struct sw *s, const char *field)
 {
     uint8_t key[SYMMETRIC_KEY];
 
-    sw_tag(s, TPM_TAG_KEY, field);
-    (void)sw_bool(s, field);
-    (void)sw_u8(s, field);
-    sw_copy(s, key, sizeof key, field);
+    read_key(s, key, field);
     vt_wipe(key, sizeof key);
 }
 
@@ -134,7 +140,7 @@ static void read_data(struct sw *s, struct tpm *tpm)
     swtpm_ek(s, tpm);
     swtpm_srk(s, tpm, &has_srk);
     skip_key(s, "contextKey");
-    skip_key(s, "delegateKey");
+    read_key(s, perm->delegate_key.bytes, "delegateKey"); /* what is behind it stays random */
     read_audit_counter(s, tpm);
     swtpm_counters(s, tpm);
     sw_copy(s, by_ordinal, sizeof by_ordinal, "ordinalAuditStatus");
