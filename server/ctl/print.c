@@ -315,6 +315,27 @@ void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const c
         printf("%s\n", i->uuid);
 }
 
+/* The uuid on stdout, as `create` has it; what came along on stderr. */
+void print_moved_in(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)
+{
+    const Vtpm__Instance *i = reply->instances[0];
+    const Vtpm__SwtpmFacts *f = reply->swtpm;
+
+    if (ctl->json) {
+        emit(json_pack("{s:[{s:s s:s s:s?}] s:{s:b s:b s:b s:b s:i s:i s:i s:i s:i s:i}}", "instances", "uuid", i->uuid,
+                       "name", i->name, "credential_file", credential_file, "moved", "ek", f->has_ek, "owned", f->owned,
+                       "disabled", f->disabled, "deactivated", f->deactivated, "nv_areas", (int)f->nv_areas, "nv_bytes",
+                       (int)f->nv_bytes, "counters", (int)f->counters, "owner_keys", (int)f->owner_keys, "families",
+                       (int)f->families, "delegations", (int)f->delegations));
+        return;
+    }
+    printf("%s\n", i->uuid);
+    fprintf(stderr, "vtpmctl: imported and proved: %s endorsement key, %s owner%s%s, %u NV areas of %u bytes, %u counters, %u "
+            "keys of the owner, %u families, %u delegations\n", f->has_ek ? "an" : "no", f->owned ? "an" : "no",
+            f->disabled ? ", disabled" : "", f->deactivated ? ", deactivated" : "", f->nv_areas, f->nv_bytes, f->counters,
+            f->owner_keys, f->families, f->delegations);
+}
+
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)
 {
     if (ctl->json)

@@ -52,6 +52,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_PEER_REMOVE] = {"server peer remove", admin_peer_remove, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_EXPORT_INSTANCE] = {"instance export", admin_export, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_IMPORT_INSTANCE] = {"instance import", admin_import, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_IMPORT_SWTPM] = {"instance import --from-swtpm", admin_import_swtpm, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_TAKE_BACK] = {"instance take-back", admin_take_back, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_BEGIN] = {"backup", admin_backup_begin, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_READ] = {"backup, reading it", admin_backup_read, ADMIN_FULL},
