@@ -20,6 +20,11 @@ void stateblob_free(struct stateblob *blobs)
     vt_free(blobs);
 }
 
+bool stateblob_is_available(const struct stateblob *blobs VT_UNUSED)
+{
+    return false;
+}
+
 static int refuse(struct stateblob *blobs, const char *what)
 {
     if (!blobs->said)

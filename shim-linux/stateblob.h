@@ -43,6 +43,9 @@ int stateblob_new(struct stateblob **blobs) VT_USE_RESULT;
 /* Wipes. May be NULL. */
 void stateblob_free(struct stateblob *blobs);
 
+/* False: GET_CAPABILITY names nothing of all this, and a monitor says beforehand that it cannot move its guest. */
+bool stateblob_is_available(const struct stateblob *blobs);
+
 /*
  * A blob of the TPM as it is now, whole. The channel keeps the bytes for as long as the monitor reads them in pieces.
  * VT_ENOTSUP: not available (logged); other errors as they are. The monitor gets STATEBLOB_FAIL.
