@@ -210,10 +210,7 @@ static void do_init(struct monitor *m)
 /* A monitor that ends waits for the answer: not for a server that is away. */
 static void do_shutdown(struct monitor *m)
 {
-    m->is_running = false;
-    m->wanted = m->is_stored ? RELAY_NO_DEED : RELAY_OFF;
-    forget_held(m);
-    stateblob_forget(m->blobs);
+    monitor_leave(m);
     answer_rc(m, 0);
     m->ops->shut_down(m->ctx);
 }
@@ -438,6 +435,14 @@ void monitor_hang_up(struct monitor *m)
         return;
     m->is_asked = false;
     m->way = NOTHING;
+}
+
+void monitor_leave(struct monitor *m)
+{
+    m->is_running = false;
+    m->wanted = m->is_stored ? RELAY_NO_DEED : RELAY_OFF;
+    forget_held(m);
+    stateblob_forget(m->blobs);
 }
 
 /* ---- Lane ---- */
