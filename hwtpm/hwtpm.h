@@ -51,8 +51,13 @@ int hwtpm_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_US
 #define HWTPM_PCRS_TEXT 72
 /* "4,7" or "none". */
 void hwtpm_pcrs_text(char out[HWTPM_PCRS_TEXT], uint32_t mask);
-/* VT_EUSAGE: a PCR that is all zero or all one measures nothing; why says which. */
+/*
+ * Values that would protect nothing. VT_EUSAGE: a PCR is as the TPM starts it (all zero, all one, the locality of the
+ * start), or all of them hold a separator alone; why says which, and the way out.
+ */
 int hwtpm_pcrs_check(const struct hwtpm_pcrs *pcrs, struct vt_why *why) VT_USE_RESULT;
+/* Those of pcrs into which the firmware measured nothing but the separator that ends its measurements. */
+uint32_t hwtpm_pcrs_separators(const struct hwtpm_pcrs *pcrs);
 /* PCR n of pcrs = hash(old || digest), as the TPM would do it. */
 void hwtpm_pcrs_extend(struct hwtpm_pcrs *pcrs, unsigned n, const uint8_t *digest);
 /*

@@ -29,6 +29,8 @@ struct session {
     bool has_domain;                /* on a vchan: every attach must match a binding */
     struct vt_domain domain;
     bool is_guest;                  /* that domain is the guest itself: its word on power and locality is void */
+    /* The TPM is not its guest's: its power on was refused (of a guest itself: was not asked for yet). */
+    bool is_refused;
     char older[96];                 /* whose channel it took over; "": nobody's */
 };
 
@@ -380,6 +382,8 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
     s->is_guest = role == BINDING_GUEST;
+    /* Only its power on tells which domain's PCRs these are. */
+    s->is_refused = s->is_guest;
     note_guest(s, attach->guest);
     take_over(s);
     submit(s, &job);
@@ -392,6 +396,7 @@ static void on_powered(void *arg, const struct instance_answer *answer)
     struct session *s = arg;
     Vtpm__PowerResult result = VTPM__POWER_RESULT__INIT;
 
+    s->is_refused = answer->err != VT_OK;
     if (answer->err) {
         send_error(s, answer->err, answer->text, 0);
     } else {
@@ -467,6 +472,7 @@ static void on_execute(struct session *s, const Vtpm__Message *msg)
         .locality = (uint8_t)execute->locality,
         .data = execute->command.data,
         .len = execute->command.len,
+        .is_refused = s->is_refused,
     };
 
     if (execute->locality && refuse_guest(s, "a locality", execute->n))
@@ -494,7 +500,8 @@ static void on_platform_done(void *arg, const struct instance_answer *answer)
 static void on_platform(struct session *s, const Vtpm__Message *msg)
 {
     const Vtpm__Platform *platform = msg->platform;
-    struct instance_job job = {.kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4};
+    struct instance_job job = {
+        .kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4, .is_refused = s->is_refused};
 
     if (refuse_guest(s, "a platform act", 0))
         return;

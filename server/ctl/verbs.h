@@ -7,50 +7,28 @@
 
 #define INSTANCES_MAX 256
 
+enum option_number {
+#define TEXT(name, word, field) OPTION_##name,
+#define FLAG(name, word)        OPTION_##name,
+#define MANY(name, word, field) OPTION_##name,
+#include "server/ctl/options.def"
+    OPTION_COUNT
+};
+
 /* A set of options: which were given, which a verb takes. */
 typedef uint64_t option_set;
-#define OPTION(n)      ((option_set)1 << (n))
-#define OPT_UUID       OPTION(0)
-#define OPT_NO_EK      OPTION(1)
-#define OPT_PROFILE    OPTION(2)
-#define OPT_CREDENTIAL OPTION(3)
-#define OPT_YES        OPTION(4)
-#define OPT_VERIFY     OPTION(5)
-#define OPT_INSTANCE   OPTION(6)
-#define OPT_GROUP      OPTION(7)
-#define OPT_PREDICT    OPTION(8)
-#define OPT_PEER       OPTION(9)
-#define OPT_PCR        OPTION(10)
-#define OPT_FILE       OPTION(11)
-#define OPT_DIGEST     OPTION(12)
-#define OPT_LABEL      OPTION(13)
-#define OPT_ONCE       OPTION(14)
-#define OPT_ALWAYS     OPTION(15)
-#define OPT_LIST       OPTION(16)
-#define OPT_CLEAR      OPTION(17)
-#define OPT_REQUIRE    OPTION(18)
-#define OPT_CANCEL     OPTION(19)
-#define OPT_DRY_RUN    OPTION(20)
-#define OPT_KEY        OPTION(21)
-#define OPT_PCRS       OPTION(22)
-#define OPT_TO         OPTION(23)
-#define OPT_OUT        OPTION(24)
-#define OPT_CA_KEY     OPTION(25)
-#define OPT_CA_CERT    OPTION(26)
-#define OPT_DAYS       OPTION(27)
-#define OPT_PEM        OPTION(28)
-#define OPT_NONCE      OPTION(29)
-#define OPT_DEEP       OPTION(30)
-#define OPT_SECRET     OPTION(31)
-#define OPT_SECRET_OUT OPTION(32)
+_Static_assert(OPTION_COUNT <= 64, "option_set has no room for more");
+#define OPT(name) ((option_set)1 << OPTION_##name)
 
 struct arguments {
     struct ctl ctl;
     option_set given;
-    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *out, *ca_key, *ca_cert, *days, *nonce, *secret, *secret_out;
-    char *instances[INSTANCES_MAX];
-    size_t instance_count;
+#define TEXT(name, word, field) char *field;
+#define FLAG(name, word)
+#define MANY(name, word, field)       \
+    char *field[INSTANCES_MAX];       \
+    size_t field##_count;
+#include "server/ctl/options.def"
     char *words[4];         /* noun, verb, operands */
     int word_count;
 };
@@ -76,11 +54,19 @@ int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *re
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
 
+/* verbs_instance.c, for --profile: what create says of it; `file` must live as long. */
+struct profile_file;
+int ctl_take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                     struct vt_why *why) VT_USE_RESULT;
+
 /* verbs_ekcert.c, for `instance create`: the CA is opened before anything is made; *ca with ek_ca_close. */
 struct ek_ca;
 int ekcert_open_ca(const struct arguments *a, struct ek_ca **ca, struct vt_why *why) VT_USE_RESULT;
 /* The instance gets a certificate from it, silently: 0, or the exit code, said already. */
 int ekcert_certify(const struct arguments *a, const struct ek_ca *ca, char *instance);
+
+/* verbs_measure.c, for `instance create`: PCRs of the host as the server takes them. */
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_USE_RESULT;
 
 /* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
@@ -98,6 +84,7 @@ int run_binding_add(const struct arguments *a, char *const *operands);
 int run_binding_list(const struct arguments *a, char *const *operands);
 int run_binding_remove(const struct arguments *a, char *const *operands);
 int run_measure(const struct arguments *a, char *const *operands);
+int run_host_pcrs(const struct arguments *a, char *const *operands);
 int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);
@@ -110,6 +97,7 @@ int run_peer_list(const struct arguments *a, char *const *operands);
 int run_peer_remove(const struct arguments *a, char *const *operands);
 int run_export(const struct arguments *a, char *const *operands);
 int run_import(const struct arguments *a, char *const *operands);
+int run_import_swtpm(const struct arguments *a, char *const *operands);
 int run_take_back(const struct arguments *a, char *const *operands);
 int run_backup(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);

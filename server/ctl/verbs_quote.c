@@ -62,7 +62,7 @@ int run_host_ak_create(const struct arguments *a, char *const *operands)
     (void)operands;
     if (err)
         return ctl_fail(a, err, &why);
-    create.replace = is_given(a, OPT_YES);
+    create.replace = is_given(a, OPT(YES));
     if (a->file)
         create.owner = (ProtobufCBinaryData){.data = owner, .len = sizeof owner};
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_AK_CREATE;

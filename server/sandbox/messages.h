@@ -8,6 +8,7 @@
 #define VTPM_SANDBOX_MESSAGES_H
 
 #include "server/engine/profile.h"
+#include "server/engine/swtpm.h"
 #include "server/sandbox/sandbox.h"
 #include "server/wire/cursor.h"
 
@@ -60,8 +61,8 @@ enum sandbox_act {
     SANDBOX_ACT_INIT = 6,
 };
 
-/* SANDBOX_POWER_ON's measurements. */
-#define SANDBOX_MEASURES_MAX 64
+/* SANDBOX_POWER_ON's measurements: what the host's PCRs hold (16 at most), then a queue. */
+#define SANDBOX_MEASURES_MAX 80
 #define SANDBOX_MEASURE_LEN  (1 + CR_SHA1_LEN) /* PCR, digest */
 
 /* SANDBOX_EK_INSTALL's verdict. */
@@ -125,6 +126,58 @@ static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], size_t
     *err = (int32_t)rd_get32(&r);
     *len = frame < 5 ? 0 : frame - 5;
     return type == SANDBOX_EVIDENCE_IS && frame >= 5 && *len <= room;
+}
+
+/* ---- SANDBOX_SWTPM ---- */
+
+#define SANDBOX_SWTPM_KEY_LEN   (2 + TPM_SWTPM_KEY_MAX)
+#define SANDBOX_SWTPM_FACTS_LEN (4 + 6 * 4)
+
+static inline void sandbox_wr_swtpm_key(struct wr *w, const struct tpm_swtpm_key *key)
+{
+    wr_put8(w, key->len);
+    wr_put8(w, key->derived);
+    wr_copy(w, key->bytes, sizeof key->bytes);
+}
+
+static inline void sandbox_rd_swtpm_key(struct rd *r, struct tpm_swtpm_key *key)
+{
+    key->len = rd_get8(r);
+    key->derived = rd_get8(r) != 0;
+    rd_copy(r, key->bytes, sizeof key->bytes);
+    if (key->len > sizeof key->bytes)
+        r->bad = true;
+}
+
+static inline void sandbox_wr_swtpm_facts(struct wr *w, const struct tpm_swtpm_facts *facts)
+{
+    wr_put8(w, facts->has_ek);
+    wr_put8(w, facts->owned);
+    wr_put8(w, facts->disabled);
+    wr_put8(w, facts->deactivated);
+    wr_put32(w, facts->nv_areas);
+    wr_put32(w, facts->nv_bytes);
+    wr_put32(w, facts->counters);
+    wr_put32(w, facts->owner_keys);
+    wr_put32(w, facts->families);
+    wr_put32(w, facts->delegations);
+}
+
+static inline bool sandbox_rd_swtpm_facts(struct tpm_swtpm_facts *facts, const struct tpm_blob *response)
+{
+    struct rd r = rd_from(response->data, response->len);
+
+    facts->has_ek = rd_get8(&r) == 1;
+    facts->owned = rd_get8(&r) == 1;
+    facts->disabled = rd_get8(&r) == 1;
+    facts->deactivated = rd_get8(&r) == 1;
+    facts->nv_areas = rd_get32(&r);
+    facts->nv_bytes = rd_get32(&r);
+    facts->counters = rd_get32(&r);
+    facts->owner_keys = rd_get32(&r);
+    facts->families = rd_get32(&r);
+    facts->delegations = rd_get32(&r);
+    return rd_done(&r);
 }
 
 /* SANDBOX_POWER_ON's startup: enum vtpm.Startup. */

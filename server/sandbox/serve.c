@@ -70,6 +70,31 @@ static int do_manufacture(struct serve *s, struct rd *r, struct vt_why *why)
     return VT_OK;
 }
 
+static int do_swtpm(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    struct wr answer = wr_to(out + RESPONSE_AT, TPM_BUFFER);
+    const uint8_t *seed = rd_take(r, CR_DRBG_SEED);
+    struct tpm_swtpm_facts facts;
+    struct tpm_profile profile;
+    struct tpm_swtpm_key key;
+    struct tpm_blob file;
+    int err;
+
+    tpm_profile_read(r, &profile);
+    sandbox_rd_swtpm_key(r, &key);
+    sandbox_rd_blob(r, &file, TPM_SWTPM_FILE_MAX);
+    err = expect_end(r, why);
+    if (!err)
+        err = tpm_from_swtpm(&s->tpm, &profile, seed, file.data, file.len, &key, &ops, &facts, why);
+    vt_wipe(&key, sizeof key);
+    if (err)
+        return err;
+    sandbox_wr_swtpm_facts(&answer, &facts);
+    s->response_len = answer.len;
+    s->dirty = BOTH;
+    return VT_OK;
+}
+
 static int do_thaw(struct serve *s, struct rd *r, struct vt_why *why)
 {
     const uint8_t *entropy = rd_take(r, 32);
@@ -346,6 +371,7 @@ static const struct request {
     int (*fn)(struct serve *s, struct rd *r, struct vt_why *why);
 } requests[] = {
     {SANDBOX_MANUFACTURE, true, do_manufacture},
+    {SANDBOX_SWTPM, true, do_swtpm},
     {SANDBOX_THAW, true, do_thaw},
     {SANDBOX_EXECUTE, false, do_execute},
     {SANDBOX_POWER_ON, false, do_power_on},

@@ -178,7 +178,7 @@ static void power_on(struct fake_tpm *t, struct rd *r, struct answer *a)
     }
     assert(rd_done(r));
     if (t->is_started)
-        respond(a, t, startup == SANDBOX_STARTUP_STATE ? 9 : 0);
+        respond(a, t, startup == SANDBOX_STARTUP_STATE && !fake.has_state ? 9 : 0);
     fake.powered_on++;
 }
 

@@ -73,6 +73,9 @@ void admin_measure_list(struct admin_call *call);
 void admin_measure_clear(struct admin_call *call);
 void admin_measure_drop(struct admin_call *call);
 void admin_require_measure(struct admin_call *call);
+void admin_host_pcrs(struct admin_call *call);
+/* May an instance of this server begin with these PCRs of the host? */
+int admin_host_pcrs_check(const struct admin_call *call, uint32_t pcrs, struct vt_why *why) VT_USE_RESULT;
 /* server.c */
 void admin_server_key_show(struct admin_call *call);
 void admin_peer_add(struct admin_call *call);
@@ -85,6 +88,7 @@ void admin_export(struct admin_call *call);
 void admin_take_back(struct admin_call *call);
 /* import.c */
 void admin_import(struct admin_call *call);
+void admin_import_swtpm(struct admin_call *call);
 /* backup.c */
 void admin_backup_begin(struct admin_call *call);
 void admin_backup_read(struct admin_call *call);

@@ -71,7 +71,7 @@ static int refuse_life(const struct db_instance *row, struct vt_why *why)
         return VT_OK;
     case DB_DISABLED:
         if (row->reason[0])
-            return vt_fail(why, VT_EPERM, "instance %s was %s: it lives there and not here", row->name, row->reason);
+            return vt_fail(why, VT_EMOVED, "instance %s was %s: it lives there and not here", row->name, row->reason);
         return vt_fail(why, VT_EPERM, "instance %s is disabled: vtpmctl instance enable %s", row->name, row->name);
     case DB_BROKEN:
         return vt_fail(why, VT_EBROKEN, "instance %s is broken and kept as it is: %s", row->name, row->reason);
@@ -130,6 +130,7 @@ static void job_free(struct job *job)
         } data = {.in = job->what.data};
         vt_free_wiped(data.out, job->what.len);
     }
+    vt_free(job->host);
     vt_free_wiped(job, sizeof *job);
 }
 
@@ -274,7 +275,7 @@ static void resume(struct instance *i, const struct job *job)
 static void decide_power_on(struct instance *i, struct job *job)
 {
     if (power_on_acts(&i->record, &job->what.guest)) {
-        if (instance_measures_allow(i))
+        if (instance_measures_allow(i) && !instance_needs_host(i))
             instance_run(i);
         return;
     }
@@ -328,8 +329,11 @@ static void decide_execute(struct instance *i, struct job *job)
     case RECORD_RUN:
         break;
     }
-    /* Off, or PCRs lost: TPM_Startup too must fail, or the guest could fill fresh PCRs as it likes. */
-    if (i->record.power != RECORD_ON)
+    /*
+     * Off, or PCRs lost: TPM_Startup too must fail, or the guest could fill fresh PCRs as it likes. On for another domain,
+     * whose PCRs are not this one's: the same.
+     */
+    if (i->record.power != RECORD_ON || job->what.is_refused)
         instance_answer_rc(i, 9 /* TPM_FAIL */);
     else
         instance_run(i);
@@ -337,11 +341,12 @@ static void decide_execute(struct instance *i, struct job *job)
 
 static void decide_platform(struct instance *i, const struct job *job)
 {
-    if (i->record.power != RECORD_ON)
+    if (i->record.power != RECORD_ON || job->what.is_refused)
         instance_finish(i, VT_EPOWER, "the TPM is off");
     else if (job->what.act == SANDBOX_ACT_INIT && !instance_measures_allow_init(i))
         instance_finish(i, VT_ECONFLICT,
-                        "it requires a measured start, and a reset by the monitor is none: restart the guest");
+                        "it requires a measured start, or the host's PCRs in its own, and a reset by the monitor gives "
+                        "neither: restart the guest");
     else
         instance_run(i);
 }

@@ -44,7 +44,10 @@ enum instance_job_kind {
 /* What an ARM_RESUME does; its `act`. */
 enum instance_resume { RESUME_ALLOW, RESUME_CANCEL };
 /* What a MEASURE does; its `act`. DROP: those that are for one power on. */
-enum instance_measuring { MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX };
+enum instance_measuring {
+    MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX,
+    MEASURING_HOST          /* host_pcrs */
+};
 
 /* A job to be queued: filled by the caller, copied (command and data too). */
 struct instance_job {
@@ -58,6 +61,8 @@ struct instance_job {
     size_t len;
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
+    uint16_t host_pcrs;             /* MEASURE with MEASURING_HOST */
+    bool is_refused;                /* EXECUTE, PLATFORM: by a guest whose power on was refused */
     const struct db_export *export; /* EXPORT: borrowed until done */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
