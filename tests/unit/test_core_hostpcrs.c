@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's PCRs in a guest's own: read before each power on that starts the TPM afresh, extended ahead of the queue, and
- * no power on without. The fake TPM's volatile counter tells what was extended (fake_zygote.h); the host's TPM is here.
+ * The host's PCRs in a guest's own: read before each power on that starts the TPM afresh, extended ahead of
+ * the queue, and no power on without. The fake TPM's volatile counter tells what was extended
+ * (fake_zygote.h); the host's TPM is here.
  */
 #include "tests/unit/core_rig.h"
 
@@ -31,10 +32,12 @@ static struct {
     sem_t gate;
 } host;
 
-int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why);
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size,
+                     struct vt_why *why);
 int __wrap_hwtpm_pcr_read(struct hwtpm *tpm, uint32_t mask, struct hwtpm_pcrs *pcrs, struct vt_why *why);
 
-int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why)
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size,
+                     struct vt_why *why)
 {
     (void)where;
     if (size != sizeof(struct hwtpm_pcrs))
@@ -296,7 +299,8 @@ static void test_power_on__host_does_not_answer__refused_with_the_way_out(void *
 
     (void)state;
     host.fails = VT_ETIMEOUT;
-    refused(CLEAR, 1, "restart the guest when they can, or vtpmctl instance host-pcrs I none: the TPM of the test");
+    refused(CLEAR, 1,
+            "restart the guest when they can, or vtpmctl instance host-pcrs I none: the TPM of the test");
     last_event("power-on-refused", event);
     assert_non_null(strstr(event, "vtpmctl instance host-pcrs I none"));
     peer_expect_fail(&peer, 1, FAKE_STARTUP);
