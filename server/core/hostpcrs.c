@@ -56,7 +56,8 @@ static void tell_all(struct reading *r)
         struct asker *asker = VT_LIST_ENTRY(r->askers.next, struct asker, node);
 
         vt_list_remove(&asker->node);
-        asker->done(asker->arg, r->err, r->err ? NULL : &r->pcrs, r->why.text[0] ? r->why.text : vt_err_text(r->err));
+        asker->done(asker->arg, r->err, r->err ? NULL : &r->pcrs,
+                    r->why.text[0] ? r->why.text : vt_err_text(r->err));
         vt_free(asker);
     }
 }

@@ -29,7 +29,7 @@ struct session {
     bool has_domain;                /* on a vchan: every attach must match a binding */
     struct vt_domain domain;
     bool is_guest;                  /* that domain is the guest itself: its word on power and locality is void */
-    /* The TPM is not its guest's: its power on was refused (of a guest itself: was not asked for yet). */
+    /* The TPM is on, and another domain's: its power on failed (of a guest itself: was not asked for yet). */
     bool is_refused;
     char older[96];                 /* whose channel it took over; "": nobody's */
 };
@@ -396,7 +396,7 @@ static void on_powered(void *arg, const struct instance_answer *answer)
     struct session *s = arg;
     Vtpm__PowerResult result = VTPM__POWER_RESULT__INIT;
 
-    s->is_refused = answer->err != VT_OK;
+    s->is_refused = answer->is_foreign;
     if (answer->err) {
         send_error(s, answer->err, answer->text, 0);
     } else {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's PCRs in a guest's own (docs/record-and-recovery.md, "The host in a guest's PCRs"): read before a power on
- * with TPM_Startup(ST_CLEAR), extended in its one request, ahead of the queue. Without them there is no power on.
+ * The host's PCRs in a guest's own (docs/record-and-recovery.md, "The host in a guest's PCRs"): read before a
+ * power on with TPM_Startup(ST_CLEAR), extended in its one request, ahead of the queue. Without them there is
+ * no power on.
  */
 #include "server/core/hostpcrs.h"
 
@@ -38,8 +39,10 @@ static void refuse(struct instance *i, const char *cause)
     char why[480];
 
     /* The cause is long, and last: it may be cut. */
-    snprintf(why, sizeof why, "it begins with the host's PCRs, which cannot be read: restart the guest when they can, or "
-                              "vtpmctl instance host-pcrs I none: %.260s", cause);
+    snprintf(why, sizeof why,
+             "it begins with the host's PCRs, which cannot be read: restart the guest when they can, or "
+             "vtpmctl instance host-pcrs I none: %.260s",
+             cause);
     instance_refuse_power_on(i, why);
 }
 
@@ -80,7 +83,8 @@ static int ask(struct instance *i, struct vt_why *why)
 
     if (!question)
         return VT_ENOMEM;
-    *question = (struct question){.broker = i->broker, .uuid = i->node.uuid, .ticket = ++i->broker->witnesses};
+    *question =
+        (struct question){.broker = i->broker, .uuid = i->node.uuid, .ticket = ++i->broker->witnesses};
     /* Where memory fails the answer may come before this returns. */
     i->witness = question->ticket;
     i->step = STEP_READING_HOST;
@@ -124,8 +128,10 @@ bool instance_host_is_in(struct instance *i, const uint8_t *response, size_t len
     rc = rd_get32(&r);
     if (!measures.host_pcrs || (!r.bad && !rc))
         return true;
-    snprintf(why, sizeof why, "it begins with the host's PCRs, and TPM_Startup gave 0x%x: no state was saved? Start the "
-                              "shim with --startup clear", (unsigned)rc);
+    snprintf(why, sizeof why,
+             "it begins with the host's PCRs, and TPM_Startup gave 0x%x: no state was saved? Start the "
+             "shim with --startup clear",
+             (unsigned)rc);
     instance_drop_engine(i);
     instance_refuse_power_on(i, why);
     return false;
@@ -146,7 +152,8 @@ void instance_log_host(const struct instance *i)
         vt_hex(value, host->value[n], host->len);
         vt_hex(hex, digest, sizeof digest);
         vt_log_with(VT_LOG_INFO,
-                    VT_FIELDS(VT_TEXT("uuid", uuid), VT_NUMBER("pcr", n), VT_TEXT("sha1", hex), VT_TEXT("host", value)),
+                    VT_FIELDS(VT_TEXT("uuid", uuid), VT_NUMBER("pcr", n), VT_TEXT("sha1", hex),
+                              VT_TEXT("host", value)),
                     "instance: the host's PCR, for this power on");
     }
 }

@@ -169,6 +169,25 @@ void instance_forget(struct instance *i, void *arg)
     }
 }
 
+static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
+{
+    return memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->has_domid == b->has_domid &&
+           a->domid == b->domid;
+}
+
+/* Only a new domain is a new life of a guest whose TPM is on. */
+static bool is_new_domain(const struct record *record, const struct guest_epoch *guest)
+{
+    return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest);
+}
+
+/* Not loaded: nobody knows. */
+static bool is_foreign(const struct instance *i, const struct job *job)
+{
+    return job->what.kind == INSTANCE_POWER_ON &&
+           (!i->is_loaded || (i->record.power == RECORD_ON && is_new_domain(&i->record, &job->what.guest)));
+}
+
 static void report(struct instance *i, const struct job *job, int err, const char *text)
 {
     struct instance_answer answer = {
@@ -176,6 +195,7 @@ static void report(struct instance *i, const struct job *job, int err, const cha
         .text = text ? text : vt_err_text(err),
         .record = i->is_loaded ? &i->record : NULL,
         .acted = i->next_acted,
+        .is_foreign = err && is_foreign(i, job),
     };
     bool outer;
 
@@ -235,18 +255,6 @@ void instance_finish(struct instance *i, int err, const char *text)
 }
 
 /* ---- One job ---- */
-
-static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
-{
-    return memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->has_domid == b->has_domid &&
-           a->domid == b->domid;
-}
-
-/* Only a new domain is a new life of a guest whose TPM is on. */
-static bool is_new_domain(const struct record *record, const struct guest_epoch *guest)
-{
-    return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest);
-}
 
 /* docs/record-and-recovery.md, "Power". */
 static bool power_on_acts(const struct record *record, const struct guest_epoch *guest)

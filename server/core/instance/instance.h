@@ -24,6 +24,7 @@ struct instance_answer {
     const uint8_t *response;        /* EXECUTE, PLATFORM, EK_READ, PCR_READ, POWER_ON with a Startup */
     size_t response_len;
     bool acted;                     /* POWER_ON */
+    bool is_foreign;                /* POWER_ON that failed: for all that is known the TPM is on for another domain */
 };
 typedef void (*instance_done)(void *arg, const struct instance_answer *answer);
 
