@@ -32,12 +32,16 @@ int tpm_manufacture(struct tpm **tpm, const struct tpm_profile *profile, const u
     return VT_OK;
 }
 
+/* A file of one byte is a TPM with an endorsement key; any other is refused with bytes that cannot be shown. */
 int tpm_from_swtpm(struct tpm **tpm, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED],
                    const uint8_t *file, size_t len, const struct tpm_swtpm_key *key, const struct tpm_ops *ops,
                    struct tpm_swtpm_facts *facts, struct vt_why *why)
 {
-    (void)tpm, (void)profile, (void)seed, (void)file, (void)len, (void)key, (void)ops, (void)facts;
-    return vt_fail(why, VT_ENOTSUP, "the double takes no other TPM's state");
+    (void)file;
+    *facts = (struct tpm_swtpm_facts){.has_ek = true, .nv_areas = (uint32_t)len, .counters = key->len};
+    if (len != 1)
+        return vt_fail(why, VT_EDAMAGED, "field\x1b[31m at\n byte 7");
+    return tpm_manufacture(tpm, profile, seed, true, ops);
 }
 
 int tpm_thaw(struct tpm **tpm, const uint8_t *permanent, size_t permanent_len, const uint8_t *volatile_state,
