@@ -12,7 +12,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
-import machine  # noqa: E402
+import emulated  # noqa: E402
 from rig import Process, Rig, check, enter_namespace, free_port, need, program, skip, wait_until  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -31,7 +31,7 @@ remember_owner = 0
 stdio_handler = "file"
 """
 DOMAIN = """<domain type='qemu'><name>vm</name><uuid>%(uuid)s</uuid><memory unit='MiB'>512</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%(folder)s/vmlinux</kernel><initrd>%(folder)s/cpio</initrd>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%(folder)s/vmlinuz</kernel><initrd>%(folder)s/cpio</initrd>
 <cmdline>%(line)s</cmdline></os><features><acpi/></features><cpu mode='maximum'/>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <serial type='file'><source path='%(folder)s/console-%(number)d'/></serial>
@@ -80,16 +80,15 @@ def start_libvirt(rig):
 
 
 def build_guest(rig):
-    m = machine.Machine(os.path.join(HERE, "compat_init"), ["tpm_tis"])
+    m = emulated.Machine(os.path.join(HERE, "compat_init"), ["tpm_tis"])
     m.tree.program("/usr/bin/tpmcmd", os.environ.get("VTPM_TPMCMD", os.path.join(ROOT, "build/release/tests/qemu/tpmcmd")))
-    with open(rig.path("vmlinux"), "wb") as f:
-        f.write(m.kernel)
+    shutil.copy(m.vmlinuz(), rig.path("vmlinuz"))
     m.tree.write(rig.path("cpio"))
 
 
 def domain(rig, number):
     with open(rig.path("vm.xml"), "w") as f:
-        f.write(DOMAIN % {"uuid": UUID, "folder": rig.dir, "line": machine.LINE, "number": number})
+        f.write(DOMAIN % {"uuid": UUID, "folder": rig.dir, "line": emulated.LINE, "number": number})
     virsh("define", rig.path("vm.xml"))
 
 
@@ -102,7 +101,7 @@ def boot(rig, number):
     def text():
         return open(console, errors="replace").read() if os.path.exists(console) else ""
     try:
-        wait_until(lambda: machine.END in text(), "the guest's script", 90 * machine.SLOW)
+        wait_until(lambda: emulated.END in text(), "the guest's script", 90 * emulated.SLOW)
     except AssertionError:
         print(text()[-4000:])
         raise
@@ -149,8 +148,8 @@ def scenario(rig):
     rig.restart()
     wait_until(lambda: rig.state("libvirt-" + UUID) == "on", "the server killed and started under the running guest")
     virsh("reset", "vm")
-    wait_until(lambda: open(rig.path("console-2"), errors="replace").read().count(machine.END) == 2, "the guest after a reset",
-               90 * machine.SLOW)
+    wait_until(lambda: open(rig.path("console-2"), errors="replace").read().count(emulated.END) == 2, "the guest after a reset",
+               90 * emulated.SLOW)
     said = re.findall(r"(?m)^(?:ek|before|after): (\S+)\r?$", open(rig.path("console-2"), errors="replace").read())
     check(said[3:] == said[:3], "a reset of the machine: the same TPM, its PCRs reset")
     virsh("destroy", "vm")
