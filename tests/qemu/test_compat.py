@@ -106,7 +106,7 @@ def boot(rig, number):
         print(text()[-4000:])
         raise
     said = dict(re.findall(r"(?m)^(driver|ek|before|after): (\S+)\r?$", text()))
-    print("the guest says:", said, [line for line in text().splitlines() if "tpm" in line])
+    print("the guest says:", said)
     return said
 
 
@@ -132,7 +132,7 @@ def scenario(rig):
     check("<value>1.2</value>" in versions.group(0), "virsh domcapabilities: backend version 1.2")
     first = boot(rig, 1)
     check(first.get("driver") == "tpm_tis" and first["before"] == "0" * 40 and first["after"] != first["before"],
-          "the guest's own driver has a TPM 1.2, and PCR 10 can be extended")
+          "the guest's own driver has a TPM 1.2, and PCR 12 can be extended")
     made = instances(rig)
     check([i["name"] for i in made] == ["libvirt-" + UUID], "one instance, named after the domain")
     check([user for _, user in shims()] == ["swtpm"], "vtpm-shim runs as libvirt's swtpm user")
