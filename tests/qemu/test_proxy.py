@@ -5,18 +5,18 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
-import machine  # noqa: E402
+import emulated  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
 UDEVADM = "/usr/bin/udevadm"
 
 if not os.path.exists(UDEVADM):
-    machine.skip("udev is not installed")
-m = machine.Machine(os.path.join(HERE, "proxy_init"), ["tpm_vtpm_proxy"])
+    emulated.skip("udev is not installed")
+m = emulated.Machine(os.path.join(HERE, "proxy_init"), ["tpm_vtpm_proxy"])
 m.ours("vtpm-server", "vtpm-engine", "vtpm-shim", "vtpmctl")
 m.tree.program("/usr/bin/tpmcmd", os.environ.get("VTPM_TPMCMD", os.path.join(ROOT, "build/release/tests/qemu/tpmcmd")))
 m.tree.program(UDEVADM, UDEVADM)
 m.tree.link("/lib/systemd/systemd-udevd", UDEVADM)
 m.tree.file("/lib/udev/rules.d/70-vtpm-proxy.rules", os.path.join(ROOT, "deploy/udev/70-vtpm-proxy.rules"))
-machine.judge(m.run(limit=90), least=39)
+emulated.judge(m.run(limit=90), least=39)
 print("proxy: all seen to hold")
