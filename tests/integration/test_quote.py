@@ -294,8 +294,10 @@ def later(rig, tpm, key, owner, data):
     rig.ctl("host-ak", "create", "--yes", *owner)
     quote(rig, "web", "new")
     refused(ours(rig, open(rig.path("new"), "rb").read(), key), 7, "not by this", "a quote by a new key")
-    texts = [e["text"] for e in rig.ctl_json("events")["events"] if e["kind"] in ("quote", "host-ak")]
-    check(len([t for t in texts if NONCE.hex() in t]) == 4, "each quote is an event")
+    # An act is written down after its answer.
+    told = lambda: [e for e in rig.ctl_json("events")["events"] if e["kind"] == "quote" and NONCE.hex() in e["text"]]
+    wait_until(lambda: len(told()) >= 4, "the events of the quotes")
+    check(len(told()) == 4, "each quote is an event")
     tpm.stop()
     refused(quote(rig, "web", "gone", ok=False), 3, "", "without the TPM")
 
