@@ -99,7 +99,8 @@ static void store(struct making *m, const struct sandbox_state *state)
 {
     struct db_credential credential;
     struct db_create_args args = {.instance = &m->row, .credential = &credential};
-    struct db_audit audit = {.kind = m->made.is_moved ? "import-swtpm" : "create", .uuid = &m->made.uuid, .peer = m->peer, .text = m->row.name};
+    struct db_audit audit = {.kind = m->made.is_moved ? "import-swtpm" : "create", .uuid = &m->made.uuid,
+                             .peer = m->peer, .text = m->row.name};
     uint8_t *bytes = NULL;
     int err;
 

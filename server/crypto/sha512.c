@@ -41,8 +41,8 @@ static int block(mbedtls_md_context_t *hmac, uint32_t i, const void *salt, size_
     return rc ? rc : mbedtls_md_hmac_reset(hmac);
 }
 
-int cr_pbkdf2_sha512(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
-                     unsigned rounds)
+int cr_pbkdf2_sha512(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
+                     size_t salt_len, unsigned rounds)
 {
     mbedtls_md_context_t hmac;
     uint8_t t[CR_SHA512_LEN];

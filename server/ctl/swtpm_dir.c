@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `instance import --from-swtpm` reads, with the caller's rights: swtpm's directory and the key that swtpm was given.
- * The file itself is not looked into: it is hostile, and the server has a sandbox for it.
+ * What `instance import --from-swtpm` reads, with the caller's rights: swtpm's directory and the key that
+ * swtpm was given. The file itself is not looked into: it is hostile, and the server has a sandbox for it.
  */
 #include "server/ctl/ctl.h"
 
@@ -15,16 +15,16 @@
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
 
-#define STATE       "tpm-00.permall"
-#define VOLATILE    "tpm-00.volatilestate"
-#define SAVED       "tpm-00.savestate"
-#define STATE_20    "tpm2-00.permall"
-#define LOCK        ".lock"
-#define FILE_MAX    (128u * 1024)
-#define KEY_MAX     66  /* "0x", 64 digits */
+#define STATE        "tpm-00.permall"
+#define VOLATILE     "tpm-00.volatilestate"
+#define SAVED        "tpm-00.savestate"
+#define STATE_20     "tpm2-00.permall"
+#define LOCK         ".lock"
+#define FILE_MAX     (128u * 1024)
+#define KEY_MAX      66 /* "0x", 64 digits */
 #define PASSWORD_MAX 4096
-#define ROUNDS      1000
-#define SALT        "swtpm"
+#define ROUNDS       1000
+#define SALT         "swtpm"
 
 static bool is_there(int dir, const char *name)
 {
@@ -40,8 +40,10 @@ static int locked_by(const char *path, int fd, struct vt_why *why)
     struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     int pid = !fcntl(fd, F_GETLK, &held) && held.l_type != F_UNLCK ? (int)held.l_pid : 0;
 
-    return vt_fail(why, VT_ECONFLICT, "%s/" LOCK " is locked by process %d: swtpm runs on this TPM; shut its guest down, and "
-                   "then import it", path, pid);
+    return vt_fail(why, VT_ECONFLICT,
+                   "%s/" LOCK " is locked by process %d: swtpm runs on this TPM; shut its guest down, and "
+                   "then import it",
+                   path, pid);
 }
 
 static int take_lock(struct swtpm_dir *dir, const char *path, int fd, struct vt_why *why)
@@ -52,7 +54,8 @@ static int take_lock(struct swtpm_dir *dir, const char *path, int fd, struct vt_
     if (dir->lock < 0 && errno == ENOENT)
         return VT_OK;
     if (dir->lock < 0)
-        return vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO, "%s/" LOCK " cannot be opened: %s", path, strerror(errno));
+        return vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO, "%s/" LOCK " cannot be opened: %s", path,
+                       strerror(errno));
     return fcntl(dir->lock, F_SETLK, &wanted) ? locked_by(path, dir->lock, why) : VT_OK;
 }
 
@@ -61,15 +64,22 @@ static int take_lock(struct swtpm_dir *dir, const char *path, int fd, struct vt_
 static int check_kind(const char *path, int fd, struct vt_why *why)
 {
     if (is_there(fd, VOLATILE))
-        return vt_fail(why, VT_ECONFLICT, "%s/" VOLATILE " is there: this TPM was suspended with its guest, and its PCRs and "
-                       "sessions would be lost; resume the guest under swtpm, shut it down, and import it then", path);
+        return vt_fail(
+            why, VT_ECONFLICT,
+            "%s/" VOLATILE " is there: this TPM was suspended with its guest, and its PCRs and "
+            "sessions would be lost; resume the guest under swtpm, shut it down, and import it then",
+            path);
     if (is_there(fd, STATE))
         return VT_OK;
     if (is_there(fd, STATE_20))
-        return vt_fail(why, VT_ENOTSUP, "%s holds a TPM 2.0 (" STATE_20 "): this server's are TPM 1.2, and none can become "
-                       "one; nothing was imported", path);
-    return vt_fail(why, VT_ENOTFOUND, "%s holds no TPM of swtpm: there is no " STATE " (give the directory of swtpm's "
-                   "--tpmstate dir=)", path);
+        return vt_fail(why, VT_ENOTSUP,
+                       "%s holds a TPM 2.0 (" STATE_20 "): this server's are TPM 1.2, and none can become "
+                       "one; nothing was imported",
+                       path);
+    return vt_fail(why, VT_ENOTFOUND,
+                   "%s holds no TPM of swtpm: there is no " STATE " (give the directory of swtpm's "
+                   "--tpmstate dir=)",
+                   path);
 }
 
 static int read_state(struct swtpm_dir *dir, const char *path, int fd, struct vt_why *why)
@@ -79,21 +89,24 @@ static int read_state(struct swtpm_dir *dir, const char *path, int fd, struct vt
     int file = openat(fd, STATE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
     if (file < 0 || fstat(file, &st) || !S_ISREG(st.st_mode) || st.st_size > (off_t)FILE_MAX) {
-        int err = file < 0 ? vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO, "%s/" STATE " cannot be opened: %s", path,
-                                     strerror(errno))
-                           : vt_fail(why, VT_EUSAGE, "%s/" STATE " is no file, or has more than %u bytes", path, FILE_MAX);
+        int err = file < 0 ? vt_fail(why, errno == EACCES ? VT_EPERM : VT_EIO,
+                                     "%s/" STATE " cannot be opened: %s", path, strerror(errno))
+                           : vt_fail(why, VT_EUSAGE, "%s/" STATE " is no file, or has more than %u bytes",
+                                     path, FILE_MAX);
         if (file >= 0)
             close(file);
         return err;
     }
     dir->file = vt_calloc(1, FILE_MAX + 1);
-    while (dir->file && dir->len <= FILE_MAX && (n = read(file, dir->file + dir->len, FILE_MAX + 1 - dir->len)) > 0)
+    while (dir->file && dir->len <= FILE_MAX &&
+           (n = read(file, dir->file + dir->len, FILE_MAX + 1 - dir->len)) > 0)
         dir->len += (size_t)n;
     close(file);
     if (!dir->file)
         return VT_ENOMEM;
     if (n < 0 || dir->len != (size_t)st.st_size)
-        return vt_fail(why, VT_EIO, "%s/" STATE " cannot be read: %s", path, n < 0 ? strerror(errno) : "it changes");
+        return vt_fail(why, VT_EIO, "%s/" STATE " cannot be read: %s", path,
+                       n < 0 ? strerror(errno) : "it changes");
     return VT_OK;
 }
 
@@ -103,8 +116,12 @@ int swtpm_dir_open(struct swtpm_dir *dir, const char *path, struct vt_why *why)
 
     *dir = (struct swtpm_dir){.lock = -1};
     if (fd < 0)
-        return vt_fail(why, errno == ENOENT ? VT_ENOTFOUND : errno == EACCES ? VT_EPERM : VT_EUSAGE,
-                       "%s cannot be opened: %s (give the directory of swtpm's --tpmstate dir=)", path, strerror(errno));
+        return vt_fail(why,
+                       errno == ENOENT   ? VT_ENOTFOUND
+                       : errno == EACCES ? VT_EPERM
+                                         : VT_EUSAGE,
+                       "%s cannot be opened: %s (give the directory of swtpm's --tpmstate dir=)", path,
+                       strerror(errno));
     err = take_lock(dir, path, fd, why);
     if (!err)
         err = check_kind(path, fd, why);
@@ -148,7 +165,8 @@ static bool from_hex(const char *text, size_t len, uint8_t key[SWTPM_KEY], size_
     return count != 0;
 }
 
-int swtpm_key_from_file(const char *path, const char *format, uint8_t key[SWTPM_KEY], size_t *len, struct vt_why *why)
+int swtpm_key_from_file(const char *path, const char *format, uint8_t key[SWTPM_KEY], size_t *len,
+                        struct vt_why *why)
 {
     bool binary = format && strcmp(format, "binary") == 0;
     uint8_t *bytes;
@@ -161,9 +179,12 @@ int swtpm_key_from_file(const char *path, const char *format, uint8_t key[SWTPM_
     if (err)
         return err;
     if (!binary && !from_hex((const char *)bytes, count, key, len))
-        err = vt_fail(why, VT_EUSAGE, "%s has no key: 32 or 64 hexadecimal digits (--key-format binary: 16 or 32 bytes)", path);
+        err =
+            vt_fail(why, VT_EUSAGE,
+                    "%s has no key: 32 or 64 hexadecimal digits (--key-format binary: 16 or 32 bytes)", path);
     else if (binary && count != SWTPM_KEY / 2 && count != SWTPM_KEY)
-        err = vt_fail(why, VT_EUSAGE, "%s has %zu bytes, and a key has 16 or 32 (--key-format hex: digits)", path, count);
+        err = vt_fail(why, VT_EUSAGE, "%s has %zu bytes, and a key has 16 or 32 (--key-format hex: digits)",
+                      path, count);
     else if (binary)
         memcpy(key, bytes, *len = count);
     vt_free_wiped(bytes, count);

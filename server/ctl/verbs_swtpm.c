@@ -13,10 +13,12 @@ static void print_checked(const struct ctl *ctl, const Vtpm__AdminReply *reply, 
         print_moved_in(ctl, reply, file);
 }
 
-static int take_key(const struct arguments *a, Vtpm__SwtpmImport *import, uint8_t key[SWTPM_KEY], struct vt_why *why)
+static int take_key(const struct arguments *a, Vtpm__SwtpmImport *import, uint8_t key[SWTPM_KEY],
+                    struct vt_why *why)
 {
     if (a->key_file && a->pwd_file)
-        return vt_fail(why, VT_EUSAGE, "--key-file and --pwd-file are two ways to one key: give the one that swtpm got");
+        return vt_fail(why, VT_EUSAGE,
+                       "--key-file and --pwd-file are two ways to one key: give the one that swtpm got");
     if ((a->key_format && !a->key_file) || (a->kdf && !a->pwd_file))
         return vt_fail(why, VT_EUSAGE, "--key-format goes with --key-file, --kdf with --pwd-file");
     import->key.data = key;
@@ -29,8 +31,8 @@ static int take_key(const struct arguments *a, Vtpm__SwtpmImport *import, uint8_
     return swtpm_key_from_password(a->pwd_file, a->kdf, key, why);
 }
 
-static int take_create(const struct arguments *a, char *name, struct profile_file *profile, Vtpm__InstanceCreate *create,
-                       struct vt_why *why)
+static int take_create(const struct arguments *a, char *name, struct profile_file *profile,
+                       Vtpm__InstanceCreate *create, struct vt_why *why)
 {
     create->name = name;
     create->require_measure = (is_given(a, OPT(REQUIRE))) != 0;
@@ -56,10 +58,15 @@ static int ask(const struct arguments *a, Vtpm__SwtpmImport *import)
     request.import_swtpm = import;
     code = ctl_ask_for_key(a, &request, print_checked);
     if (!code && dir.has_saved_state)
-        fprintf(stderr, "vtpmctl: %s also keeps a TPM_SaveState, which did not come along: start the guest anew, it cannot be "
-                        "woken\n", a->swtpm);
+        fprintf(stderr,
+                "vtpmctl: %s also keeps a TPM_SaveState, which did not come along: start the guest anew, it "
+                "cannot be "
+                "woken\n",
+                a->swtpm);
     if (!code)
-        fprintf(stderr, "vtpmctl: do not start swtpm on %s again: there would be two TPMs with the same keys\n", a->swtpm);
+        fprintf(stderr,
+                "vtpmctl: do not start swtpm on %s again: there would be two TPMs with the same keys\n",
+                a->swtpm);
     swtpm_dir_close(&dir);
     return code;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TPM that moves in from swtpm. The first byte: 0, the rest is the file; 1, it is libtpms' state without its SHA-1, which
- * is put around it, so that what lies behind the SHA-1 is reached; 2, the same, encrypted. Either it is refused with a reason,
- * or the TPM executes commands, freezes and thaws.
+ * A TPM that moves in from swtpm. The first byte: 0, the rest is the file; 1, it is libtpms' state without
+ * its SHA-1, which is put around it, so that what lies behind the SHA-1 is reached; 2, the same, encrypted.
+ * Either it is refused with a reason, or the TPM executes commands, freezes and thaws.
  */
 #include "server/base/alloc.h"
 #include "server/engine/swtpm.h"
@@ -22,15 +22,15 @@ int LLVMFuzzerInitialize(int *argc VT_UNUSED, char ***argv VT_UNUSED)
 static void use(struct tpm **tpm)
 {
     static const uint8_t commands[][64] = {
-        {0, 0xc1, 0, 0, 0, 12, 0, 0, 0, 0x99, 0, 1},                                         /* Startup(ST_CLEAR) */
-        {0, 0xc1, 0, 0, 0, 22, 0, 0, 0, 0x65, 0, 0, 0, 5, 0, 0, 0, 4, 0, 0, 1, 0x17},        /* GetCapability */
-        {0, 0xc1, 0, 0, 0, 18, 0, 0, 0, 0x65, 0, 0, 0, 7, 0, 0, 0, 0},                       /* loaded keys */
-        {0, 0xc1, 0, 0, 0, 18, 0, 0, 0, 0x65, 0, 0, 0, 13, 0, 0, 0, 0},                      /* NV indices */
-        {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0xdb},                                               /* Delegate_ReadTable */
-        {0, 0xc1, 0, 0, 0, 22, 0, 0, 0, 0xcf, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 8},        /* NV_ReadValue */
-        {0, 0xc1, 0, 0, 0, 14, 0, 0, 0, 0xde, 0, 0, 0, 0},                                   /* ReadCounter */
-        {0, 0xc1, 0, 0, 0, 36, 0, 0, 0, 0x0b, 0, 4, 0x40, 0, 0, 0},                          /* OSAP SRK */
-        {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x98},                                               /* SaveState */
+        {0, 0xc1, 0, 0, 0, 12, 0, 0, 0, 0x99, 0, 1},                                  /* Startup(ST_CLEAR) */
+        {0, 0xc1, 0, 0, 0, 22, 0, 0, 0, 0x65, 0, 0, 0, 5, 0, 0, 0, 4, 0, 0, 1, 0x17}, /* GetCapability */
+        {0, 0xc1, 0, 0, 0, 18, 0, 0, 0, 0x65, 0, 0, 0, 7, 0, 0, 0, 0},                /* loaded keys */
+        {0, 0xc1, 0, 0, 0, 18, 0, 0, 0, 0x65, 0, 0, 0, 13, 0, 0, 0, 0},               /* NV indices */
+        {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0xdb},                                        /* Delegate_ReadTable */
+        {0, 0xc1, 0, 0, 0, 22, 0, 0, 0, 0xcf, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 8}, /* NV_ReadValue */
+        {0, 0xc1, 0, 0, 0, 14, 0, 0, 0, 0xde, 0, 0, 0, 0},                            /* ReadCounter */
+        {0, 0xc1, 0, 0, 0, 36, 0, 0, 0, 0x0b, 0, 4, 0x40, 0, 0, 0},                   /* OSAP SRK */
+        {0, 0xc1, 0, 0, 0, 10, 0, 0, 0, 0x98},                                        /* SaveState */
     };
     struct response rsp;
 
@@ -57,7 +57,8 @@ static void import(const uint8_t *file, size_t len, const struct tpm_swtpm_key *
         FUZZ_CHECK(err != VT_ENOMEM && why.text[0] && !tpm);
         return;
     }
-    FUZZ_CHECK(facts.owned <= facts.has_ek && facts.counters <= 8 && facts.owner_keys <= profile.owner_evict_slots);
+    FUZZ_CHECK(facts.owned <= facts.has_ek && facts.counters <= 8 &&
+               facts.owner_keys <= profile.owner_evict_slots);
     use(&tpm);
     tpm_free(tpm);
 }
@@ -88,7 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         return 0;
     memcpy(state, src.at, src.left);
     make_swtpm_sign(state, src.left + CR_SHA1_LEN);
-    import_copy(file, make_swtpm_file(file, state, src.left + CR_SHA1_LEN, mode == ENCRYPTED ? key_bytes : NULL), &key);
+    import_copy(file,
+                make_swtpm_file(file, state, src.left + CR_SHA1_LEN, mode == ENCRYPTED ? key_bytes : NULL),
+                &key);
     return 0;
 }
 
@@ -120,9 +123,16 @@ void fuzz_seeds(fuzz_emit emit, void *arg)
     emit_file(emit, arg, "seed-file", NULL);
     emit_file(emit, arg, "seed-file-encrypted", key_bytes);
     emit_state(emit, arg, "seed-state-new", &parts);
-    parts = (struct swtpm_parts){
-        .owned = true, .flags = 0x8102, .owner_keys = 1, .handles = {0xC0000001}, .counters = {7, 9}, .counters_used = 1,
-        .families_used = 1, .delegations_used = 1, .area_count = 2, .areas = {{0x11001, 8, true}, {0x1000F000, 16, false}}};
+    parts = (struct swtpm_parts){.owned = true,
+                                 .flags = 0x8102,
+                                 .owner_keys = 1,
+                                 .handles = {0xC0000001},
+                                 .counters = {7, 9},
+                                 .counters_used = 1,
+                                 .families_used = 1,
+                                 .delegations_used = 1,
+                                 .area_count = 2,
+                                 .areas = {{0x11001, 8, true}, {0x1000F000, 16, false}}};
     emit_state(emit, arg, "seed-state-owned", &parts);
     parts.nv_version = parts.flags_version = 1;
     parts.key12 = true;

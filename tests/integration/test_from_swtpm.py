@@ -124,6 +124,30 @@ def make_keys(t, known):
     known["kept"] = kept
 
 
+def approval(t):
+    """What the owner approves, as tpmProof seals it: the same TPM says the same."""
+    pub = struct.pack(">IHHI", 1, 3, 1, 12) + struct.pack(">III", 2048, 2, 0) + u32(256) + b"\xc3" * 256
+    rc, _, ticket = t.raw("CMK_ApproveMA", params=sha1(u32(1) + sha1(pub)), auths=[Auth(t.oiap(), OWNER)])
+    assert rc == 0, hex(rc)
+    return ticket
+
+
+def make_more_keys(t, known):
+    s = t.osap(ET_OWNER, KH_OWNER, OWNER)
+    rc, _, out = t.raw("MakeIdentity", params=s.enc_auth(KEY) + sha1(b"CA") + t.key_template(0x12, sig=2),
+                       auths=[Auth(t.oiap(), SRK), Auth(s)])
+    assert rc == 0, hex(rc)
+    known["identity"] = out[:-260]
+    template = (u16(0x28) + u16(0) + struct.pack(">HI", 0x10, 0x12) + b"\1" + struct.pack(">IHHI", 1, 1, 2, 12) +
+                struct.pack(">III", 1024, 2, 0) + bytes(12))
+    pub = struct.pack(">IHHI", 1, 3, 1, 12) + struct.pack(">III", 2048, 2, 0) + u32(256) + b"\xc3" * 256
+    s = t.osap(ET_KEYHANDLE, KH_SRK, SRK)
+    rc, _, out = t.raw("CMK_CreateKey", handles=u32(KH_SRK), params=s.enc_auth(KEY) + template + approval(t) +
+                       sha1(u32(1) + sha1(pub)), auths=[Auth(s)])
+    assert rc == 0, hex(rc)
+    known["certified migration key"] = out
+
+
 def internal(t, handle):
     rc, _, out = t.raw("OwnerReadInternalPub", params=u32(handle), auths=[Auth(t.oiap(), OWNER)])
     assert rc == 0, hex(rc)
@@ -136,7 +160,7 @@ def facts(t):
     known = {"flags": t.flags()[0] - {"allowMaintenance"},      # which pc-client does not have
              "nv list": sorted(nv[i:i + 4] for i in range(4, len(nv), 4)),
              "table": t.raw("Delegate_ReadTable")[2], "ek": internal(t, KH_EK),
-             "srk": internal(t, KH_SRK)}
+             "srk": internal(t, KH_SRK), "approval of an authority": approval(t)}
     known["areas"] = {index: t.capability(0x11, index)[2] for index in known["nv list"]}
     return known
 
@@ -160,6 +184,7 @@ def fill(h):
     rc, _, known["bound"] = t.seal(KH_SRK, SRK, DATA, b"sealed to PCR 10", t.pcr_info([10]))
     assert rc == 0
     make_keys(t, known)
+    make_more_keys(t, known)
     make_nv(t, known)
     make_counters(t, known)
     make_delegation(t, known)
@@ -211,7 +236,15 @@ def check_keys(rig, t, known):
         rc, signature = t.sign(handle, KEY, sha1(b"signed here"))
         check(rc == 0 and openssl_verifies(rig, key_modulus(known[key]), b"signed here", signature),
               "%s signs, and openssl says so" % name)
-    for handle in (storage, below):
+    rc, identity = t.load_key2(KH_SRK, SRK, known["identity"])
+    nonce = sha1(b"nonce")
+    rc, _, out = t.quote(identity, KEY, nonce, pcr_selection([10]))
+    composite = out[:-260]
+    info = b"\1\1\0\0QUOT" + sha1(composite) + nonce
+    check(rc == 0 and verify_sha1(key_modulus(known["identity"]), sha1(info), out[-256:]), "an identity quotes")
+    rc, cmk = t.load_key2(KH_SRK, SRK, known["certified migration key"])
+    check(rc == 0 and t.sign(cmk, KEY, sha1(b"x"))[0] == 0, "a certified migration key loads and signs")
+    for handle in (storage, below, identity, cmk):
         assert t.flush(handle, 1) == 0
     check(t.flush(known["kept"], 1) != 0, "the owner's key stays")
 

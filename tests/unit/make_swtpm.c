@@ -113,7 +113,7 @@ static void put_tables(struct wr *w, const struct swtpm_parts *p)
     put_counter(w, 5, false); /* the audit's */
     for (unsigned i = 0; i < 8; i++)
         put_counter(w, p->counters[i], p->counters_used >> i & 1);
-    put_fill(w, 0, 32);       /* nothing is audited */
+    put_fill(w, 0, 32); /* nothing is audited */
     for (unsigned i = 0; i < 16; i++) {
         wr_put8(w, 'f');
         wr_put32(w, i + 1);

@@ -171,6 +171,34 @@ static void test_ctr__partial_block__prefix_and_nothing_behind(void **state)
     }
 }
 
+/* SP 800-38A, F.2.2 and F.2.6: one block each, and the chain over two. */
+static void test_cbc__sp800_38a__plain_text(void **state)
+{
+    uint8_t key[32], iv[16], data[32];
+
+    (void)state;
+    from_hex(key, 16, "2b7e151628aed2a6abf7158809cf4f3c");
+    from_hex(iv, sizeof iv, "000102030405060708090a0b0c0d0e0f");
+    from_hex(data, sizeof data, "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2");
+    assert_int_equal(cr_aes_cbc_decrypt(key, 16, iv, data, sizeof data, data), 0);
+    assert_hex(data, sizeof data, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51");
+    from_hex(key, sizeof key, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+    from_hex(data, 16, "f58c4c04d6e5f1ba779eabfb5f7bfbd6");
+    assert_int_equal(cr_aes_cbc_decrypt(key, 32, iv, data, 16, data), 0);
+    assert_hex(data, 16, "6bc1bee22e409f96e93d7e117393172a");
+}
+
+static void test_cbc__no_whole_blocks_or_other_key__usage(void **state)
+{
+    uint8_t key[32] = { 0 }, iv[16] = { 0 }, data[32] = { 0 };
+
+    (void)state;
+    assert_int_equal(cr_aes_cbc_decrypt(key, 16, iv, data, 31, data), VT_EUSAGE);
+    assert_int_equal(cr_aes_cbc_decrypt(key, 24, iv, data, 32, data), VT_EUSAGE);
+    assert_int_equal(cr_aes_cbc_decrypt(key, 0, iv, data, 32, data), VT_EUSAGE);
+    assert_int_equal(cr_aes_cbc_decrypt(key, 16, iv, data, 0, data), VT_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +209,8 @@ int main(void)
         cmocka_unit_test(test_ctr__sp800_38a__cipher_text_and_back),
         cmocka_unit_test(test_ctr__counter_at_its_end__wraps_to_zero),
         cmocka_unit_test(test_ctr__partial_block__prefix_and_nothing_behind),
+        cmocka_unit_test(test_cbc__sp800_38a__plain_text),
+        cmocka_unit_test(test_cbc__no_whole_blocks_or_other_key__usage),
     };
 
     return cmocka_run_group_tests(tests, init_crypto, NULL);

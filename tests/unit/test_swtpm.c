@@ -14,9 +14,18 @@
 
 static const uint8_t key_128[16] = "0123456789abcdef";
 static struct swtpm_parts full = {
-    .owned = true, .flags = 0x0008102, .owner_keys = 2, .handles = {0x00000005, 0xC0000001}, .counters = {7, 0, 900, 8},
-    .counters_used = 0x9, .families_used = 0x8001, .delegations_used = 0x8, .no_owner_writes = 3, .owner_auth = 0x6F,
-    .area_count = 3, .areas = {{0x1000F000, 900, false}, {0x11001, 32, false}, {0x11002, 8, true}},
+    .owned = true,
+    .flags = 0x0008102,
+    .owner_keys = 2,
+    .handles = {0x00000005, 0xC0000001},
+    .counters = {7, 0, 900, 8},
+    .counters_used = 0x9,
+    .families_used = 0x8001,
+    .delegations_used = 0x8,
+    .no_owner_writes = 3,
+    .owner_auth = 0x6F,
+    .area_count = 3,
+    .areas = {{0x1000F000, 900, false}, {0x11001, 32, false}, {0x11002, 8, true}},
 };
 
 struct outcome {
@@ -35,7 +44,8 @@ static struct outcome take_file(const uint8_t *file, size_t len, const struct tp
     struct outcome o = {0};
 
     tpm_profile_pc_client(&pc_client);
-    o.err = tpm_from_swtpm(&o.tpm, profile ? profile : &pc_client, seed, file, len, key ? key : &none, NULL, &o.facts, &o.why);
+    o.err = tpm_from_swtpm(&o.tpm, profile ? profile : &pc_client, seed, file, len, key ? key : &none, NULL,
+                           &o.facts, &o.why);
     /* A reason with each refusal, and never half a TPM. */
     assert_true((o.err == VT_OK) == (o.tpm != NULL) && (o.err == VT_OK) == (o.why.text[0] == '\0'));
     return o;
@@ -83,14 +93,16 @@ static void test_state__with_everything__is_the_same_tpm(void **state)
     expect_bytes(perm->daa_proof.bytes, 0x72, 20);
     expect_bytes(perm->delegate_key.bytes, 2, 16);
     expect_bytes(perm->srk.key.usage_auth.bytes, 0x55, 20);
-    assert_true(perm->owned && perm->has_ek && perm->flags.ownership && perm->flags.physical_presence_cmd_enable &&
-                perm->flags.nv_locked);
-    assert_false(perm->flags.disable || perm->flags.deactivated || perm->flags.enable_revoke_ek || perm->ek_revocable);
+    assert_true(perm->owned && perm->has_ek && perm->flags.ownership &&
+                perm->flags.physical_presence_cmd_enable && perm->flags.nv_locked);
+    assert_false(perm->flags.disable || perm->flags.deactivated || perm->flags.enable_revoke_ek ||
+                 perm->ek_revocable);
     assert_int_equal(perm->audit_counter, 5);
     assert_int_equal(perm->counters[3].value.counter, 8);
     assert_int_equal(perm->counter_highest, 900);
     assert_true(perm->counters[0].used && !perm->counters[2].used && perm->counters[3].used);
-    assert_true(perm->families[0].used && perm->families[15].used && family_find(o.tpm, 16) == &perm->families[15].entry);
+    assert_true(perm->families[0].used && perm->families[15].used &&
+                family_find(o.tpm, 16) == &perm->families[15].entry);
     assert_true(perm->delegates[3].used && !perm->delegates[0].used);
     assert_int_equal(perm->last_family_id, 16);
     assert_int_equal(perm->nv.no_owner_writes, 3);
@@ -206,7 +218,8 @@ static const struct {
     int err;
     const char *text;
 } wrongs[] = {
-    {other_version, VT_ENOTSUP, "the state's version at byte 0 of the TPM's state: 0x0002, and this server knows 0x0001"},
+    {other_version, VT_ENOTSUP,
+     "the state's version at byte 0 of the TPM's state: 0x0002, and this server knows 0x0001"},
     {other_flags, VT_ENOTSUP, "TPM_PERMANENT_FLAGS at byte"},
     {flag_too_many, VT_ENOTSUP, "beyond the 20 that there are"},
     {flag_of_later, VT_ENOTSUP, "beyond the 19 that there are"},
@@ -227,7 +240,8 @@ static const struct {
     {index_dir, VT_EDAMAGED, "its index 0x10000001"},
     {index_twice, VT_EDAMAGED, "its index 0x00011002"},
     {index_pins, VT_ENOTSUP, "index 0x00011600 stands for pins"},
-    {nv_room, VT_EUSAGE, "index 0x00011002 wants 8 bytes more, of the profile's nv_bytes, which is 28672, 0 are left"},
+    {nv_room, VT_EUSAGE,
+     "index 0x00011002 wants 8 bytes more, of the profile's nv_bytes, which is 28672, 0 are left"},
 };
 
 static void test_state__that_cannot_be__refused_with_field_and_value(void **state)
@@ -247,8 +261,12 @@ static void test_profile__too_small__refused_with_the_limit(void **state)
 {
     static const struct {
         const char *limit;
-        uint32_t least;     /* that has room */
-    } limits[] = {{"counters", 4}, {"family_rows", 16}, {"delegate_rows", 4}, {"owner_evict_slots", 2}, {"nv_bytes", 40}};
+        uint32_t least; /* that has room */
+    } limits[] = {{"counters", 4},
+                  {"family_rows", 16},
+                  {"delegate_rows", 4},
+                  {"owner_evict_slots", 2},
+                  {"nv_bytes", 40}};
 
     (void)state;
     for (size_t i = 0; i < VT_COUNT(limits); i++) {
@@ -285,7 +303,8 @@ static void test_state__cut_anywhere_and_signed__refused(void **state)
     }
     memcpy(cut, whole, len);
     make_swtpm_sign(cut, len + 1);
-    refused(&(struct outcome){.err = VT_EDAMAGED, .why = take_state(cut, len + 1, NULL).why}, VT_EDAMAGED, "the end at byte");
+    refused(&(struct outcome){.err = VT_EDAMAGED, .why = take_state(cut, len + 1, NULL).why}, VT_EDAMAGED,
+            "the end at byte");
 }
 
 /* Taken or refused: take_file looks at both; what is taken was proved. */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys in libtpms' state: TPM_KEY or TPM_KEY12 with, where encData would be, the TPM_STORE_ASYMKEY in the clear. The
- * endorsement key is shorter: no pcrInfo, and of its private part the digest and the prime only.
+ * Keys in libtpms' state: TPM_KEY or TPM_KEY12 with, where encData would be, the TPM_STORE_ASYMKEY in the
+ * clear. The endorsement key is shorter: no pcrInfo, and of its private part the digest and the prime only.
  */
 #include "server/engine/swtpm/reader.h"
 
 #define KEY_CONTROL_OWNER_EVICT 0x00000001u
 
 /* Does it work? What divides the modulus stays, ready for use. */
-static void load(struct sw *s, struct key_slot *slot, const struct tpm_blob *prime, size_t at, const char *field)
+static void load(struct sw *s, struct key_slot *slot, const struct tpm_blob *prime, size_t at,
+                 const char *field)
 {
     struct cr_rsa_key *rsa = &slot->key.rsa;
     int err;
@@ -16,24 +17,28 @@ static void load(struct sw *s, struct key_slot *slot, const struct tpm_blob *pri
     if (sw_bad(s))
         return;
     if (prime->len != rsa->pub.bytes / 2u) {
-        sw_refuse(s, VT_EDAMAGED, at, field, "its prime has %u bytes, and its modulus %u", prime->len, rsa->pub.bytes);
+        sw_refuse(s, VT_EDAMAGED, at, field, "its prime has %u bytes, and its modulus %u", prime->len,
+                  rsa->pub.bytes);
         return;
     }
     memcpy(rsa->p, prime->data, prime->len);
     err = cr_rsa_load(&slot->rsa, rsa);
     if (err)
-        sw_refuse(s, err == VT_ENOMEM ? err : VT_EDAMAGED, at, field, "its prime does not belong to its modulus");
+        sw_refuse(s, err == VT_ENOMEM ? err : VT_EDAMAGED, at, field,
+                  "its prime does not belong to its modulus");
 }
 
 /* ---- The endorsement key ---- */
 
-static void take_ek(struct sw *s, struct tpm *tpm, const struct tpm_pubkey *pub, const struct tpm_blob *prime, size_t at)
+static void take_ek(struct sw *s, struct tpm *tpm, const struct tpm_pubkey *pub, const struct tpm_blob *prime,
+                    size_t at)
 {
     struct key_slot slot = {.handle = TPM_KH_EK};
     tpm_rc rc = key_rsa_pub(&slot.key.rsa.pub, pub);
 
     if (rc)
-        sw_refuse(s, VT_EDAMAGED, at, "endorsementKey", "its public half is none (TPM error 0x%x)", (unsigned)rc);
+        sw_refuse(s, VT_EDAMAGED, at, "endorsementKey", "its public half is none (TPM error 0x%x)",
+                  (unsigned)rc);
     load(s, &slot, prime, at, "endorsementKey");
     if (!sw_bad(s)) {
         tpm_set_ek(tpm, &slot.key.rsa);
@@ -55,11 +60,11 @@ void swtpm_ek(struct sw *s, struct tpm *tpm)
 
     rd_struct_ver(&s->r, &version);
     if (version.major != 1 || version.minor != 1)
-        sw_refuse(s, VT_ENOTSUP, at, "endorsementKey", "version %u.%u, and this server knows 1.1", version.major,
-                  version.minor);
-    (void)sw_u16(s, "endorsementKey");  /* keyUsage, */
-    (void)sw_u32(s, "endorsementKey");  /* keyFlags, */
-    (void)sw_u8(s, "endorsementKey");   /* authDataUsage: tpm_set_ek knows what they are */
+        sw_refuse(s, VT_ENOTSUP, at, "endorsementKey", "version %u.%u, and this server knows 1.1",
+                  version.major, version.minor);
+    (void)sw_u16(s, "endorsementKey"); /* keyUsage, */
+    (void)sw_u32(s, "endorsementKey"); /* keyFlags, */
+    (void)sw_u8(s, "endorsementKey");  /* authDataUsage: tpm_set_ek knows what they are */
     rd_pubkey(&s->r, &pub);
     rd_blob32(&s->r, &private);
     sw_check(s, at, "endorsementKey");
@@ -75,7 +80,8 @@ void swtpm_ek(struct sw *s, struct tpm *tpm)
 
 /* ---- The storage root key and those of the owner ---- */
 
-static void take_private(struct sw *s, struct key_slot *slot, const struct tpm_blob *bytes, size_t at, const char *field)
+static void take_private(struct sw *s, struct key_slot *slot, const struct tpm_blob *bytes, size_t at,
+                         const char *field)
 {
     struct tpm_store_asymkey store;
     struct rd r = rd_from(bytes->data, bytes->len);
@@ -119,7 +125,8 @@ void swtpm_srk(struct sw *s, struct tpm *tpm, bool *is_there)
     *is_there = read_key(s, srk, "srk");
     srk->handle = TPM_KH_SRK;
     if (*is_there && srk->key.usage != TPM_KEY_STORAGE)
-        sw_refuse(s, VT_EDAMAGED, at, "srk", "its usage is 0x%04x, not that of a storage key", srk->key.usage);
+        sw_refuse(s, VT_EDAMAGED, at, "srk", "its usage is 0x%04x, not that of a storage key",
+                  srk->key.usage);
 }
 
 static void read_owner_key(struct sw *s, struct tpm *tpm, unsigned which)
@@ -129,14 +136,15 @@ static void read_owner_key(struct sw *s, struct tpm *tpm, unsigned which)
     uint32_t handle = sw_u32(s, "an owner's key"), control;
 
     if (!sw_bad(s) && (!handle || key_handle_reserved(handle) || key_find(tpm, handle)))
-        sw_refuse(s, VT_EDAMAGED, at, "an owner's key", "its handle 0x%08x is reserved or there twice", handle);
+        sw_refuse(s, VT_EDAMAGED, at, "an owner's key", "its handle 0x%08x is reserved or there twice",
+                  handle);
     if (!read_key(s, slot, "an owner's key"))
         sw_refuse(s, VT_EDAMAGED, at, "an owner's key", "there is none");
     slot->parent_pcr_status = sw_bool(s, "an owner's key");
     control = sw_u32(s, "an owner's key");
     if (control != KEY_CONTROL_OWNER_EVICT)
-        sw_refuse(s, VT_EDAMAGED, at, "an owner's key", "its keyControl is 0x%08x, not that of one that the owner keeps",
-                  control);
+        sw_refuse(s, VT_EDAMAGED, at, "an owner's key",
+                  "its keyControl is 0x%08x, not that of one that the owner keeps", control);
     slot->handle = handle;
     slot->owner_evict = true;
 }
@@ -147,8 +155,10 @@ void swtpm_owner_keys(struct sw *s, struct tpm *tpm)
     unsigned count = sw_u16(s, "the owner's keys");
 
     if (count > tpm->perm.profile.owner_evict_slots) {
-        sw_refuse(s, VT_EUSAGE, at, "the owner's keys", "there are %u, and the profile's owner_evict_slots is %u: import it "
-                  "with a --profile that has room", count, tpm->perm.profile.owner_evict_slots);
+        sw_refuse(s, VT_EUSAGE, at, "the owner's keys",
+                  "there are %u, and the profile's owner_evict_slots is %u: import it "
+                  "with a --profile that has room",
+                  count, tpm->perm.profile.owner_evict_slots);
         return;
     }
     for (unsigned i = 0; i < count && !sw_bad(s); i++)

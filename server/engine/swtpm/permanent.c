@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libtpms' permanent state of a TPM 1.2 from its first byte to its last, in its order: TPM_PERMANENT_DATA,
- * TPM_PERMANENT_FLAGS, the owner's keys, NV (Part 2, 7.4 and 7.1; docs/swtpm-import.md). Secrets that only encrypt what
- * leaves a TPM and comes back (contexts, DAA's) are this one's own: the formats inside differ. Of delegations libtpms' is
- * understood (delegate.c).
+ * TPM_PERMANENT_FLAGS, the owner's keys, NV (Part 2, 7.4 and 7.1; docs/swtpm-import.md). Secrets that only
+ * encrypt what leaves a TPM and comes back (contexts, DAA's) are this one's own: the formats inside differ.
+ * Of delegations libtpms' is understood (delegate.c).
  */
 #include "server/engine/swtpm/reader.h"
 
@@ -14,11 +14,11 @@
 #define TAG_FLAGS_94       0x0001u /* without the last flag */
 #define TAG_FLAGS_103      0x0002u
 #define TAG_OWNER_KEYS     0x0001u
-#define SYMMETRIC_KEY      16      /* AES-128, as Debian's and Fedora's libtpms are built */
-#define AUDIT_BYTES        32      /* bit n: ordinal n */
+#define SYMMETRIC_KEY      16 /* AES-128, as Debian's and Fedora's libtpms are built */
+#define AUDIT_BYTES        32 /* bit n: ordinal n */
 #define TSC_PRESENCE       0x01u
 #define TSC_ESTABLISHMENT  0x02u
-#define NO_OWNER_WRITES    64u     /* Part 2, 7.4: TPM_MAX_NV_WRITE_NOOWNER */
+#define NO_OWNER_WRITES    64u /* Part 2, 7.4: TPM_MAX_NV_WRITE_NOOWNER */
 
 /* TPM_SYMMETRIC_KEY_DATA, libtpms' own. */
 static void read_key(struct sw *s, uint8_t key[SYMMETRIC_KEY], const char *field)
@@ -48,7 +48,8 @@ static void expect_no_manufacturer(struct sw *s)
     rd_pubkey(&s->r, &pub);
     sw_check(s, at, "manuMaintPub");
     if (!sw_bad(s) && pub.pub_key.len)
-        sw_refuse(s, VT_ENOTSUP, at, "manuMaintPub", "the manufacturer's maintenance key was loaded: it is not taken over, and "
+        sw_refuse(s, VT_ENOTSUP, at, "manuMaintPub",
+                  "the manufacturer's maintenance key was loaded: it is not taken over, and "
                   "dropping it unasked would change who may maintain this TPM");
 }
 
@@ -176,7 +177,7 @@ static void take_flags(struct permanent *perm, uint32_t bits)
 }
 
 #define COUNT_ONE(kind, name) +1
-#define FLAGS (0 FIELDS_permanent_flags(COUNT_ONE))
+#define FLAGS                 (0 FIELDS_permanent_flags(COUNT_ONE))
 
 static void read_flags(struct sw *s, struct tpm *tpm)
 {
@@ -186,10 +187,11 @@ static void read_flags(struct sw *s, struct tpm *tpm)
     unsigned known = version == TAG_FLAGS_94 ? FLAGS - 1 : FLAGS;
 
     if (version != TAG_FLAGS_94 && version != TAG_FLAGS_103)
-        sw_refuse(s, VT_ENOTSUP, at, "TPM_PERMANENT_FLAGS", "version %u, and this server knows %u and %u", version,
-                  TAG_FLAGS_94, TAG_FLAGS_103);
+        sw_refuse(s, VT_ENOTSUP, at, "TPM_PERMANENT_FLAGS", "version %u, and this server knows %u and %u",
+                  version, TAG_FLAGS_94, TAG_FLAGS_103);
     if (bits >> known)
-        sw_refuse(s, VT_ENOTSUP, at + 2, "TPM_PERMANENT_FLAGS", "0x%08x has a flag beyond the %u that there are", bits, known);
+        sw_refuse(s, VT_ENOTSUP, at + 2, "TPM_PERMANENT_FLAGS",
+                  "0x%08x has a flag beyond the %u that there are", bits, known);
     take_flags(&tpm->perm, bits);
 }
 

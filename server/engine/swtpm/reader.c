@@ -31,11 +31,14 @@ void sw_refuse(struct sw *s, int err, size_t at, const char *field, const char *
 void sw_check(struct sw *s, size_t at, const char *field)
 {
     if (s->r.bad)
-        sw_refuse(s, VT_EDAMAGED, at, field, "it ends before this does: the file was cut short, or is none of swtpm's for "
-                                             "a TPM 1.2");
+        sw_refuse(s, VT_EDAMAGED, at, field,
+                  "it ends before this does: the file was cut short, or is none of swtpm's for "
+                  "a TPM 1.2");
     else if (s->r.rc)
-        sw_refuse(s, VT_EDAMAGED, at, field, "it holds what cannot be (TPM error 0x%x): the file was altered, or is of "
-                                             "another version", (unsigned)s->r.rc);
+        sw_refuse(s, VT_EDAMAGED, at, field,
+                  "it holds what cannot be (TPM error 0x%x): the file was altered, or is of "
+                  "another version",
+                  (unsigned)s->r.rc);
 }
 
 uint8_t sw_u8(struct sw *s, const char *field)
@@ -81,8 +84,10 @@ void sw_tag(struct sw *s, uint16_t tag, const char *field)
     uint16_t value = sw_u16(s, field);
 
     if (value != tag)
-        sw_refuse(s, VT_ENOTSUP, at, field, "0x%04x, and this server knows 0x%04x: it is of another version, or was "
-                                            "altered", value, tag);
+        sw_refuse(s, VT_ENOTSUP, at, field,
+                  "0x%04x, and this server knows 0x%04x: it is of another version, or was "
+                  "altered",
+                  value, tag);
 }
 
 void sw_copy(struct sw *s, void *out, size_t len, const char *field)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cursor that can say what it stumbled over. Sticky: after the first refusal everything reads as zero and nothing else
- * is said; so a reader reads on and asks once (`sw_bad`). Loops ask at each turn.
+ * A cursor that can say what it stumbled over. Sticky: after the first refusal everything reads as zero and
+ * nothing else is said; so a reader reads on and asks once (`sw_bad`). Loops ask at each turn.
  */
 #ifndef VTPM_ENGINE_SWTPM_READER_H
 #define VTPM_ENGINE_SWTPM_READER_H
@@ -11,9 +11,9 @@
 
 struct sw {
     struct rd r;
-    const uint8_t *begin;   /* offsets count from here */
-    const char *what;       /* "the file" or "the TPM's state": what they count in */
-    int err;                /* of the first refusal */
+    const uint8_t *begin; /* offsets count from here */
+    const char *what;     /* "the file" or "the TPM's state": what they count in */
+    int err;              /* of the first refusal */
     struct vt_why *why;
 };
 
@@ -43,8 +43,8 @@ void sw_auth(struct sw *s, struct vt_auth *auth, const char *field);
 /* ---- The parts (file.c, permanent.c, keys.c, tables.c, verify.c) ---- */
 
 /*
- * swtpm's frame off, decrypted if need be: libtpms' state, SHA-1 checked and cut off. *plain: memory of *cap bytes that
- * it points into, owned (vt_free_wiped); NULL: it points into the file.
+ * swtpm's frame off, decrypted if need be: libtpms' state, SHA-1 checked and cut off. *plain: memory of *cap
+ * bytes that it points into, owned (vt_free_wiped); NULL: it points into the file.
  */
 int swtpm_unwrap(const uint8_t *file, size_t len, const struct tpm_swtpm_key *key, struct tpm_blob *state,
                  uint8_t **plain, size_t *cap, struct vt_why *why) VT_USE_RESULT;

@@ -5,20 +5,23 @@
 #include "server/engine/delegate.h"
 
 /* As libtpms is built since its first release (its library configuration); the file does not tell. */
-#define COUNTERS    8
-#define FAMILIES    16
-#define DELEGATIONS 4
-#define TAG_NV_ALL_DIGESTS 0x0001u /* each PCR selection has its digest */
-#define TAG_NV      0x0002u        /* one of no PCR has none */
-#define GPIO_FIRST  0x00011600u    /* PC Client: pins of the platform */
-#define GPIO_LAST   0x000116FFu
+#define COUNTERS           8
+#define FAMILIES           16
+#define DELEGATIONS        4
+#define TAG_NV_ALL_DIGESTS 0x0001u     /* each PCR selection has its digest */
+#define TAG_NV             0x0002u     /* one of no PCR has none */
+#define GPIO_FIRST         0x00011600u /* PC Client: pins of the platform */
+#define GPIO_LAST          0x000116FFu
 
 /* A row in use needs a place in the profile. */
-static void expect_place(struct sw *s, size_t at, const char *field, unsigned row, unsigned places, const char *limit)
+static void expect_place(struct sw *s, size_t at, const char *field, unsigned row, unsigned places,
+                         const char *limit)
 {
     if (row >= places)
-        sw_refuse(s, VT_EUSAGE, at, field, "row %u is in use, and the profile's %s is %u: import it with a --profile that "
-                  "has room", row, limit, places);
+        sw_refuse(s, VT_EUSAGE, at, field,
+                  "row %u is in use, and the profile's %s is %u: import it with a --profile that "
+                  "has room",
+                  row, limit, places);
 }
 
 /* ---- Counters ---- */
@@ -85,7 +88,8 @@ static void read_delegation(struct sw *s, struct tpm *tpm, unsigned row)
     sw_auth(s, &delegation.auth, "delegateTable");
     delegation.used = sw_bool(s, "delegateTable");
     if (delegation.used && delegation.pub.permissions.delegate_type != TPM_DEL_OWNER_BITS)
-        sw_refuse(s, VT_EDAMAGED, at, "delegateTable", "row %u lends the authority of kind %u, not the owner's", row,
+        sw_refuse(s, VT_EDAMAGED, at, "delegateTable",
+                  "row %u lends the authority of kind %u, not the owner's", row,
                   delegation.pub.permissions.delegate_type);
     if (delegation.used)
         expect_place(s, at, "delegateTable", row, tpm->perm.profile.delegate_rows, "delegate_rows");
@@ -134,11 +138,14 @@ static void read_public(struct sw *s, struct tpm_nv_data_public *pub, bool alway
 
 static void expect_index(struct sw *s, struct tpm *tpm, uint32_t index, size_t at)
 {
-    if (index == TPM_NV_INDEX_LOCK || index == TPM_NV_INDEX0 || index == TPM_NV_INDEX_DIR || nv_find(tpm, index))
+    if (index == TPM_NV_INDEX_LOCK || index == TPM_NV_INDEX0 || index == TPM_NV_INDEX_DIR ||
+        nv_find(tpm, index))
         sw_refuse(s, VT_EDAMAGED, at, "an NV area", "its index 0x%08x is reserved or there twice", index);
     if (index >= GPIO_FIRST && index <= GPIO_LAST)
-        sw_refuse(s, VT_ENOTSUP, at, "an NV area", "index 0x%08x stands for pins of the platform, and here are none: release "
-                  "it under swtpm first", index);
+        sw_refuse(s, VT_ENOTSUP, at, "an NV area",
+                  "index 0x%08x stands for pins of the platform, and here are none: release "
+                  "it under swtpm first",
+                  index);
 }
 
 /* Its bytes to be; NULL: there is no room. */
@@ -151,10 +158,11 @@ static uint8_t *define(struct sw *s, struct tpm *tpm, const struct nv_area *area
         return bytes;
     if (nv_define(tpm, area))
         return nv_bytes(tpm, &tpm->perm.nv.areas[tpm->perm.nv.count - 1]);
-    sw_refuse(s, VT_EUSAGE, at, "an NV area", "index 0x%08x wants %u bytes more, of the profile's nv_bytes, which is %u, %u are "
-              "left, and %u of %u areas: import it with a --profile that has room (large has %u bytes)", area->pub.nv_index,
-              area->pub.data_size, profile->nv_bytes, nv_free_bytes(tpm), NV_AREAS_MAX - tpm->perm.nv.count, NV_AREAS_MAX,
-              NV_BYTES_MAX);
+    sw_refuse(s, VT_EUSAGE, at, "an NV area",
+              "index 0x%08x wants %u bytes more, of the profile's nv_bytes, which is %u, %u are "
+              "left, and %u of %u areas: import it with a --profile that has room (large has %u bytes)",
+              area->pub.nv_index, area->pub.data_size, profile->nv_bytes, nv_free_bytes(tpm),
+              NV_AREAS_MAX - tpm->perm.nv.count, NV_AREAS_MAX, NV_BYTES_MAX);
     return NULL;
 }
 
@@ -185,7 +193,8 @@ void swtpm_nv(struct sw *s, struct tpm *tpm)
     uint32_t count = sw_u32(s, "NV");
 
     if (version != TAG_NV && version != TAG_NV_ALL_DIGESTS)
-        sw_refuse(s, VT_ENOTSUP, at, "NV", "version %u, and this server knows %u and %u", version, TAG_NV_ALL_DIGESTS, TAG_NV);
+        sw_refuse(s, VT_ENOTSUP, at, "NV", "version %u, and this server knows %u and %u", version,
+                  TAG_NV_ALL_DIGESTS, TAG_NV);
     for (uint32_t i = 0; i < count && !sw_bad(s); i++)
         read_area(s, tpm, version == TAG_NV_ALL_DIGESTS);
 }

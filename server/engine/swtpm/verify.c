@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way in, and the proof before anybody relies on it: each key does both halves of its work, the state freezes and
- * thaws to the same, and a copy of the TPM starts, tests itself, and shows its endorsement key.
+ * The way in, and the proof before anybody relies on it: each key does both halves of its work, the state
+ * freezes and thaws to the same, and a copy of the TPM starts, tests itself, and shows its endorsement key.
  */
 #include "server/base/alloc.h"
 #include "server/engine/swtpm/reader.h"
-
 
 /* ---- Keys ---- */
 
@@ -17,9 +16,10 @@ static bool decrypts(struct tpm *tpm, struct key_slot *slot, struct cr_rsa *rsa)
     int err;
 
     cr_drbg_random(&tpm->drbg, in, sizeof in);
-    err = slot->key.enc_scheme == TPM_ES_RSAESPKCSv15
-              ? cr_rsa_pkcs1_encrypt(&slot->key.rsa.pub, in, sizeof in, &tpm->drbg, sealed)
-              : cr_rsa_oaep_encrypt(&slot->key.rsa.pub, label, sizeof label, in, sizeof in, &tpm->drbg, sealed);
+    err =
+        slot->key.enc_scheme == TPM_ES_RSAESPKCSv15
+            ? cr_rsa_pkcs1_encrypt(&slot->key.rsa.pub, in, sizeof in, &tpm->drbg, sealed)
+            : cr_rsa_oaep_encrypt(&slot->key.rsa.pub, label, sizeof label, in, sizeof in, &tpm->drbg, sealed);
     if (!err)
         err = slot->key.enc_scheme == TPM_ES_RSAESPKCSv15
                   ? cr_rsa_pkcs1_decrypt(rsa, sealed, slot->key.rsa.pub.bytes, out, &len)
@@ -58,7 +58,8 @@ static int verify_keys(struct tpm *tpm, struct vt_why *why)
 
 /* ---- A copy at work ---- */
 
-static uint32_t execute(struct tpm *tpm, const uint8_t *command, size_t len, uint8_t rsp[TPM_BUFFER], size_t *rsp_len)
+static uint32_t execute(struct tpm *tpm, const uint8_t *command, size_t len, uint8_t rsp[TPM_BUFFER],
+                        size_t *rsp_len)
 {
     unsigned dirty;
     struct rd r;
@@ -90,14 +91,16 @@ static int run(struct tpm *tpm, struct vt_why *why)
         uint32_t rc = execute(tpm, steps[i].bytes, steps[i].len, rsp, &len);
 
         if (rc)
-            err = vt_fail(why, VT_EDAMAGED, "swtpm: the TPM was read, but %s answers 0x%x", steps[i].name, (unsigned)rc);
+            err = vt_fail(why, VT_EDAMAGED, "swtpm: the TPM was read, but %s answers 0x%x", steps[i].name,
+                          (unsigned)rc);
     }
     if (!err && !tpm_pcrs(tpm, pcrs))
         err = vt_fail(why, VT_EDAMAGED, "swtpm: the TPM was read, but its PCRs cannot be");
     return err;
 }
 
-static int verify_copy(const uint8_t *frozen, size_t len, uint8_t *again, const struct tpm_ops *ops, struct vt_why *why)
+static int verify_copy(const uint8_t *frozen, size_t len, uint8_t *again, const struct tpm_ops *ops,
+                       struct vt_why *why)
 {
     struct tpm *copy = NULL;
     size_t again_len = TPM_FROZEN_PERMANENT_MAX;
@@ -124,7 +127,8 @@ int swtpm_verify(struct tpm *tpm, const struct tpm_ops *ops, struct vt_why *why)
     if (!err)
         err = verify_copy(both, len, both + TPM_FROZEN_PERMANENT_MAX, ops, why);
     vt_free_wiped(both, 2 * TPM_FROZEN_PERMANENT_MAX);
-    return err ? vt_fail(why, err, "swtpm: the TPM was read, but cannot be proved: %s", vt_err_text(err)) : VT_OK;
+    return err ? vt_fail(why, err, "swtpm: the TPM was read, but cannot be proved: %s", vt_err_text(err))
+               : VT_OK;
 }
 
 /* ---- All of it ---- */
@@ -133,8 +137,11 @@ static void tell(const struct tpm *tpm, struct tpm_swtpm_facts *facts)
 {
     const struct permanent *perm = &tpm->perm;
 
-    *facts = (struct tpm_swtpm_facts){.has_ek = perm->has_ek, .owned = perm->owned, .disabled = perm->flags.disable,
-                                      .deactivated = perm->flags.deactivated, .nv_areas = perm->nv.count,
+    *facts = (struct tpm_swtpm_facts){.has_ek = perm->has_ek,
+                                      .owned = perm->owned,
+                                      .disabled = perm->flags.disable,
+                                      .deactivated = perm->flags.deactivated,
+                                      .nv_areas = perm->nv.count,
                                       .nv_bytes = perm->nv.used};
     for (unsigned i = 0; i < COUNTERS_MAX; i++)
         facts->counters += perm->counters[i].used;
@@ -146,7 +153,8 @@ static void tell(const struct tpm *tpm, struct tpm_swtpm_facts *facts)
         facts->owner_keys += tpm->keys[i].handle != 0;
 }
 
-static int read_state(struct tpm *tpm, const uint8_t *file, size_t len, const struct tpm_swtpm_key *key, struct vt_why *why)
+static int read_state(struct tpm *tpm, const uint8_t *file, size_t len, const struct tpm_swtpm_key *key,
+                      struct vt_why *why)
 {
     struct tpm_blob state;
     uint8_t *plain;
@@ -163,8 +171,10 @@ static int read_state(struct tpm *tpm, const uint8_t *file, size_t len, const st
     return err;
 }
 
-/* The generator's state does not outlive the proof: what is frozen is a seed drawn from it (as at manufacture). */
-static int prove(struct tpm *tpm, const uint8_t seed[CR_DRBG_SEED], const struct tpm_ops *ops, struct vt_why *why)
+/* The generator's state does not outlive the proof: what is frozen is a seed drawn from it (as at
+ * manufacture). */
+static int prove(struct tpm *tpm, const uint8_t seed[CR_DRBG_SEED], const struct tpm_ops *ops,
+                 struct vt_why *why)
 {
     static const char personal[] = "vtpm swtpm import";
     int err;
@@ -176,15 +186,16 @@ static int prove(struct tpm *tpm, const uint8_t seed[CR_DRBG_SEED], const struct
 }
 
 int tpm_from_swtpm(struct tpm **out, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED],
-                   const uint8_t *file, size_t len, const struct tpm_swtpm_key *key, const struct tpm_ops *ops,
-                   struct tpm_swtpm_facts *facts, struct vt_why *why)
+                   const uint8_t *file, size_t len, const struct tpm_swtpm_key *key,
+                   const struct tpm_ops *ops, struct tpm_swtpm_facts *facts, struct vt_why *why)
 {
     struct tpm *tpm;
     int err;
 
     *out = NULL;
     if (len > TPM_SWTPM_FILE_MAX)
-        return vt_fail(why, VT_ETOOBIG, "swtpm: the file has %zu bytes, and none of a TPM 1.2 has more than %u", len,
+        return vt_fail(why, VT_ETOOBIG,
+                       "swtpm: the file has %zu bytes, and none of a TPM 1.2 has more than %u", len,
                        TPM_SWTPM_FILE_MAX);
     err = tpm_manufacture(&tpm, profile, seed, false, ops);
     if (err)
