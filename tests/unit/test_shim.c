@@ -175,7 +175,7 @@ static void test_options__wrong__are_named_with_exit_code(void **state VT_UNUSED
         {{"--upstream", "unix:/x", "--frontend", "socket:unix:/x", "--credential-dir", "/x"}, 2, "--credential FILE"},
         {{"--upstream", "unix:/x", "--frontend", "socket:unix:/x", "--credential-dir", "/x", "--credential", "/y"}, 2,
          "one of them"},
-        {{"--upstream", "unix:/x", "--frontend", "swtpm:ctrl=unix:/x"}, 2, "not in this build yet"},
+        {{"--upstream", "unix:/x", "--frontend", "swtpm:ctrl=unix:/x"}, 2, "--credential is missing"},
         {{"--upstream", "unix:/x", "--frontend", "proxy"}, 2, "not in this build yet"},
         {{"--upstream", "unix:/x", "--frontend", "pipe:/x"}, 2, "--frontend pipe:/x"},
         {{"--upstream", "http://x", "--frontend", "socket:unix:/x"}, 2, "--upstream http://x"},
