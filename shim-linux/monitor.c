@@ -272,7 +272,7 @@ static void aside_done(struct monitor *m, const struct relay_result *result)
     if (kind == RELAY_OFF) {
         vt_warning("swtpm: the TPM could not be powered off: the next INIT does it");
     } else {
-        m->is_running = false;
+        m->is_running = m->is_stored = false;
         vt_error("swtpm: the TPM could not be powered on: it waits for INIT");
     }
 }
