@@ -313,8 +313,8 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(waiting_since(relay), relay->away_since) + relay->config.hold_ms;
     if (now_ms < until)
         return until;
-    vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
-               relay->config.hold_ms);
+    vt_warning("relay: %sthe server was away for %" PRIu64 " ms: %s", relay->label, relay->config.hold_ms,
+               relay->deed.kind ? "the monitor's request fails" : "the guest gets TPM_RETRY");
     relay_stop_waiting(relay, TPM_RETRY);
     return UINT64_MAX;
 }

@@ -39,6 +39,7 @@ struct frontend {
     struct vt_list entries;
     unsigned count;
     int scan_error;             /* of the directory, once it was logged */
+    struct vt_why said;         /* of a file there: not at every look */
     bool is_ready;
     bool closed;
     char where[32];
@@ -152,23 +153,32 @@ static bool names_instance(struct vt_uuid *uuid, const char *name)
     return vt_uuid_parse(uuid, text);
 }
 
+static int add_file(struct frontend *front, const struct vt_uuid *uuid, const char *name, struct vt_why *why)
+{
+    char path[512];
+
+    if (front->count == DEVICES_MAX)
+        return vt_fail(why, VT_ECONFLICT, "%s: there are %d devices already", name, DEVICES_MAX);
+    if (snprintf(path, sizeof path, "%s/%s", front->host->options->credential_dir, name) >= (int)sizeof path)
+        return vt_fail(why, VT_EUSAGE, "--credential-dir: the name is too long");
+    return add(front, uuid, path, why);
+}
+
 static void on_file(struct frontend *front, const char *name)
 {
-    const char *dir = front->host->options->credential_dir;
     struct vt_why why = {{0}};
     struct vt_uuid uuid;
     struct entry *entry;
-    char path[512];
 
     if (!names_instance(&uuid, name))
         return;
     entry = entry_of(front, &uuid);
-    if (entry)
+    if (entry) {
         entry->is_there = true;
-    else if (front->count == DEVICES_MAX || snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
-        vt_warning("proxy: %s/%s: more than %d devices, or too long a name: it is left out", dir, name, DEVICES_MAX);
-    else if (add(front, &uuid, path, &why))
-        vt_warning("proxy: %s/%s: %s; it is tried again", dir, name, why.text);
+    } else if (add_file(front, &uuid, name, &why) && strcmp(why.text, front->said.text) != 0) {
+        vt_warning("proxy: %s: no device for it: %s; it is tried again", name, why.text);
+        front->said = why;
+    }
 }
 
 static void remove_absent(struct frontend *front)

@@ -8,7 +8,7 @@
 #include "shim-linux/upstream.h"
 
 static const char help[] =
-    "usage: vtpm-shim --upstream U --credential FILE --frontend socket:...|proxy [options]\n"
+    "usage: vtpm-shim --upstream U --credential FILE --frontend socket:...|swtpm:...|proxy [options]\n"
     "       vtpm-shim --upstream U --credential-dir DIR --frontend xen|proxy [options]\n"
     "\n"
     "Stands where a guest expects a TPM and forwards its commands to vtpm-server. It listens at once and\n"
@@ -19,9 +19,13 @@ static const char help[] =
     "  --credential-dir DIR  xen: a file UUID.cred for each guest; one that is not there yet is waited for\n"
     "                     proxy: a device for each file UUID.cred, as files come and go\n"
     "  --frontend F       the guest: socket:tcp:ADDR:PORT (port 0: any), socket:unix:PATH, or xen: every guest\n"
-    "                     whose configuration has vtpm=[\"backend=THIS-DOMAIN,uuid=UUID\"], or proxy: a /dev/tpmN\n"
-    "                     of this host by the kernel's tpm_vtpm_proxy, for a container\n"
-    "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup\n"
+    "                     whose configuration has vtpm=[\"backend=THIS-DOMAIN,uuid=UUID\"];\n"
+    "                     for QEMU and libvirt, in swtpm's place: swtpm:ctrl=unix:PATH[,data=unix:PATH] or\n"
+    "                     swtpm:ctrl=tcp:ADDR:PORT,data=tcp:ADDR:PORT; with ,not-need-init or ,startup-clear it is\n"
+    "                     powered on (and started) when the shim starts, with ,terminate it ends with its monitor;\n"
+    "                     proxy: a /dev/tpmN of this host by the kernel's tpm_vtpm_proxy, for a container\n"
+    "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup; not with\n"
+    "                     swtpm, where the monitor powers on and firmware starts\n"
     "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
     "  --device-link PATH  proxy: a symbolic link to the device; with --credential-dir, a directory of links UUID\n"
@@ -149,7 +153,8 @@ static int check_complete(const struct options *options, struct vt_why *why)
     if (!options->upstream)
         return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH, tcp:HOST:PORT or vchan:DOMID");
     if (!options->frontend)
-        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH, xen or proxy");
+        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH, "
+                       "swtpm:ctrl=unix:PATH, xen or proxy");
     /* What is not in this build is said before anything that would only be needed for it. */
     err = frontend_find(options->frontend, &kind, &rest, why);
     if (!err)

@@ -230,7 +230,8 @@ static int start(struct proxydevice *device, struct vt_why *why)
         .uuid = config->uuid,
         .has_uuid = true,
     };
-    int err = proxynames_init(&device->names, config->dir, options->device_link, config->is_one_of_many, &config->uuid, why);
+    int err = proxynames_init(&device->names, config->dir, options->device_link, config->is_one_of_many, &config->uuid,
+                              why);
 
     return err ? err : lane_open(&device->lane, config->host->lanes, &lane, &source, device, why);
 }

@@ -10,8 +10,8 @@ from rig import Process, Rig, check, has_sanitizer, need, program, run
 
 UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/systemd")
 # In tenths of systemd's measure, 100 is without any protection; a listener on the network and user units are what is left.
-EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-xen.service": 20,
-            "vtpm-shim-proxy.service": 25}
+EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-qemu@.service": 35,
+            "vtpm-shim-xen.service": 20, "vtpm-shim-proxy.service": 25}
 # Who offers vchans grants pages; who maps rings and vchans of others does not.
 XEN_DEVICES = {"vtpm-shim-xen.service": {"xenbus", "gntdev", "evtchn"},
                "vtpm-server.service.d/xen.conf": {"xenbus", "gntalloc", "evtchn"}}
@@ -36,6 +36,8 @@ MUST = {
         "RuntimeDirectory": "vtpm-shim-proxy", "SystemCallFilter": "@system-service",
     },
     "vtpm-shim@.service": {"NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "LimitCORE": "0"},
+    "vtpm-shim-qemu@.service": {"NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict",
+                                "LimitCORE": "0", "Group": "kvm", "RuntimeDirectoryMode": "0750", "Type": "notify"},
 }
 
 

@@ -271,10 +271,29 @@ static void on_execute(struct fake_conn *conn, const Vtpm__Execute *execute)
 static void on_detach(struct fake_conn *conn, const Vtpm__Detach *detach)
 {
     conn->fake->detaches++;
-    if (!detach->off)
+    if (!detach->off || conn->fake->keeps_on)
         return;
     conn->fake->offs++;
     conn->fake->on = false;
+}
+
+static void on_platform(struct fake_conn *conn, const Vtpm__Platform *platform)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__PlatformResult result = VTPM__PLATFORM_RESULT__INIT;
+    struct fake *fake = conn->fake;
+    int err = fake->platform_error;
+
+    fake->platform_error = 0;
+    if (err) {
+        say_error(conn, err, 0);
+        return;
+    }
+    fake->platform[platform->act_case]++;
+    result.established = platform->act_case == VTPM__PLATFORM__ACT_GET_ESTABLISHED;
+    msg.body_case = VTPM__MESSAGE__BODY_PLATFORM_RESULT;
+    msg.platform_result = &result;
+    say(conn, &msg);
 }
 
 static void on_message(struct fake_conn *conn, const Vtpm__Message *msg)
@@ -291,6 +310,9 @@ static void on_message(struct fake_conn *conn, const Vtpm__Message *msg)
         break;
     case VTPM__MESSAGE__BODY_DETACH:
         on_detach(conn, msg->detach);
+        break;
+    case VTPM__MESSAGE__BODY_PLATFORM:
+        on_platform(conn, msg->platform);
         break;
     default:
         break;

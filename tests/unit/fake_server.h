@@ -42,6 +42,9 @@ struct fake {
     bool answer_fatal;
     int execute_error;      /* every Execute is answered by Error with this code; nothing is executed */
     int power_error;        /* the same for PowerOn */
+    unsigned platform[8];   /* how often each act of Platform was done */
+    int platform_error;     /* the next Platform is answered by Error with this code, once; it is not done */
+    bool keeps_on;          /* Detach does not power off */
     bool no_answer;         /* executes, but keeps the response to itself */
     int attach_error;       /* each Attach is refused with this code, fatal */
 };

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 vtpm_test(test_relay LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_relay.c ${CMAKE_CURRENT_LIST_DIR}/fake_server.c LIBS vt_proto)
+vtpm_test(test_relay_deed LABELS unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_relay_deed.c ${CMAKE_CURRENT_LIST_DIR}/fake_server.c LIBS vt_proto)
 vtpm_test(test_shim_credential LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_shim_credential.c ${CMAKE_SOURCE_DIR}/shim-linux/credential.c
     ${CMAKE_SOURCE_DIR}/shim-linux/endpoint.c

@@ -596,6 +596,19 @@ static void test_many__names_that_are_no_instance__are_left_alone(void **state V
     assert_null(strstr(shim.text, UUID_A));
 }
 
+static void test_many__something_has_a_links_name__is_said_and_tried_again(void **state VT_UNUSED)
+{
+    close(open(in_dir("links/" UUID_A), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    put_credential(in_dir("many/" UUID_A ".cred"), UUID_A);
+    spawn("--credential-dir", in_dir("many"), in_dir("links"));
+    shim_ready(&shim);
+    assert_non_null(strstr(shim.text, "is not a symbolic link"));
+    assert_false(is_readable(kernel, 0));
+    unlink(in_dir("links/" UUID_A));
+    close(made());
+    assert_int_equal(stopped(), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -619,6 +632,7 @@ int main(void)
         TEST(test_many__files_come_and_go__devices_too),
         TEST(test_many__one_is_taken_over__the_other_works),
         TEST(test_many__names_that_are_no_instance__are_left_alone),
+        TEST(test_many__something_has_a_links_name__is_said_and_tried_again),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
