@@ -301,11 +301,14 @@ static void look_at_data(struct frontend *front)
 
 static void settle(struct frontend *front)
 {
+    bool is_free;
+
     look_at_control(front);
     look_at_data(front);
+    /* What an earlier monitor began may be under way still. */
+    is_free = monitor_is_free(front->monitor);
     if (front->control)
-        ctrlsock_wait(front->control, !front->has_request && vt_buf_size(ctrlsock_input(front->control)),
-                      front->has_request);
+        ctrlsock_wait(front->control, is_free && vt_buf_size(ctrlsock_input(front->control)), !is_free);
 }
 
 /* After every event of a channel. */

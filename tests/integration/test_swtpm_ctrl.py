@@ -321,6 +321,24 @@ def test_server__that_dies__is_a_pause(rig, peer, ours):
     wait_until(lambda: rig.state("a") == "off", "the power off is made up for")
 
 
+def test_monitor__that_is_killed__is_followed_by_another_one(rig, peer, ours):
+    first = ours.session().begin("started")
+    first.command(extend(12))
+    rig.server.kill9()
+    first.send(INIT, be(0))
+    first.send(CAPABILITY)
+    first.close()
+    second = ours.session()
+    second.send(CAPABILITY)
+    # Longer than the rest of a request is waited for.
+    time.sleep(2.5)
+    rig.start_server()
+    assert second.answer(CAPABILITY)[:4] == bytes(4)
+    second.begin("started")
+    assert second.pcr(12) == bytes(20)
+    ours.end(second)
+
+
 def test_pcrs_lost__with_the_servers_host__until_init(rig, peer, ours):
     s = ours.session().begin("started")
     rig.server.kill9()

@@ -4,9 +4,9 @@ PACKAGES_BUILD="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libmbedtls
 protobuf-c-compiler protobuf-compiler libsqlite3-dev libseccomp-dev libssl-dev libjansson-dev libxen-dev libtss2-dev"
 # What deploy/quickstart shows its work with.
 PACKAGES_DEMO="trousers tpm-tools sqlite3"
-PACKAGES_TEST="$PACKAGES_DEMO tpm-quote-tools tpm-tools-pkcs11 opencryptoki clang libclang-rt-dev libcmocka-dev python3 swtpm tpm2-tools openssl mandoc git binutils systemd strace valgrind
+PACKAGES_TEST="$PACKAGES_DEMO tpm-quote-tools tpm-tools-pkcs11 opencryptoki clang libclang-rt-dev libcmocka-dev python3 swtpm swtpm-tools tpm2-tools openssl mandoc git binutils systemd strace valgrind
 shellcheck busybox-static"
-# tests/xen and tests/qemu; Xen itself and what goes into its image is downloaded by tests/xen/image.py, not installed.
+# tests/xen and tests/qemu; Xen, kernels and what goes into their images is downloaded by image.py there, not installed.
 PACKAGES_XEN="qemu-system-x86 e2fsprogs udev libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients"
 
 # Installs those that are missing; says so first; sudo where needed.

@@ -67,6 +67,26 @@ def check_server_death(rig, guest):
     check(guest.end()[0] == 0 and guest.pcrs() == before, "a server that dies and comes back is a pause")
 
 
+# TIS 1.2, locality 0: registers, and bits of ACCESS and STS.
+ACCESS, STS, FIFO = 0xfed40000, 0xfed40018, 0xfed40024
+REQUEST_USE, COMMAND_READY, GO = 0x02, 0x40, 0x20
+
+
+def check_wrong_size(guest):
+    """Root in the guest writes to the device itself: a command of 7 bytes that says so."""
+    guest.ok("cd $(readlink -f /sys/class/tpm/tpm0/device/driver); basename $(readlink -f /sys/class/tpm/tpm0/device) "
+             ">/run/device; cat /run/device >unbind")
+    writes = [(ACCESS, REQUEST_USE), (STS, COMMAND_READY), *((FIFO, b) for b in bytes.fromhex("00c10000000700")), (STS, GO)]
+    guest.ok("; ".join("devmem 0x%x 8 0x%x" % at for at in writes))
+    # Data is there when the answer is.
+    guest.ok("until [ $(($(devmem 0x%x 8) & 0x10)) != 0 ]; do usleep 10000; done" % STS)
+    answer = guest.ok("for i in 1 2 3 4 5 6 7 8 9 10; do devmem 0x%x 8; done" % FIFO)
+    check(answer.split() == ["0x%02X" % b for b in bytes.fromhex("00c40000000a00000019")],
+          "a command that is shorter than any is answered TPM_BAD_PARAM_SIZE")
+    guest.ok("cat /run/device >bind; cd /; until ls /sys/class/tpm/tpm*/pcrs; do usleep 10000; done")
+    check(len(guest.pcrs()) == 24, "and the TPM goes on")
+
+
 def main():
     need("qemu-system-x86_64")
     with Rig() as rig:
@@ -83,6 +103,7 @@ def main():
             check_sleep(guest)
             check_server_death(rig, guest)
             extend(guest)
+            check_wrong_size(guest)
             guest.begin("reboot -f")
             guest.wait_up()
             check(check_firmware(guest, "after a reset")[:8] == first[:8], "the same machine measures the same")
