@@ -25,7 +25,8 @@ static const struct {
     {TPM_BAD_COUNTER, VT_EAGAIN, "another program's counter was used since this boot, or ours is gone: a TPM 1.2 counts "
                                  "with one until the next boot"},
     {TPM_RETRY, VT_EAGAIN, "it is busy: try again"},
-    {TPM_RESOURCES, VT_EAGAIN, "other programs use all its sessions or keys: stop them"},
+    {TPM_RESOURCES, VT_EAGAIN, "all its sessions or keys are in use, by other programs (tcsd: stop it) or left by programs "
+                               "that were killed: restart the host, which ends them"},
     {TPM_WRONGPCRVAL, VT_EKEY, "its PCRs are not those that were sealed to"},
     {TPM_BAD_LOCALITY, VT_EKEY, "it was sealed at another locality"},
     {TPM_NOTSEALED_BLOB, VT_EKEY, "the host TPM is not the one that sealed the slot, or it was cleared since: open the "

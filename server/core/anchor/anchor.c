@@ -28,6 +28,7 @@ struct anchor {
     struct loop_timer *timer;
     struct anchor_place place;
     bool is_on, is_skipped;     /* skipped: anchored, but opened by the recovery key without looking */
+    bool is_named;              /* `place` is what an option said, not what the file says */
     bool may_know;              /* no anchor in the file, but a slot of a TPM 2.0, which is `place` */
     bool is_abandoned, is_last; /* last: the advance of a clean stop was begun */
     uint64_t period_ms;
@@ -212,7 +213,8 @@ static int choose(struct anchor *anchor, const struct anchor_config *config, con
     const struct db_anchor *last = anchor_rows_last(&anchor->rows);
 
     anchor->is_on = true;
-    if (config->mode == ANCHOR_IN) {
+    anchor->is_named = config->mode == ANCHOR_IN;
+    if (anchor->is_named) {
         anchor->place = config->place;
     } else if (last && config->mode == ANCHOR_AUTO) {
         if (anchor_place_parse(&anchor->place, last->place, why))
@@ -237,15 +239,18 @@ static int choose(struct anchor *anchor, const struct anchor_config *config, con
     return VT_OK;
 }
 
+/* accept-rollback asks the TPM that the file names: if another one was named, it must be there too. */
 static int refuse(const struct anchor *anchor, enum anchor_verdict verdict, const struct anchor_held *held,
                   struct vt_why *why)
 {
-    char text[ANCHOR_TEXT];
+    char text[ANCHOR_TEXT], place[DB_ANCHOR_PLACE] = "";
 
     anchor_explain(text, verdict, &anchor->rows, held);
+    if (anchor->is_named)
+        anchor_place_text(place, &anchor->place);
     return vt_fail(why, VT_EDAMAGED,
-                   "%.270s; nothing was changed; put the newest copy back, or accept this one: " WAY_OUT,
-                   text, anchor->broker->data_dir);
+                   "%.270s; nothing was changed; put the newest copy back, or accept this one: " WAY_OUT "%s%.120s",
+                   text, anchor->broker->data_dir, place[0] ? " --anchor " : "", place);
 }
 
 /* A file that knows of no anchor, not to be anchored: the TPM of its slots may know better, if it answers. */
