@@ -54,6 +54,7 @@ struct broker {
     struct vt_list admin_work;      /* slow work of administrators that waits for its turn */
     bool admin_works;               /* one of them is on a worker */
     bool importing;                 /* an instance: one after the other */
+    struct vt_list arrivals;        /* those that wait for it: handoff/arrive.c */
     struct backup *backup;          /* the copy that an administrator fetches; NULL: none */
     size_t admin_calls;             /* under way: in an engine, in the store, on a worker */
 
