@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/core/anchor/anchor.h"
 #include "server/core/binding.h"
+#include "server/core/handoff/handoff.h"
 #include "server/core/instance/instance.h"
 #include "server/core/session_priv.h"
 
@@ -379,6 +380,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
     vt_list_init(&broker->sessions);
     vt_list_init(&broker->admin_work);
     vt_list_init(&broker->arrivals);
+    vt_list_init(&broker->handoffs);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
     memcpy(broker->host_boot_id, config->boot_id, sizeof broker->host_boot_id);
     broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;
@@ -420,7 +422,7 @@ void broker_progress(struct broker *broker)
     if (!broker->draining || !done || broker->admin_calls)
         return;
     registry_each(&broker->instances, count_busy, &busy);
-    if (busy.count || broker->works || !anchor_settled(broker->anchor) || !broker->on_drained)
+    if (busy.count || broker->works || !vt_list_empty(&broker->handoffs) || !anchor_settled(broker->anchor) || !broker->on_drained)
         return;
     sweep_all(broker);
     broker->on_drained = NULL;
@@ -454,6 +456,7 @@ void broker_free(struct broker *broker)
     /* Completions that are still on their way find their instances: the store is closed first. */
     db_close(broker->db);
     broker_drop_backup(broker);
+    handoff_end(broker);
     if (broker->instances.buckets) {
         registry_each(&broker->instances, free_instance, NULL);
         registry_free(&broker->instances);
