@@ -10,8 +10,18 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/binding.h"
+#include "server/core/handoff/door.h"
+#include "server/core/handoff/handoff.h"
 #include "server/core/instance/instance.h"
+#include "server/core/store/server_key.h"
 #include "server/wire/cursor.h"
+
+/* Which guest a shim says that it serves. */
+struct guest_said {
+    bool has_domid;
+    uint32_t domid;
+    char name[65];
+};
 
 struct session {
     struct vt_list node;            /* broker->sessions */
@@ -30,9 +40,23 @@ struct session {
     struct vt_domain domain;
     bool is_guest;                  /* that domain is the guest itself: its word on power and locality is void */
     char older[96];                 /* whose channel it took over; "": nobody's */
+    struct vt_uuid wanted;          /* of the Attach under way */
+    struct guest_said said;
+    bool has_ticket;                /* the next attach claims what it stands for */
+    uint8_t ticket[TICKET_LEN];
+    bool is_server;                 /* another server: it asks at the door, and attaches nothing */
+    struct door door;
 };
 
+static void on_door(void *arg, int err, const char *text, Vtpm__PeerAnswer *answer);
+
 /* ---- Life ---- */
+
+static void open_door(struct session *s)
+{
+    s->door = (struct door){.broker = s->broker, .peer = s->peer, .reply = on_door, .arg = s};
+    s->is_server = server_key_is_identity(s->identity, &s->door.asker);
+}
 
 int session_new(struct session **session, struct broker *broker, const char *identity, const struct channel_peer *peer,
                 const struct session_io *ops, void *io)
@@ -52,6 +76,7 @@ int session_new(struct session **session, struct broker *broker, const char *ide
     s->has_domain = peer->domain != NULL;
     if (peer->domain)
         s->domain = *peer->domain;
+    open_door(s);
     vt_list_add(&broker->sessions, &s->node);
     broker->session_count++;
     *session = s;
@@ -69,11 +94,19 @@ static void let_go(struct session *s)
     s->is_pending = false;
 }
 
+/* What was asked of other servers, or by them, goes on without this channel. */
+static void forget_handoffs(struct session *s)
+{
+    handoff_forget(s->broker, s);
+    door_close(&s->door);
+}
+
 void session_close(struct session *s, int err, const char *text)
 {
     void *io = s->io;
 
     let_go(s);
+    forget_handoffs(s);
     s->io = NULL;
     if (io)
         s->ops->close(io, err, text);
@@ -82,6 +115,7 @@ void session_close(struct session *s, int err, const char *text)
 void session_closed(struct session *s)
 {
     let_go(s);
+    forget_handoffs(s);
     vt_list_remove(&s->node);
     s->broker->session_count--;
     vt_free(s);
@@ -194,14 +228,25 @@ static void say_guest(struct session *s, const char *name, uint32_t domid)
 }
 
 /* "web1(5)" or "domid 5"; "" for a guest that is no Xen domain. The name is a peer's, shown as far as it can be. */
-static void note_guest(struct session *s, const Vtpm__GuestEpoch *msg)
+static void note_guest(struct session *s, const struct guest_said *said)
 {
     if (s->is_guest)
         say_guest(s, s->domain.name, s->domain.domid);
-    else if (msg && msg->has_domid)
-        say_guest(s, msg->domain, msg->domid);
+    else if (said->has_domid)
+        say_guest(s, said->name, said->domid);
     else
         s->guest[0] = '\0';
+}
+
+static struct guest_said said_by(const Vtpm__GuestEpoch *msg)
+{
+    struct guest_said said = {.has_domid = msg && msg->has_domid};
+
+    if (said.has_domid) {
+        said.domid = msg->domid;
+        snprintf(said.name, sizeof said.name, "%s", msg->domain ? msg->domain : "");
+    }
+    return said;
 }
 
 /* ---- Attach ---- */
@@ -307,14 +352,14 @@ static int check_binding(const struct session *s, const struct vt_uuid *uuid, en
 }
 
 /* A guest that could name another domain's life as its own could have its PCRs reset at will. */
-static int check_role(const Vtpm__Attach *attach, enum binding_role role, struct vt_why *why)
+static int check_role(const struct guest_said *said, enum binding_role role, struct vt_why *why)
 {
-    if (role != BINDING_GUEST || !attach->guest || !attach->guest->has_domid)
+    if (role != BINDING_GUEST || !said->has_domid)
         return VT_OK;
     return vt_fail(why, VT_EPERM,
                    "the domain that asks serves domain %u, but is bound as the guest itself: vtpmctl binding add I --peer "
                    "backend:uuid:U or backend:name:N",
-                   (unsigned)attach->guest->domid);
+                   (unsigned)said->domid);
 }
 
 /* Who asked for what, for those who may read it. */
@@ -355,34 +400,140 @@ static void refuse_attach(struct session *s, const struct vt_uuid *uuid, int err
     session_close(s, err, why);
 }
 
-static void on_attach(struct session *s, const Vtpm__Message *msg)
+/* The instance that is wanted is here, or nowhere. */
+static void attach_now(struct session *s)
 {
     struct instance_job job = {.kind = INSTANCE_LOAD, .done = on_attached, .arg = s};
+    struct vt_why why = {0};
+    enum binding_role role = BINDING_NONE;
+    int err = check_binding(s, &s->wanted, &role, &why);
+    bool is_unbound = err == VT_EPERM;
+
+    if (!err)
+        err = check_role(&s->said, role, &why);
+    if (!err)
+        err = instance_find(s->broker, &s->wanted, &s->instance, &why);
+    if (err) {
+        refuse_attach(s, &s->wanted, err, why.text, is_unbound);
+        return;
+    }
+    s->is_guest = role == BINDING_GUEST;
+    note_guest(s, &s->said);
+    take_over(s);
+    submit(s, &job);
+}
+
+static void on_claimed(void *arg, int err, const char *text)
+{
+    struct session *s = arg;
+
+    if (err) {
+        refuse_attach(s, &s->wanted, err, text, false);
+        return;
+    }
+    s->has_ticket = false;
+    attach_now(s);
+}
+
+static void on_attach(struct session *s, const Vtpm__Message *msg)
+{
     const Vtpm__Attach *attach = msg->attach;
     struct vt_why why = {0};
-    struct vt_uuid uuid;
-    enum binding_role role = BINDING_NONE;
-    bool is_unbound = false;
-    int err = resolve(s, attach, &uuid, &why);
+    int err = resolve(s, attach, &s->wanted, &why);
 
-    if (!err) {
-        err = check_binding(s, &uuid, &role, &why);
-        is_unbound = err == VT_EPERM;
-    }
-    if (!err)
-        err = check_role(attach, role, &why);
-    if (!err)
-        err = instance_find(s->broker, &uuid, &s->instance, &why);
     if (err) {
-        refuse_attach(s, &uuid, err, why.text, is_unbound);
+        refuse_attach(s, &s->wanted, err, why.text, false);
         return;
     }
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
-    s->is_guest = role == BINDING_GUEST;
-    note_guest(s, attach->guest);
-    take_over(s);
-    submit(s, &job);
+    s->said = said_by(attach->guest);
+    if (!s->has_ticket) {
+        attach_now(s);
+        return;
+    }
+    begin(s, 0);
+    handoff_claim(s->broker, s->ticket, s->peer, on_claimed, s);
+}
+
+/* ---- Live migration: docs/moving.md ---- */
+
+static bool refuse_guest(struct session *s, const char *what, uint64_t n);
+
+static void on_brought(void *arg, int err, const char *text)
+{
+    struct session *s = arg;
+    Vtpm__TicketTaken taken = VTPM__TICKET_TAKEN__INIT;
+
+    s->has_ticket = !err;
+    if (err)
+        send_error(s, err, text, 0);
+    else
+        send_body(s, VTPM__MESSAGE__BODY_TICKET_TAKEN, &taken);
+    end(s);
+}
+
+/* A credential of one instance is for that one; with a host's nobody has said that it may come. */
+static void on_ticket_bring(struct session *s, const Vtpm__Message *msg)
+{
+    const ProtobufCBinaryData *bytes = &msg->ticket_bring->ticket;
+    struct vt_uuid own;
+    struct vt_why why = {0};
+    struct ticket ticket;
+    int err = ticket_read(&ticket, bytes->data, bytes->len, &why);
+
+    if (!err && (!vt_uuid_parse(&own, s->identity) || !vt_uuid_equal(&own, &ticket.instance)))
+        err = vt_fail(&why, VT_EPERM, "the ticket stands for another instance than this credential");
+    begin(s, 0);
+    if (err) {
+        on_brought(s, err, why.text);
+        return;
+    }
+    memcpy(s->ticket, bytes->data, sizeof s->ticket);
+    handoff_bring(s->broker, bytes->data, bytes->len, on_brought, s);
+}
+
+static void on_given(void *arg, int err, const char *text, const uint8_t *ticket)
+{
+    struct session *s = arg;
+    Vtpm__Ticket msg = VTPM__TICKET__INIT;
+    uint8_t copy[TICKET_LEN];
+
+    if (err) {
+        send_error(s, err, text, 0);
+    } else {
+        memcpy(copy, ticket, sizeof copy);
+        msg.ticket = (ProtobufCBinaryData){.data = copy, .len = sizeof copy};
+        send_body(s, VTPM__MESSAGE__BODY_TICKET, &msg);
+    }
+    end(s);
+}
+
+static void on_ticket_ask(struct session *s, const Vtpm__Message *msg)
+{
+    const char *to = msg->ticket_ask->to;
+
+    if (refuse_guest(s, "a ticket", 0))
+        return;
+    begin(s, 0);
+    handoff_give(s->broker, instance_uuid(s->instance), to ? to : "", s->peer, on_given, s);
+}
+
+static void on_door(void *arg, int err, const char *text, Vtpm__PeerAnswer *answer)
+{
+    struct session *s = arg;
+
+    if (err)
+        send_error(s, err, text, 0);
+    else
+        send_body(s, VTPM__MESSAGE__BODY_PEER_ANSWER, answer);
+    end(s);
+}
+
+static void on_peer_ask(struct session *s, const Vtpm__Message *msg)
+{
+    begin(s, 0);
+    door_ask(&s->door, msg->peer_ask);
 }
 
 /* ---- The rest ---- */
@@ -415,7 +566,8 @@ static void on_power_on(struct session *s, const Vtpm__Message *msg)
         .guest = epoch_of(s, msg->power_on->guest),
     };
 
-    note_guest(s, msg->power_on->guest);
+    s->said = said_by(msg->power_on->guest);
+    note_guest(s, &s->said);
     instance_note_domain(s->instance, s->guest);
     submit(s, &job);
 }
@@ -540,7 +692,7 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
         session_close(s, VT_ECRYPTO, "no entropy");
         return;
     }
-    hello.version = 1;
+    hello.version = 2;
     hello.software = software;
     hello.entropy = (ProtobufCBinaryData){.data = entropy, .len = sizeof entropy};
     send_body(s, VTPM__MESSAGE__BODY_HELLO, &hello);
@@ -553,16 +705,27 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
 
 static const struct handler {
     void (*fn)(struct session *s, const Vtpm__Message *msg);
-    bool needs_instance;
+    bool needs_instance, is_servers, is_anybodys; /* else: a shim's */
 } handlers[] = {
-    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, false},
+    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, .is_anybodys = true},
     [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, false},
     [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, true},
     [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, true},
     [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, true},
     [VTPM__MESSAGE__BODY_DETACH] = {on_detach, true},
     [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, true},
+    [VTPM__MESSAGE__BODY_TICKET_ASK] = {on_ticket_ask, true},
+    [VTPM__MESSAGE__BODY_TICKET_BRING] = {on_ticket_bring, false},
+    [VTPM__MESSAGE__BODY_PEER_ASK] = {on_peer_ask, .is_servers = true},
 };
+
+static bool may_say(const struct session *s, size_t which)
+{
+    const struct handler *handler = which < VT_COUNT(handlers) ? &handlers[which] : NULL;
+
+    return handler && handler->fn && handler->needs_instance == !!s->instance &&
+           (handler->is_anybodys || handler->is_servers == s->is_server);
+}
 
 void session_message(struct session *s, const Vtpm__Message *msg)
 {
@@ -570,7 +733,7 @@ void session_message(struct session *s, const Vtpm__Message *msg)
 
     if (!s->io)
         return;
-    if (which >= VT_COUNT(handlers) || !handlers[which].fn || handlers[which].needs_instance != !!s->instance) {
+    if (!may_say(s, which)) {
         session_close(s, VT_EPROTO, "this message is not for the server, or not now");
         return;
     }
