@@ -12,7 +12,7 @@ struct verb {
     const char *noun, *name;            /* name NULL: the noun is all; it may be two words */
     const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
-    unsigned accepts, needs;            /* enum given */
+    uint64_t accepts, needs;            /* enum given */
     int (*run)(const struct arguments *a, char *const *operands);
     const char *help;
 };
@@ -39,6 +39,9 @@ static const struct verb verbs[] = {
     {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
     {"instance", "export", {"I"}, 1, OPT_TO | OPT_OUT, OPT_TO | OPT_OUT, run_export, "--to PEER --out FILE"},
     {"instance", "import", {"FILE"}, 1, 0, 0, run_import, ""},
+    {"instance", "expect", {"CREDENTIAL"}, 1, OPT_FROM, OPT_FROM, run_expect, "--from PEER"},
+    {"instance", "expected", {NULL}, 0, 0, 0, run_expected, ""},
+    {"instance", "unexpect", {"UUID"}, 1, 0, 0, run_unexpect, ""},
     {"instance", "take-back", {"I"}, 1, OPT_YES, 0, run_take_back, "[--yes]"},
     {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
@@ -63,7 +66,8 @@ static const struct verb verbs[] = {
     {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
-    {"server", "peer add", {"NAME"}, 1, OPT_KEY, OPT_KEY, run_peer_add, "--key FILE"},
+    {"server", "peer add", {"NAME"}, 1, OPT_KEY | OPT_ADDRESS, OPT_KEY, run_peer_add,
+     "--key FILE [--address tcp:HOST:PORT]"},
     {"server", "peer list", {NULL}, 0, 0, 0, run_peer_list, ""},
     {"server", "peer remove", {"NAME"}, 1, 0, 0, run_peer_remove, ""},
     {"backup", NULL, {"FILE"}, 1, 0, 0, run_backup, ""},
@@ -119,7 +123,8 @@ static const struct option options[] = {
     {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
     {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
     {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
-    {"deep", no_argument, NULL, 'Q'},
+    {"deep", no_argument, NULL, 'Q'},              {"address", required_argument, NULL, 'S'},
+    {"from", required_argument, NULL, 'F'},
     {NULL, 0, NULL, 0},
 };
 
@@ -127,7 +132,7 @@ static bool take(struct arguments *a, int letter)
 {
     static const struct {
         int letter;
-        unsigned bit;
+        uint64_t bit;
         size_t at; /* offset of the text in struct arguments; 0: a flag */
     } plain[] = {
         {'u', OPT_UUID, offsetof(struct arguments, uuid)},
@@ -148,6 +153,8 @@ static bool take(struct arguments *a, int letter)
         {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
         {'Y', OPT_DAYS, offsetof(struct arguments, days)},
         {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
+        {'S', OPT_ADDRESS, offsetof(struct arguments, address)},
+        {'F', OPT_FROM, offsetof(struct arguments, from)},
         {'M', OPT_PEM, 0},
         {'Q', OPT_DEEP, 0},
         {'D', OPT_DRY_RUN, 0},
@@ -244,10 +251,10 @@ static const struct verb *find_verb(const struct arguments *a, int *words)
     return NULL;
 }
 
-static const char *option_name(unsigned bits)
+static const char *option_name(uint64_t bits)
 {
     static const struct {
-        unsigned bit;
+        uint64_t bit;
         const char *name;
     } names[] = {
         {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
@@ -257,7 +264,7 @@ static const char *option_name(unsigned bits)
         {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
         {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
         {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
-        {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
+        {OPT_ADDRESS, "--address"}, {OPT_FROM, "--from"}, {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
     };
 
     for (size_t k = 0; k < VT_COUNT(names); k++)

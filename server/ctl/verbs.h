@@ -16,10 +16,15 @@ enum given {
     OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
 };
 
+/* An enum has no room for more. */
+#define OPT_ADDRESS (1ull << 32)
+#define OPT_FROM    (1ull << 33)
+
 struct arguments {
     struct ctl ctl;
-    unsigned given;         /* enum given */
+    uint64_t given;         /* enum given, and the next two */
     char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
+    char *address, *from;
     char *out, *ca_key, *ca_cert, *days, *nonce;
     char *instances[INSTANCES_MAX];
     size_t instance_count;
@@ -77,6 +82,9 @@ int run_peer_remove(const struct arguments *a, char *const *operands);
 int run_export(const struct arguments *a, char *const *operands);
 int run_import(const struct arguments *a, char *const *operands);
 int run_take_back(const struct arguments *a, char *const *operands);
+int run_expect(const struct arguments *a, char *const *operands);
+int run_expected(const struct arguments *a, char *const *operands);
+int run_unexpect(const struct arguments *a, char *const *operands);
 int run_backup(const struct arguments *a, char *const *operands);
 int run_pcr_policy_sign(const struct arguments *a, char *const *operands);
 int run_ekcert_request(const struct arguments *a, char *const *operands);

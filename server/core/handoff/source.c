@@ -280,7 +280,7 @@ void handoff_answer(struct broker *broker, const struct vt_uuid *asker, const ch
     a->op.is_claim = ask->claim;
     a->asker = *asker;
     memcpy(a->op.bytes, ask->ticket, sizeof a->op.bytes);
-    err = check_ticket(a);
+    err = broker->draining ? VT_EAGAIN : check_ticket(a);
     if (err)
         end(a, err, a->op.why.text);
     else if (!ended_as_left(a))
