@@ -322,18 +322,24 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     end(s);
 }
 
-/* Which instance is meant, and may this identity have it? */
+/* Which instance is meant? */
 static int resolve(struct session *s, const Vtpm__Attach *attach, struct vt_uuid *uuid, struct vt_why *why)
 {
     bool is_own = vt_uuid_parse(uuid, s->identity);
-    bool allowed = false;
-    int err;
 
     if (attach->uuid.len == sizeof uuid->bytes)
         memcpy(uuid->bytes, attach->uuid.data, sizeof uuid->bytes);
     else if (!is_own)
         return vt_fail(why, VT_EPROTO, "a host credential must name the instance to attach");
-    err = db_credential_allows(s->broker->db, s->identity, uuid, &allowed);
+    return VT_OK;
+}
+
+/* May this identity have it? */
+static int check_allowed(const struct session *s, const struct vt_uuid *uuid, struct vt_why *why)
+{
+    bool allowed = false;
+    int err = db_credential_allows(s->broker->db, s->identity, uuid, &allowed);
+
     if (err)
         return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
     return allowed ? VT_OK : vt_fail(why, VT_EPERM, "this credential may not attach that instance");
@@ -406,9 +412,13 @@ static void attach_now(struct session *s)
     struct instance_job job = {.kind = INSTANCE_LOAD, .done = on_attached, .arg = s};
     struct vt_why why = {0};
     enum binding_role role = BINDING_NONE;
-    int err = check_binding(s, &s->wanted, &role, &why);
-    bool is_unbound = err == VT_EPERM;
+    bool is_unbound = false;
+    int err = check_allowed(s, &s->wanted, &why);
 
+    if (!err) {
+        err = check_binding(s, &s->wanted, &role, &why);
+        is_unbound = err == VT_EPERM;
+    }
     if (!err)
         err = check_role(&s->said, role, &why);
     if (!err)

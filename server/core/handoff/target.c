@@ -12,6 +12,7 @@
 #include "server/core/handoff/arrive.h"
 #include "server/core/instance/instance.h"
 
+#define ASK_SOON_MS  5000
 #define ASK_AGAIN_MS 30000
 #define NOT_REACHED  "the server from which the instance comes, %s, does not answer: nobody can say whether it has left there"
 
@@ -37,9 +38,17 @@ static void end(struct taking *t, int err)
     broker_progress(broker);
 }
 
+/* If its row is there: somebody goes on asking, also when the shim does not come again. */
+static void ask_again(struct broker *broker, uint64_t ms)
+{
+    if (broker->handoff_timer && !broker->draining)
+        loop_timer_start(broker->handoff_timer, ms);
+}
+
 /* Not now; the claim stands. */
 static void end_later(struct taking *t)
 {
+    ask_again(t->op.broker, t->is_resolving ? ASK_AGAIN_MS : ASK_SOON_MS);
     vt_fail(&t->op.why, VT_EUNAVAILABLE, "the instance cannot be taken now");
     end(t, VT_EUNAVAILABLE);
 }
@@ -389,7 +398,7 @@ static int add_row(void *ctx, const struct db_arriving *row)
 /* So many at once; the others' turn comes when these are answered. */
 #define RESOLVE_MOST 64
 
-static void resolve_all(struct broker *broker)
+static size_t resolve_all(struct broker *broker)
 {
     struct rows rows = {.cap = RESOLVE_MOST, .rows = vt_calloc(RESOLVE_MOST, sizeof *rows.rows)};
 
@@ -398,6 +407,7 @@ static void resolve_all(struct broker *broker)
     for (size_t i = 0; i < rows.count; i++)
         resolve(broker, &rows.rows[i]);
     vt_free(rows.rows);
+    return rows.count;
 }
 
 static void on_timer(void *arg)
@@ -413,6 +423,6 @@ void handoff_start(struct broker *broker)
         vt_warning("hand-off: out of memory: claims without an answer wait for the next start");
         return;
     }
-    resolve_all(broker);
-    loop_timer_start(broker->handoff_timer, ASK_AGAIN_MS);
+    if (resolve_all(broker))
+        ask_again(broker, ASK_AGAIN_MS);
 }
