@@ -6,6 +6,8 @@
 
 #include "db/sqlite_priv.h"
 #include "server/base/alloc.h"
+#include "server/core/handoff/door.h"
+#include "server/core/store/server_key.h"
 
 static struct pair pair;
 
@@ -400,6 +402,203 @@ static void test_claim__the_import_is_of_unknown_outcome__comes_once(void **unus
     }
 }
 
+/* ---- Over channels ---- */
+
+static int bring_by(struct peer *peer)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__TicketBring bring = VTPM__TICKET_BRING__INIT;
+
+    bring.ticket = (ProtobufCBinaryData){.data = pair.ticket, .len = TICKET_LEN};
+    msg.body_case = VTPM__MESSAGE__BODY_TICKET_BRING;
+    msg.ticket_bring = &bring;
+    peer_send(peer, &msg);
+    peer_wait(peer);
+    if (peer->closed)
+        return -peer->close_err;
+    return peer->msg->body_case == VTPM__MESSAGE__BODY_ERROR ? (int)peer->msg->error->code : 0;
+}
+
+static void test_session__brings_and_attaches__claims_first(void **unused)
+{
+    struct peer peer;
+
+    (void)unused;
+    pair_expect(&pair);
+    assert_int_equal(pair_give(&pair, &pair.a, ""), VT_OK);
+    peer_open(&pair.b, &peer, pair.identity);
+    assert_int_equal(peer_attach(&peer, NULL), -VT_EPERM); /* an attach alone brings nothing */
+    peer_close(&peer);
+    peer_open(&pair.b, &peer, "host:b");
+    assert_int_equal(bring_by(&peer), -VT_EPERM);
+    assert_false(peer.closed);
+    peer_close(&peer);
+    peer_open(&pair.b, &peer, pair.identity);
+    assert_int_equal(bring_by(&peer), 0);
+    assert_int_equal(peer.msg->body_case, VTPM__MESSAGE__BODY_TICKET_TAKEN);
+    assert_true(pair_lives(&pair, &pair.a));
+    assert_int_equal(peer_attach(&peer, NULL), 0);
+    peer_expect(&peer, 1, FAKE_BUMP_VOLATILE, 3, 1);
+    peer_close(&peer);
+    assert_false(pair_lives(&pair, &pair.a));
+}
+
+static void test_session__goes_while_others_are_asked__is_not_told(void **unused)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__TicketBring bring = VTPM__TICKET_BRING__INIT;
+    struct peer peer;
+
+    (void)unused;
+    pair_expect(&pair);
+    assert_int_equal(pair_give(&pair, &pair.a, ""), VT_OK);
+    peer_open(&pair.b, &peer, pair.identity);
+    bring.ticket = (ProtobufCBinaryData){.data = pair.ticket, .len = TICKET_LEN};
+    msg.body_case = VTPM__MESSAGE__BODY_TICKET_BRING;
+    msg.ticket_bring = &bring;
+    peer_send(&peer, &msg);
+    assert_false(vt_list_empty(&pair.b.broker->handoffs));
+    peer_close(&peer);
+    rig_turn(&pair.b, 60);
+    assert_true(vt_list_empty(&pair.b.broker->handoffs));
+    assert_int_equal(pair_go_on(&pair), 0);
+}
+
+/* A server's channel asks at the door and does nothing else; a shim's does not ask there. */
+static void test_session__of_another_server__asks_and_attaches_nothing(void **unused)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__PeerAsk ask;
+    char identity[SERVER_IDENTITY];
+    struct peer peer;
+
+    (void)unused;
+    pair_expect(&pair);
+    assert_int_equal(pair_give(&pair, &pair.a, ""), VT_OK);
+    vtpm__peer_ask__init(&ask);
+    ask.what_case = VTPM__PEER_ASK__WHAT_READ;
+    msg.body_case = VTPM__MESSAGE__BODY_PEER_ASK;
+    msg.peer_ask = &ask;
+    server_key_identity(identity, &pair.b.broker->store);
+    peer_open(&pair.a, &peer, pair.identity);
+    peer_send(&peer, &msg);
+    assert_int_equal(peer.close_err, VT_EPROTO);
+    peer_close(&peer);
+    peer_open(&pair.a, &peer, identity);
+    assert_int_equal(peer_attach(&peer, &pair.uuid), -VT_EPROTO);
+    peer_close(&peer);
+    peer_open(&pair.a, &peer, identity);
+    peer_send(&peer, &msg); /* before anything was claimed */
+    peer_wait(&peer);
+    assert_int_equal(peer.msg->error->code, -VT_EUSAGE);
+    ask.what_case = VTPM__PEER_ASK__WHAT_CLAIM;
+    ask.claim = (ProtobufCBinaryData){.data = pair.ticket, .len = TICKET_LEN};
+    peer_send(&peer, &msg);
+    peer_wait(&peer);
+    assert_true(peer.msg->peer_answer->has_left && peer.msg->peer_answer->size);
+    assert_int_equal(peer.msg->peer_answer->data.len, peer.msg->peer_answer->size);
+    peer_close(&peer);
+    assert_false(pair_lives(&pair, &pair.a));
+}
+
+/* Both ends of a channel between servers have one key, and nobody else has. */
+static void test_psk__servers_and_what_is_expected__known(void **unused)
+{
+    char identity[80], stranger[SERVER_IDENTITY];
+    struct vt_key there = {{0}}, here = {{0}}, other = {{0}};
+    struct vt_uuid nobody = {{3}};
+    struct vt_why why = {""};
+    struct db_peer source;
+    bool known;
+
+    (void)unused;
+    assert_int_equal(db_peer_get(pair.b.broker->db, "a", NULL, &source), VT_OK);
+    assert_int_equal(door_key(pair.b.broker, &source, identity, sizeof identity, &here, &why), VT_OK);
+    broker_psk(pair.a.broker, identity, &there, &known);
+    assert_true(known);
+    assert_memory_equal(&here, &there, sizeof here);
+    assert_int_not_equal(broker_psk_version(pair.a.broker, identity), 0);
+    server_key_identity(stranger, &nobody);
+    broker_psk(pair.a.broker, stranger, &other, &known);
+    assert_false(known);
+    assert_int_equal(broker_psk_version(pair.a.broker, stranger), 0);
+    assert_memory_not_equal(&other, &there, sizeof other);
+    /* The other way round it is another key. */
+    assert_int_equal(db_peer_get(pair.a.broker->db, "b", NULL, &source), VT_OK);
+    assert_int_equal(door_key(pair.a.broker, &source, identity, sizeof identity, &other, &why), VT_OK);
+    assert_memory_not_equal(&other, &there, sizeof other);
+    broker_psk(pair.b.broker, pair.identity, &here, &known);
+    assert_false(known);
+    pair_expect(&pair);
+    broker_psk(pair.b.broker, pair.identity, &here, &known);
+    assert_true(known);
+    assert_int_equal(here.bytes[0], 1);
+    assert_int_not_equal(broker_psk_version(pair.b.broker, pair.identity), 0);
+}
+
+/* ---- What administrators say ---- */
+
+static int expect_by_admin(uint8_t first, const char *from, char text[300])
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceExpect expect = VTPM__INSTANCE_EXPECT__INIT;
+    uint8_t key[32] = {first};
+    char name[80];
+    Vtpm__AdminReply *reply;
+    int err;
+
+    snprintf(name, sizeof name, "%s", from);
+    expect.uuid = pair.identity;
+    expect.key = (ProtobufCBinaryData){.data = key, .len = sizeof key};
+    expect.from = name;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_EXPECT;
+    request.expect = &expect;
+    reply = admin_ask(&pair.b, ADMIN_FULL, &request);
+    err = reply->err;
+    snprintf(text, 300, "%s", reply->text);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    return err;
+}
+
+static void test_expect__by_an_administrator__listed_and_taken_back(void **unused)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__ExpectedList list = VTPM__EXPECTED_LIST__INIT;
+    Vtpm__InstanceUnexpect unexpect = VTPM__INSTANCE_UNEXPECT__INIT;
+    Vtpm__AdminReply *reply;
+    struct peer peer;
+    char text[300];
+
+    (void)unused;
+    assert_int_equal(expect_by_admin(1, "nobody", text), VT_ENOTFOUND);
+    assert_int_equal(expect_by_admin(1, "a", text), VT_OK);
+    peer_open(&pair.b, &peer, pair.identity);
+    assert_int_equal(expect_by_admin(2, "a", text), VT_OK);
+    assert_true(peer.closed); /* with the older key */
+    peer_close(&peer);
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_EXPECTED_LIST;
+    request.expected_list = &list;
+    reply = admin_ask(&pair.b, ADMIN_MONITOR, &request);
+    assert_int_equal(reply->n_expected, 1);
+    assert_string_equal(reply->expected[0]->uuid, pair.identity);
+    assert_string_equal(reply->expected[0]->from, "a");
+    assert_false(reply->expected[0]->claimed);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    unexpect.uuid = pair.identity;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_UNEXPECT;
+    request.unexpect = &unexpect;
+    for (int i = 0; i < 2; i++) {
+        reply = admin_ask(&pair.b, ADMIN_FULL, &request);
+        assert_int_equal(reply->err, i ? VT_ENOTFOUND : VT_OK);
+        vtpm__admin_reply__free_unpacked(reply, NULL);
+    }
+    assert_int_equal(expect_by_admin(1, "a", text), VT_OK);
+    assert_int_equal(pair_give(&pair, &pair.a, ""), VT_OK);
+    assert_int_equal(pair_claim(&pair, &pair.b), VT_OK);
+    assert_int_equal(expect_by_admin(1, "a", text), VT_EEXISTS);
+    assert_non_null(strstr(text, "is here already"));
+}
+
 /* ---- Races ---- */
 
 /* A command that is behind the claim in the queue is refused; one before it voids the ticket. */
@@ -459,6 +658,11 @@ int main(void)
         T(test_claim__the_source_s_commit_is_of_unknown_outcome__one_serves),
         T(test_claim__the_target_cannot_write__not_lost),
         T(test_claim__the_import_is_of_unknown_outcome__comes_once),
+        T(test_session__brings_and_attaches__claims_first),
+        T(test_session__goes_while_others_are_asked__is_not_told),
+        T(test_session__of_another_server__asks_and_attaches_nothing),
+        T(test_psk__servers_and_what_is_expected__known),
+        T(test_expect__by_an_administrator__listed_and_taken_back),
         T(test_claim__a_command_at_the_same_moment__one_is_first),
     };
 
