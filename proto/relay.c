@@ -92,6 +92,7 @@ bool relay_response(const struct relay *relay, const uint8_t **bytes, size_t *le
 
 void relay_answered(struct relay *relay)
 {
+    relay->has_result = false;
     channel_message_free(relay->response_msg);
     relay->response_msg = NULL;
     relay->response = NULL;
@@ -158,6 +159,7 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
     }
     channel_free(relay->ch);
     relay->ch = NULL;
+    relay_deed_disconnected(relay);
     if (relay->was_ready)
         relay->away_since = now_ms;
     relay->was_ready = false;
@@ -215,7 +217,34 @@ int relay_submit(struct relay *relay, uint64_t now_ms, uint32_t locality, const 
 
 bool relay_busy(const struct relay *relay)
 {
-    return relay->command.bytes || relay->has_response;
+    return relay_is_waiting(relay) || relay->has_response || relay->has_result;
+}
+
+bool relay_is_waiting(const struct relay *relay)
+{
+    return relay->command.bytes || relay->deed.kind;
+}
+
+static uint64_t waiting_since(const struct relay *relay)
+{
+    return relay->deed.kind ? relay->deed.since_ms : relay->command.since_ms;
+}
+
+void relay_cancel(struct relay *relay)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__Cancel cancel = VTPM__CANCEL__INIT;
+
+    if (!relay->command.bytes)
+        return;
+    if (relay->state != READY) {
+        relay_stop_waiting(relay);
+        return;
+    }
+    cancel.n = relay->command.n;
+    msg.body_case = VTPM__MESSAGE__BODY_CANCEL;
+    msg.cancel = &cancel;
+    relay_send(relay, &msg);
 }
 
 /* ---- A shim's own death ---- */
@@ -259,6 +288,10 @@ void relay_position(const struct relay *relay, struct relay_position *position)
 
 void relay_stop_waiting(struct relay *relay)
 {
+    if (relay->deed.kind) {
+        relay_deed_end(relay, relay->deed.is_sent ? VT_EUNKNOWN : VT_EUNREACHED, 0, false);
+        return;
+    }
     if (relay->command.n) {
         relay->doubt = relay->command;
         relay->doubt.noted = false;
@@ -274,9 +307,9 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
 {
     uint64_t until;
 
-    if (!relay->config.hold_ms || !relay->command.bytes || relay->state == READY || relay->was_ready)
+    if (!relay->config.hold_ms || !relay_is_waiting(relay) || relay->state == READY || relay->was_ready)
         return UINT64_MAX;
-    until = VT_MAX(relay->command.since_ms, relay->away_since) + relay->config.hold_ms;
+    until = VT_MAX(waiting_since(relay), relay->away_since) + relay->config.hold_ms;
     if (now_ms < until)
         return until;
     vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
@@ -290,9 +323,9 @@ static uint64_t drive_no_store(struct relay *relay, uint64_t now_ms)
 {
     uint64_t until;
 
-    if (!relay->no_store_since || !relay->command.bytes || relay->state == READY)
+    if (!relay->no_store_since || !relay_is_waiting(relay) || relay->state == READY)
         return UINT64_MAX;
-    until = VT_MAX(relay->command.since_ms, relay->no_store_since) + NO_STORE_MS;
+    until = VT_MAX(waiting_since(relay), relay->no_store_since) + NO_STORE_MS;
     if (now_ms < until)
         return until;
     relay_stop_waiting(relay);
@@ -306,8 +339,11 @@ static uint64_t drive_state(struct relay *relay, uint64_t now_ms)
     case DOWN:
         return relay->retry_at;
     case READY:
+        relay->now_ms = now_ms;
         if (now_ms >= relay->resend_at && relay->command.bytes)
             relay_send_execute(relay);
+        else if (now_ms >= relay->resend_at)
+            relay_deed_go(relay);
         return relay->resend_at;
     default:
         if (now_ms >= relay->attach_by && !relay->close_wanted)
@@ -342,7 +378,7 @@ void relay_detach(struct relay *relay, bool off)
 {
     if (relay->ended)
         return;
-    if (relay->state == READY && !relay->command.bytes)
+    if (relay->state == READY && !relay_is_waiting(relay))
         relay_send_detach(relay, off);
     if (relay->ch)
         channel_close(relay->ch);
@@ -386,6 +422,7 @@ void relay_free(struct relay *relay)
     relay_answered(relay);
     relay_command_drop(&relay->command);
     relay_command_drop(&relay->doubt);
+    vt_free_wiped(relay->deed.bytes, relay->deed.len);
     channel_free(relay->ch);
     vt_free_wiped(relay, sizeof *relay);
 }

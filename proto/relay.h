@@ -51,6 +51,7 @@ struct relay_config {
     bool has_domid;
     char domain[MESSAGE_DOMAIN_MAX + 1]; /* its name, for the inventory; may be empty */
     int startup;                /* enum Vtpm__Startup: the policy of PowerOn */
+    bool is_monitored;          /* a monitor's deeds alone power the TPM on and off; no connection does */
     uint64_t hold_ms;           /* a command waits this long for an absent server; 0: without limit */
     /*
      * NULL, or called before a numbered command is sent for the first time. An error: it is not sent, the guest is
@@ -79,8 +80,43 @@ int relay_submit(struct relay *relay, uint64_t now_ms, uint32_t locality, const 
 bool relay_busy(const struct relay *relay);
 /* The response to the command under way: borrowed until relay_answered. False: not there yet. */
 bool relay_response(const struct relay *relay, const uint8_t **bytes, size_t *len) VT_USE_RESULT;
-/* The front end has the response: the next command may come. */
+/* The front end has the response, or the outcome: the next command or deed may come. */
 void relay_answered(struct relay *relay);
+/* The guest waits no longer: without a server its command is answered TPM_RETRY; the server is told. */
+void relay_cancel(struct relay *relay);
+
+/* ---- A monitor's deeds: what it does to the TPM besides commands (PROTOCOL.md, 7). Nothing else may be under way. ---- */
+
+enum relay_deed_kind {
+    RELAY_NO_DEED = 0,
+    RELAY_HASH_START = 1,    /* to RELAY_RESET_ESTABLISHED: Platform's acts, by their field numbers */
+    RELAY_HASH_DATA = 2,     /* bytes, at most 4096 */
+    RELAY_HASH_END = 3,
+    RELAY_GET_ESTABLISHED = 4,
+    RELAY_RESET_ESTABLISHED = 5, /* locality */
+    RELAY_START,             /* power on with `startup`, if it is off */
+    RELAY_RESET,             /* the machine begins anew: power off, then on with `startup`; is_monitored */
+    RELAY_OFF                /* the machine is gone; is_monitored */
+};
+
+struct relay_deed {
+    enum relay_deed_kind kind;
+    int startup;             /* enum Vtpm__Startup */
+    uint8_t locality;
+    const uint8_t *bytes;    /* borrowed during the call */
+    size_t len;
+};
+
+struct relay_result {
+    int err;                 /* enum vt_err, logged; below only when VT_OK. VT_EUNKNOWN: it may have happened */
+    uint32_t tpm_rc;
+    bool is_established;     /* of Platform's acts */
+};
+
+/* Held while the server is away, as commands are. VT_EAGAIN while something is under way; VT_EUSAGE, VT_ENOMEM. */
+int relay_submit_deed(struct relay *relay, uint64_t now_ms, const struct relay_deed *deed) VT_USE_RESULT;
+/* The outcome of the deed under way; false: not there yet. Then relay_answered. */
+bool relay_result(const struct relay *relay, struct relay_result *result) VT_USE_RESULT;
 
 /*
  * For a restarted shim, right after relay_new: mark is under way (again: its response is waited for) or, with

@@ -25,6 +25,19 @@ struct command {
     uint64_t not_now_ms; /* the server's first "not now"; 0: none since it was taken */
 };
 
+/* A monitor's. */
+struct deed {
+    int kind;       /* enum relay_deed_kind; 0: there is none */
+    int startup;
+    uint8_t locality;
+    uint8_t *bytes;
+    size_t len;
+    bool is_sent;   /* a Platform, perhaps on an earlier connection */
+    bool is_off_sent; /* on this connection */
+    uint64_t since_ms;
+    uint64_t not_now_ms;
+};
+
 /* The last command the server has on record, as it said at Attached. */
 struct position {
     uint8_t stream[MESSAGE_STREAM];
@@ -60,6 +73,10 @@ struct relay {
     struct position seen;   /* at this Attached */
     struct position before; /* when the number under way was given */
     struct command command;
+    struct deed deed;
+    bool has_result;
+    struct relay_result result;
+    uint64_t now_ms;        /* of the last event */
     struct command doubt;   /* given up while its outcome was unknown; its number is not free yet */
 
     bool has_response;
@@ -80,7 +97,9 @@ void relay_give_up(struct relay *relay, int err, const struct vt_why *why);
 void relay_fail(struct relay *relay, int err, const char *what);
 /* What stands under a number, with the position it was given at. Borrowed. */
 struct relay_mark relay_mark_of(const struct relay *relay, const struct command *command);
-/* The guest is told to try again by itself; what was sent keeps its number until its outcome is known. */
+/* Somebody waits: a guest for its command or a monitor for its deed. */
+bool relay_is_waiting(const struct relay *relay);
+/* The guest is told to try again by itself, a monitor that it failed; what was sent keeps its number until its outcome is known. */
 void relay_stop_waiting(struct relay *relay);
 /* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */
 void relay_answer_code(struct relay *relay, uint32_t code);
@@ -92,5 +111,23 @@ void relay_pump(struct relay *relay, uint64_t now_ms);
 /* Sends the command under way, again or for the first time; it gets its number here. When READY. */
 void relay_send_execute(struct relay *relay);
 void relay_send_detach(struct relay *relay, bool off);
+void relay_send_attach(struct relay *relay);
+void relay_send_power_on(struct relay *relay, int startup);
+void relay_send(struct relay *relay, const Vtpm__Message *msg);
+/* Commands and deeds go to the TPM from here on; what is under way goes now. */
+void relay_become_ready(struct relay *relay);
+
+/* ---- relay_deed.c ---- */
+
+/* Sends the deed under way, if there is one. When READY. */
+void relay_deed_go(struct relay *relay);
+/* After Attached, where power is a monitor's; enum Vtpm__Power. */
+void relay_deed_attached(struct relay *relay, int power);
+/* PowerOn's or Platform's answer; VT_OK with the TPM's code, or an error. Nothing without a deed. */
+void relay_deed_end(struct relay *relay, int err, uint32_t tpm_rc, bool is_established);
+/* The server answered a Platform by an Error. */
+void relay_deed_error(struct relay *relay, int err, const struct vt_why *why);
+/* The connection is gone. */
+void relay_deed_disconnected(struct relay *relay);
 
 #endif

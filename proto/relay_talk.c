@@ -91,7 +91,7 @@ static void number_command(struct relay *relay)
 
 /* ---- Sending ---- */
 
-static void send_message(struct relay *relay, const Vtpm__Message *msg)
+void relay_send(struct relay *relay, const Vtpm__Message *msg)
 {
     int err = channel_send(relay->ch, msg);
 
@@ -111,7 +111,7 @@ static void send_hello(struct relay *relay)
     hello.version = 1;
     hello.software = software;
     BODY(msg, HELLO, hello, &hello);
-    send_message(relay, &msg);
+    relay_send(relay, &msg);
 }
 
 static void fill_guest(struct relay *relay, Vtpm__GuestEpoch *guest)
@@ -123,7 +123,7 @@ static void fill_guest(struct relay *relay, Vtpm__GuestEpoch *guest)
     guest->domain = relay->config.domain;
 }
 
-static void send_attach(struct relay *relay)
+void relay_send_attach(struct relay *relay)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__Attach attach = VTPM__ATTACH__INIT;
@@ -141,20 +141,20 @@ static void send_attach(struct relay *relay)
     attach.front_end = front_end;
     attach.guest = &guest;
     BODY(msg, ATTACH, attach, &attach);
-    send_message(relay, &msg);
+    relay_send(relay, &msg);
 }
 
-static void send_power_on(struct relay *relay)
+void relay_send_power_on(struct relay *relay, int startup)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__PowerOn power_on = VTPM__POWER_ON__INIT;
     Vtpm__GuestEpoch guest = VTPM__GUEST_EPOCH__INIT;
 
     fill_guest(relay, &guest);
-    power_on.startup = (Vtpm__Startup)relay->config.startup;
+    power_on.startup = (Vtpm__Startup)startup;
     power_on.guest = &guest;
     BODY(msg, POWER_ON, power_on, &power_on);
-    send_message(relay, &msg);
+    relay_send(relay, &msg);
 }
 
 /*
@@ -195,7 +195,7 @@ void relay_send_execute(struct relay *relay)
     execute.command.data = relay->command.bytes;
     execute.command.len = relay->command.len;
     BODY(msg, EXECUTE, execute, &execute);
-    send_message(relay, &msg);
+    relay_send(relay, &msg);
 }
 
 void relay_send_detach(struct relay *relay, bool off)
@@ -205,7 +205,7 @@ void relay_send_detach(struct relay *relay, bool off)
 
     detach.off = off;
     BODY(msg, DETACH, detach, &detach);
-    send_message(relay, &msg);
+    relay_send(relay, &msg);
 }
 
 /* ---- Receiving ---- */
@@ -224,13 +224,16 @@ static void on_attached(struct relay *relay, const Vtpm__Attached *attached)
     relay->seen = seen;
     if (!reconcile(relay))
         return;
-    /* While the server's disk is full this is repeated every two seconds. */
-    if (!relay->no_store_since)
+    /* While the server's disk is full this is repeated every two seconds, and after each power off. */
+    if (!relay->no_store_since && !relay->deed.is_off_sent)
         vt_info("relay: %sattached to instance %s at %s (%s)", relay->label, text, relay->config.server, attached->state);
-    send_power_on(relay);
+    if (relay->config.is_monitored)
+        relay_deed_attached(relay, (int)attached->power);
+    else
+        relay_send_power_on(relay, relay->config.startup);
 }
 
-static void become_ready(struct relay *relay)
+void relay_become_ready(struct relay *relay)
 {
     relay->state = READY;
     relay->was_ready = true;
@@ -239,6 +242,8 @@ static void become_ready(struct relay *relay)
     relay->resend_at = UINT64_MAX;
     if (relay->command.bytes)
         relay_send_execute(relay);
+    else
+        relay_deed_go(relay);
 }
 
 static void on_power_result(struct relay *relay, const Vtpm__PowerResult *result)
@@ -248,7 +253,8 @@ static void on_power_result(struct relay *relay, const Vtpm__PowerResult *result
         vt_notice("relay: %sthe TPM was powered on", relay->label);
     if (result->tpm_rc)
         vt_warning("relay: %sTPM_Startup at power on gave 0x%x: the TPM is not started", relay->label, result->tpm_rc);
-    become_ready(relay);
+    relay_deed_end(relay, VT_OK, result->tpm_rc, false);
+    relay_become_ready(relay);
 }
 
 /* Takes msg. */
@@ -315,7 +321,8 @@ static void on_power_error(struct relay *relay, int err, const struct vt_why *wh
         return;
     }
     relay_complain(relay, why, relay_advice(err)->todo);
-    become_ready(relay);
+    relay_deed_end(relay, err, 0, false);
+    relay_become_ready(relay);
 }
 
 static void on_error(struct relay *relay, uint64_t now_ms, const Vtpm__Error *error)
@@ -330,6 +337,8 @@ static void on_error(struct relay *relay, uint64_t now_ms, const Vtpm__Error *er
         on_power_error(relay, err, &why);
     } else if (relay->command.n) {
         on_command_error(relay, now_ms, err, &why);
+    } else if (relay->deed.kind) {
+        relay_deed_error(relay, err, &why);
     } else {
         relay_complain(relay, &why, relay_advice(err)->todo);
     }
@@ -340,7 +349,7 @@ static void on_message(struct relay *relay, uint64_t now_ms, Vtpm__Message *msg)
 {
     switch ((int)msg->body_case) {
     case VTPM__MESSAGE__BODY_HELLO:
-        send_attach(relay);
+        relay_send_attach(relay);
         break;
     case VTPM__MESSAGE__BODY_ATTACHED:
         on_attached(relay, msg->attached);
@@ -351,6 +360,9 @@ static void on_message(struct relay *relay, uint64_t now_ms, Vtpm__Message *msg)
     case VTPM__MESSAGE__BODY_RESPONSE:
         on_response(relay, msg);
         return;
+    case VTPM__MESSAGE__BODY_PLATFORM_RESULT:
+        relay_deed_end(relay, VT_OK, msg->platform_result->tpm_rc, msg->platform_result->established);
+        break;
     case VTPM__MESSAGE__BODY_ERROR:
         on_error(relay, now_ms, msg->error);
         break;
@@ -384,6 +396,7 @@ void relay_pump(struct relay *relay, uint64_t now_ms)
     struct vt_why why = {{0}};
     int err = VT_OK;
 
+    relay->now_ms = now_ms;
     if (relay->close_wanted || !greet(relay))
         return;
     while (!relay->close_wanted) {

@@ -10,10 +10,9 @@ const struct frontend_kind frontend_xen = {
     .missing = "this build has no Xen support: apt-get install libxen-dev and build again, or use socket:...",
 };
 #endif
-static const struct frontend_kind swtpm = {.scheme = "swtpm", .form = "swtpm:ctrl=...", .missing = NOT_YET};
 static const struct frontend_kind proxy = {.scheme = "proxy", .form = "proxy", .missing = NOT_YET};
 
-static const struct frontend_kind *const kinds[] = {&frontend_socket, &frontend_xen, &swtpm, &proxy};
+static const struct frontend_kind *const kinds[] = {&frontend_socket, &frontend_xen, &frontend_swtpm, &proxy};
 
 static bool names(const char *spec, const char *scheme, const char **rest)
 {
@@ -36,5 +35,5 @@ int frontend_find(const char *spec, const struct frontend_kind **kind, const cha
         return VT_OK;
     }
     return vt_fail(why, VT_EUSAGE, "--frontend %s: not one of %s, %s, %s, %s", spec, frontend_socket.form,
-                   frontend_xen.form, swtpm.form, proxy.form);
+                   frontend_xen.form, frontend_swtpm.form, proxy.form);
 }

@@ -41,6 +41,7 @@ struct frontend_kind {
 int frontend_find(const char *spec, const struct frontend_kind **kind, const char **rest, struct vt_why *why) VT_USE_RESULT;
 
 extern const struct frontend_kind frontend_socket;
+extern const struct frontend_kind frontend_swtpm;
 extern const struct frontend_kind frontend_xen;
 
 #endif

@@ -4,26 +4,15 @@
  * which they were complete. A client that leaves while its command is under way: the command finishes and its
  * response is dropped. A client that only closes its sending side still gets its responses.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include "server/base/alloc.h"
 #include "server/base/buf.h"
 #include "server/base/list.h"
 #include "server/base/log.h"
 #include "server/base/secret.h"
-#include "shim-linux/endpoint.h"
 #include "shim-linux/frontend.h"
-#include "shim-linux/stream.h"
+#include "shim-linux/listening.h"
 
 #define CLIENTS_MAX  64
-#define BACKLOG      16
 #define HEADER       10 /* tag 2, size 4, ordinal 4 */
 #define COMMAND_MAX  4096
 #define INPUT_MAX    (2 * COMMAND_MAX)
@@ -41,9 +30,7 @@ struct client {
 };
 
 struct frontend {
-    union stream listener;
-    bool listener_open;
-    uv_loop_t *loop;
+    struct listening listening;
     const struct frontend_host *host;
     struct lane *lane;
     struct vt_list clients;
@@ -54,7 +41,6 @@ struct frontend {
     bool is_refusing;
     bool refuse_next;       /* another one waits for its place */
     bool stopped;
-    char where[ENDPOINT_TEXT];
     char receive[COMMAND_MAX];
     uint8_t command[COMMAND_MAX];
     size_t command_len;
@@ -168,13 +154,6 @@ static void resume(struct client *client)
         client_close(client);
 }
 
-static int init_stream(const struct frontend *front, union stream *stream)
-{
-    if (front->listener.handle.type == UV_TCP)
-        return uv_tcp_init(front->loop, &stream->tcp);
-    return uv_pipe_init(front->loop, &stream->pipe, 0);
-}
-
 static void on_connection(uv_stream_t *listener, int status);
 
 static void on_refused(uv_handle_t *handle)
@@ -182,25 +161,25 @@ static void on_refused(uv_handle_t *handle)
     struct frontend *front = VT_CONTAINER(handle, struct frontend, refused);
 
     front->is_refusing = false;
-    if (front->refuse_next && !uv_is_closing(&front->listener.handle))
-        on_connection(&front->listener.stream, 0);
+    if (front->refuse_next && !uv_is_closing(&front->listening.stream.handle))
+        on_connection(&front->listening.stream.stream, 0);
 }
 
 /* It is accepted all the same: until then libuv takes no other one. */
 static void refuse_client(struct frontend *front)
 {
     front->refuse_next = front->is_refusing;
-    if (front->is_refusing || init_stream(front, &front->refused))
+    if (front->is_refusing || listening_init(&front->listening, &front->refused))
         return;
     front->is_refusing = true;
-    (void)uv_accept(&front->listener.stream, &front->refused.stream);
+    (void)uv_accept(&front->listening.stream.stream, &front->refused.stream);
     uv_close(&front->refused.handle, on_refused);
     vt_warning("socket: a client was turned away: out of memory (%u are connected)", front->client_count);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
 {
-    struct frontend *front = VT_CONTAINER(listener, struct frontend, listener);
+    struct frontend *front = VT_CONTAINER(listener, struct frontend, listening.stream);
     struct client *client;
 
     if (status)
@@ -215,7 +194,7 @@ static void on_connection(uv_stream_t *listener, int status)
     vt_list_init(&client->queue);
     vt_list_init(&client->all);
     vt_buf_init(&client->in, INPUT_MAX);
-    if (init_stream(front, &client->stream)) {
+    if (listening_init(&front->listening, &client->stream)) {
         vt_free(client);
         return;
     }
@@ -283,9 +262,7 @@ static const struct lane_source source = {.take = take, .respond = respond, .end
 static void stop(struct frontend *front)
 {
     front->stopped = true;
-    if (front->listener_open)
-        uv_close(&front->listener.handle, NULL);
-    front->listener_open = false;
+    listening_stop(&front->listening);
 }
 
 static void close_all(struct frontend *front)
@@ -305,105 +282,10 @@ static void free_front(struct frontend *front)
 
 static const char *where(const struct frontend *front)
 {
-    return front->where;
+    return front->listening.where;
 }
 
-/* ---- Listening ---- */
-
-/* A socket file on which nobody answers is what a killed shim left behind: only that is removed. */
-static int remove_stale(const char *path, struct vt_why *why)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    struct stat st;
-    int fd, err;
-
-    if (lstat(path, &st))
-        return errno == ENOENT ? VT_OK : vt_fail(why, VT_EIO, "--frontend: %s: %s", path, strerror(errno));
-    if (!S_ISSOCK(st.st_mode))
-        return vt_fail(why, VT_EEXISTS, "--frontend: %s exists and is not a socket: remove it or choose another path",
-                       path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return vt_fail(why, VT_EIO, "--frontend: socket: %s", strerror(errno));
-    memcpy(addr.sun_path, path, strlen(path) + 1);
-    err = connect(fd, (struct sockaddr *)&addr, sizeof addr) ? errno : 0;
-    close(fd);
-    if (err != ECONNREFUSED)
-        return vt_fail(why, VT_ECONFLICT, "--frontend: another program answers on %s: stop it or choose another path",
-                       path);
-    return unlink(path) ? vt_fail(why, VT_EIO, "--frontend: %s: %s", path, strerror(errno)) : VT_OK;
-}
-
-static int listen_now(struct frontend *front, const char *what, int err, struct vt_why *why)
-{
-    if (!err)
-        err = uv_listen(&front->listener.stream, BACKLOG, on_connection);
-    if (!err)
-        return VT_OK;
-    return vt_fail(why, err == UV_EADDRINUSE ? VT_ECONFLICT : VT_EIO, "--frontend: cannot listen on %s: %s", what,
-                   uv_strerror(err));
-}
-
-static int listen_unix(struct frontend *front, const char *rest, struct vt_why *why)
-{
-    struct endpoint at;
-    mode_t mask;
-    int err = endpoint_parse_unix(&at, "--frontend", rest, why);
-
-    if (!err)
-        err = remove_stale(at.path, why);
-    if (err)
-        return err;
-    if (uv_pipe_init(front->loop, &front->listener.pipe, 0))
-        return vt_fail(why, VT_EIO, "--frontend: no Unix socket");
-    front->listener_open = true;
-    /* Whoever can write to it uses the guest's TPM: owner and group only. */
-    mask = umask(0117);
-    err = uv_pipe_bind(&front->listener.pipe, at.path);
-    umask(mask);
-    return listen_now(front, at.path, err, why);
-}
-
-static void note_address(struct frontend *front, bool chosen)
-{
-    struct sockaddr_storage bound;
-    int len = sizeof bound;
-    char host[64], port[8];
-    bool loopback;
-
-    if (uv_tcp_getsockname(&front->listener.tcp, (struct sockaddr *)&bound, &len) ||
-        getnameinfo((struct sockaddr *)&bound, (socklen_t)len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV))
-        return;
-    loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
-    if (!loopback)
-        vt_warning("socket: whoever reaches %s port %s uses this TPM: there is no authentication on it", host, port);
-    if (chosen)
-        snprintf(front->where, sizeof front->where, strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
-}
-
-static int listen_tcp(struct frontend *front, const char *rest, struct vt_why *why)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE}, *found = NULL;
-    struct endpoint at;
-    int err = endpoint_parse_tcp(&at, "--frontend", rest, true, why);
-
-    if (err)
-        return err;
-    err = getaddrinfo(at.host, at.port, &hints, &found);
-    if (err)
-        return vt_fail(why, VT_EUSAGE, "--frontend: address \"%s\": %s", at.host, gai_strerror(err));
-    err = uv_tcp_init(front->loop, &front->listener.tcp);
-    if (!err) {
-        front->listener_open = true;
-        err = uv_tcp_bind(&front->listener.tcp, found->ai_addr, 0);
-    }
-    freeaddrinfo(found);
-    err = listen_now(front, rest, err, why);
-    if (!err)
-        note_address(front, strcmp(at.port, "0") == 0);
-    return err;
-}
+/* ---- Start ---- */
 
 static int open_lane(struct frontend *front, struct vt_why *why)
 {
@@ -420,26 +302,21 @@ static int open_lane(struct frontend *front, struct vt_why *why)
 
 static int start(struct frontend **front_out, const char *spec, const struct frontend_host *host, struct vt_why *why)
 {
-    const char *unix_part = endpoint_after(spec, "unix");
-    const char *tcp_part = endpoint_after(spec, "tcp");
     struct frontend *front;
     int err;
 
-    if (!unix_part && !tcp_part)
+    if (!endpoint_after(spec, "unix") && !endpoint_after(spec, "tcp"))
         return vt_fail(why, VT_EUSAGE, "--frontend socket:%s: not %s", spec, frontend_socket.form);
     front = VT_NEW(struct frontend);
     if (!front)
         return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
-    front->loop = host->loop;
     front->host = host;
     vt_list_init(&front->clients);
     vt_list_init(&front->queue);
     /* The caller closes and frees it on errors too: its handle may be known to the loop. */
     *front_out = front;
     err = open_lane(front, why);
-    if (err)
-        return err;
-    return unix_part ? listen_unix(front, unix_part, why) : listen_tcp(front, tcp_part, why);
+    return err ? err : listening_start(&front->listening, host->loop, spec, on_connection, why);
 }
 
 const struct frontend_kind frontend_socket = {

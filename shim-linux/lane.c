@@ -27,6 +27,22 @@ static bool give_answer(struct lane *lane, const uint8_t *bytes, size_t len)
     return lane->source->respond(lane->ctx, &response);
 }
 
+static void give_result(struct lane *lane, const struct relay_result *result)
+{
+    const struct lane_response response = {.result = result};
+
+    if (lane->source)
+        (void)lane->source->respond(lane->ctx, &response);
+}
+
+static void submit_deed(struct lane *lane, const struct relay_deed *deed)
+{
+    const struct relay_result failed = {.err = relay_submit_deed(lane->relay, host_now_ms(), deed)};
+
+    if (failed.err)
+        give_result(lane, &failed);
+}
+
 /* Only memory can fail here: the guest may try again. */
 static void submit(struct lane *lane, const struct lane_request *request)
 {
@@ -41,9 +57,15 @@ static void submit(struct lane *lane, const struct lane_request *request)
 static bool move_commands(struct lane *lane)
 {
     struct lane_request request = {0};
+    struct relay_result result;
     const uint8_t *bytes;
     size_t len;
 
+    if (relay_result(lane->relay, &result)) {
+        relay_answered(lane->relay);
+        give_result(lane, &result);
+        return true;
+    }
     if (relay_response(lane->relay, &bytes, &len)) {
         lane->not_taken = !give_answer(lane, bytes, len);
         if (lane->not_taken)
@@ -53,7 +75,10 @@ static bool move_commands(struct lane *lane)
     }
     if (relay_busy(lane->relay) || !lane->source || lane->set->stopping || !lane->source->take(lane->ctx, &request))
         return false;
-    submit(lane, &request);
+    if (request.deed)
+        submit_deed(lane, request.deed);
+    else
+        submit(lane, &request);
     return true;
 }
 
@@ -295,6 +320,14 @@ void lane_ready(struct lane *lane)
 {
     if (lane->relay)
         drive(lane);
+}
+
+void lane_cancel(struct lane *lane)
+{
+    if (!lane->relay)
+        return;
+    relay_cancel(lane->relay);
+    drive(lane);
 }
 
 bool lane_is_busy(const struct lane *lane)

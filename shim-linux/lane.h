@@ -16,8 +16,9 @@
 struct lane;
 struct lane_set;
 
-/* What a source wants done. Besides commands a monitor will want Platform messages: another kind, when one needs it. */
+/* What a source wants done: a command, or a monitor's deed. */
 struct lane_request {
+    const struct relay_deed *deed; /* NULL: a command, which is below; borrowed during the call */
     uint32_t locality;
     const uint8_t *bytes; /* a whole command of 10 to 4096 bytes; borrowed during the call */
     size_t len;
@@ -25,6 +26,7 @@ struct lane_request {
 
 /* Borrowed during the call. */
 struct lane_response {
+    const struct relay_result *result; /* of a deed; NULL: a command's response is below */
     const uint8_t *bytes;
     size_t len;
     struct relay_position position; /* for who keeps a journal */
@@ -48,6 +50,7 @@ struct lane_config {
     const char *label;              /* in the log: "domain 5: ", or ""; copied */
     struct vt_uuid uuid;
     bool has_uuid;                  /* false: the one that the credential names */
+    bool is_monitored;              /* power on and off are the source's deeds, not the lane's */
     uint32_t domid;                 /* the guest epoch, with the host's boot id */
     bool has_domid;
     char domain[MESSAGE_DOMAIN_MAX + 1]; /* its name, for the inventory; may be empty */
@@ -77,6 +80,8 @@ int lane_open(struct lane **lane, struct lane_set *set, const struct lane_config
               const struct lane_source *source, void *ctx, struct vt_why *why) VT_USE_RESULT;
 /* The source has a command. Not within take, respond or note. */
 void lane_ready(struct lane *lane);
+/* Who sent the command under way waits no longer. Not within take, respond or note. */
+void lane_cancel(struct lane *lane);
 /* Taken, but without an answer yet. */
 bool lane_is_busy(const struct lane *lane);
 

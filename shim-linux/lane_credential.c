@@ -86,6 +86,7 @@ static int make_relay(struct lane *lane, const struct credential *credential, st
         .startup = lane->set->options->startup,
         .hold_ms = lane->set->options->hold_ms,
         .has_uuid = true,
+        .is_monitored = at->is_monitored,
         .domid = at->domid,
         .has_domid = at->has_domid,
     };
