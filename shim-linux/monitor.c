@@ -211,7 +211,8 @@ static void do_init(struct monitor *m)
 static void do_shutdown(struct monitor *m)
 {
     m->is_running = false;
-    m->wanted = m->is_stored ? RELAY_NO_DEED : RELAY_OFF;
+    /* A guest that may be at another host is not switched off with its machine here. */
+    m->wanted = m->is_stored || stateblob_is_given(m->blobs) ? RELAY_NO_DEED : RELAY_OFF;
     forget_held(m);
     stateblob_forget(m->blobs);
     answer_rc(m, 0);
@@ -484,6 +485,7 @@ bool monitor_is_running(const struct monitor *m)
 uint32_t monitor_command(struct monitor *m)
 {
     m->is_stored = false;
+    stateblob_went_on(m->blobs);
     return m->locality;
 }
 
@@ -496,7 +498,7 @@ int monitor_new(struct monitor **monitor, const struct monitor_config *config, c
     if (!m)
         return VT_ENOMEM;
     *m = (struct monitor){.ops = ops, .ctx = ctx, .is_running = config->is_running};
-    if (stateblob_new(&m->blobs)) {
+    if (stateblob_new(&m->blobs, config->target)) {
         vt_free(m);
         return VT_ENOMEM;
     }

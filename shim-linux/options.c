@@ -22,6 +22,8 @@ static const char help[] =
     "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup\n"
     "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
+    "  --migrate-to PEER  swtpm: where the guest may be moved to, as `vtpmctl server peer list` calls it; default:\n"
+    "                     the server's only peer\n"
     "  --runtime-dir DIR  xen: what outlives a restart, on a tmpfs; default $RUNTIME_DIRECTORY or /run/vtpm-shim\n"
     "  --help, --version\n"
     "\n"
@@ -35,6 +37,7 @@ static const struct option long_options[] = {
     {"frontend", required_argument, NULL, 'f'},   {"startup", required_argument, NULL, 's'},
     {"hold", required_argument, NULL, 'H'},       {"instance", required_argument, NULL, 'i'},
     {"runtime-dir", required_argument, NULL, 'r'}, {"credential-dir", required_argument, NULL, 'C'},
+    {"migrate-to", required_argument, NULL, 'm'},
     {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -90,6 +93,9 @@ static int take_option(struct options *options, enum options_then *then, int opt
     case 'r':
         options->runtime_dir = value;
         return VT_OK;
+    case 'm':
+        options->migrate_to = value;
+        return strlen(value) <= 64 ? VT_OK : vt_fail(why, VT_EUSAGE, "--migrate-to %.80s: no peer has a name so long", value);
     case 's':
         return take_startup(options, value, why);
     case 'H':

@@ -6,8 +6,8 @@ import struct
 import threading
 
 import rawpeer
-from rig import Rig, check, free_port, wait_until
-from tpm12 import Auth, Tpm, WELL_KNOWN
+from rig import Process, Rig, check, free_port, program, wait_until
+from tpm12 import Auth, Socket, Tpm, WELL_KNOWN
 
 OWNER, DATA, SECRET = b"\x11" * 20, b"\x22" * 20, b"what the guest sealed"
 SRK = 0x40000000
@@ -328,6 +328,89 @@ def source_away(pair):
         check("damaged" not in r.stdout, "the store of %s is whole" % rig.name)
 
 
+# ---- Through shims, as QEMU drives them ----
+
+class Monitor:
+    """A shim's control channel and the guest behind it."""
+    GET, SET, INIT, STOP, SHUTDOWN = 0xC, 0xD, 2, 0xE, 3
+
+    def __init__(self, pair, rig):
+        self.ctrl_port, self.data_port = free_port(), free_port()
+        self.shim = Process([program("vtpm-shim"), "--upstream", rig.listen, "--credential", pair.cred, "--frontend",
+                             "swtpm:ctrl=tcp:127.0.0.1:%d,data=tcp:127.0.0.1:%d" % (self.ctrl_port, self.data_port)],
+                            rig.path("monitor%d.log" % self.ctrl_port), ready="vtpm-shim: ready")
+        rig.others.append(self.shim)
+        self.ctrl = socket.create_connection(("127.0.0.1", self.ctrl_port), timeout=60)
+
+    def ask(self, command, body=b"", size=4):
+        self.ctrl.sendall(struct.pack(">I", command) + body)
+        out = b""
+        while len(out) < size:
+            part = self.ctrl.recv(size - len(out))
+            check(part, "an answer to 0x%x" % command)
+            out += part
+        return struct.unpack(">%dI" % (size // 4), out)
+
+    def get(self, kind):
+        rc, _, total, size = self.ask(self.GET, struct.pack(">III", 0, kind, 0), 16)
+        data = b""
+        while len(data) < size:
+            data += self.ctrl.recv(size - len(data))
+        check((rc, total) == (0, size), "blob %d, %d bytes" % (kind, size))
+        return data
+
+    def set(self, kind, data):
+        return self.ask(self.SET, struct.pack(">III", 0, kind, len(data)) + data)[0]
+
+    def guest(self):
+        self.data = Socket(("127.0.0.1", self.data_port))
+        return Tpm(self.data)
+
+    def save(self):
+        return [self.get(kind) for kind in (1, 2, 3)]
+
+    def load(self, blobs):
+        """As an incoming QEMU: the code of the first refusal, or of INIT."""
+        self.ask(self.STOP)
+        for kind, data in enumerate(blobs, 1):
+            rc = self.set(kind, data) if data else 0
+            if rc:
+                return rc
+        return self.ask(self.INIT, struct.pack(">I", 1))[0]
+
+
+def through_shims(pair):
+    home, away = pair.home, pair.away
+    source = Monitor(pair, home)
+    check(source.ask(Monitor.INIT, struct.pack(">I", 0)) == (0,), "INIT at the source")
+    tpm = source.guest()
+    check(tpm.startup() == 0, "the guest starts its TPM")
+    pcr = tpm.extend(10, b"\x07" * 20)
+    blobs = source.save()
+    check([len(b) for b in blobs] == [120, 0, 0], "one ticket and two empty blobs")
+    target = Monitor(pair, away)
+    check(target.load(blobs) == 0 and pair.lives(home), "an incoming monitor loads them; nothing has moved")
+    # Given up: the guest goes on at the source.
+    check(tpm.pcr(10) == pcr, "the guest goes on at the source")
+    check(target.load(blobs) == 9, "then its blobs are void")
+    # This time it comes; the source's machine ends before the guest does anything.
+    blobs = source.save()
+    check(target.load(blobs) == 0, "loaded again")
+    check(source.ask(Monitor.SHUTDOWN) == (0,), "the source's machine ends")
+    source.shim.stop()
+    guest = target.guest()
+    check(guest.pcr(10) == pcr and pair.lives(away) and not pair.lives(home), "the guest goes on at the target")
+    pcr = guest.extend(10, b"\x08" * 20)
+    # A snapshot, loaded while nothing has happened, and afterwards.
+    blobs = target.save()
+    check(target.load(blobs) == 0 and guest.pcr(10) == pcr, "a snapshot loads while nothing has happened")
+    check(target.load(blobs) == 9, "and not any more")
+    check(target.ask(Monitor.INIT, struct.pack(">I", 0)) == (0,), "a reset after that")
+    check(guest.startup() == 0 and guest.pcr(10) == bytes(20), "is a new start")
+    target.shim.stop()
+    pair.swap()
+
+
 def main():
     with Rig() as a, Rig() as b:
         a.name, b.name = "A", "B"
@@ -336,6 +419,7 @@ def main():
         tickets_of_the_past(pair)
         each_step_fails(pair)
         source_away(pair)
+        through_shims(pair)
 
 
 main()
