@@ -713,28 +713,32 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
                 "session: the peer says hello");
 }
 
+/* Who may say it. */
+enum who { ANYBODY, SHIM, ATTACHED_SHIM, SERVER };
+
 static const struct handler {
     void (*fn)(struct session *s, const Vtpm__Message *msg);
-    bool needs_instance, is_servers, is_anybodys; /* else: a shim's */
+    enum who who;
 } handlers[] = {
-    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, .is_anybodys = true},
-    [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, false},
-    [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, true},
-    [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, true},
-    [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, true},
-    [VTPM__MESSAGE__BODY_DETACH] = {on_detach, true},
-    [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, true},
-    [VTPM__MESSAGE__BODY_TICKET_ASK] = {on_ticket_ask, true},
-    [VTPM__MESSAGE__BODY_TICKET_BRING] = {on_ticket_bring, false},
-    [VTPM__MESSAGE__BODY_PEER_ASK] = {on_peer_ask, .is_servers = true},
+    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, ANYBODY},
+    [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, SHIM},
+    [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_DETACH] = {on_detach, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_ASK] = {on_ticket_ask, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_BRING] = {on_ticket_bring, SHIM},
+    [VTPM__MESSAGE__BODY_PEER_ASK] = {on_peer_ask, SERVER},
 };
 
 static bool may_say(const struct session *s, size_t which)
 {
     const struct handler *handler = which < VT_COUNT(handlers) ? &handlers[which] : NULL;
 
-    return handler && handler->fn && handler->needs_instance == !!s->instance &&
-           (handler->is_anybodys || handler->is_servers == s->is_server);
+    if (!handler || !handler->fn || (handler->who == ATTACHED_SHIM) != !!s->instance)
+        return false;
+    return handler->who == ANYBODY || (handler->who == SERVER) == s->is_server;
 }
 
 void session_message(struct session *s, const Vtpm__Message *msg)
