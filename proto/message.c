@@ -25,7 +25,9 @@ static const struct rule byte_rules[] = {
     BYTES(EXECUTE, Execute, stream, MESSAGE_STREAM, MESSAGE_STREAM, false),
     BYTES(EXECUTE, Execute, command, MESSAGE_COMMAND_MIN, MESSAGE_COMMAND_MAX, false),
     BYTES(RESPONSE, Response, response, MESSAGE_COMMAND_MIN, MESSAGE_COMMAND_MAX, false),
-    BYTES(TICKET, Ticket, ticket, MESSAGE_TICKET, MESSAGE_TICKET, false),
+    BYTES(TICKET, Ticket, ticket, MESSAGE_TICKET, MESSAGE_TICKET, true),
+    BYTES(TICKET, Ticket, state, 0, MESSAGE_PART_MAX, true),
+    BYTES(STATE_BRING, StateBring, state, 1, MESSAGE_PART_MAX, false),
     BYTES(TICKET_BRING, TicketBring, ticket, MESSAGE_TICKET, MESSAGE_TICKET, false),
     BYTES(PEER_ANSWER, PeerAnswer, data, 0, MESSAGE_PART_MAX, true),
 #undef BYTES
@@ -61,6 +63,8 @@ static const char *const names[] = {
     [VTPM__MESSAGE__BODY_TICKET] = "Ticket",
     [VTPM__MESSAGE__BODY_TICKET_BRING] = "TicketBring",
     [VTPM__MESSAGE__BODY_TICKET_TAKEN] = "TicketTaken",
+    [VTPM__MESSAGE__BODY_TICKET_READ] = "TicketRead",
+    [VTPM__MESSAGE__BODY_STATE_BRING] = "StateBring",
     [VTPM__MESSAGE__BODY_PEER_ASK] = "PeerAsk",
     [VTPM__MESSAGE__BODY_PEER_ANSWER] = "PeerAnswer",
 };
@@ -159,6 +163,22 @@ static int check_power_on(const Vtpm__PowerOn *power_on, struct vt_why *why)
     return check_guest(power_on->guest, why);
 }
 
+static int check_state_bring(const Vtpm__StateBring *bring, struct vt_why *why)
+{
+    if (bring->size <= MESSAGE_STATE_MAX && bring->offset < bring->size && bring->state.len <= bring->size - bring->offset)
+        return VT_OK;
+    return vt_fail(why, VT_EPROTO, "StateBring's %zu bytes at %u are not of %u, at most %u", bring->state.len,
+                   (unsigned)bring->offset, (unsigned)bring->size, MESSAGE_STATE_MAX);
+}
+
+/* Either of the two. */
+static int check_ticket(const Vtpm__Ticket *ticket, struct vt_why *why)
+{
+    if (!ticket->ticket.len == !ticket->state.len)
+        return vt_fail(why, VT_EPROTO, "Ticket has neither a ticket nor state, or both");
+    return VT_OK;
+}
+
 static int check_peer_ask(const Vtpm__PeerAsk *ask, struct vt_why *why)
 {
     switch ((int)ask->what_case) {
@@ -193,6 +213,10 @@ static int check_body(const Vtpm__Message *msg, struct vt_why *why)
         return msg->response->n ? VT_OK : vt_fail(why, VT_EPROTO, "Response.n is 0");
     case VTPM__MESSAGE__BODY_PLATFORM:
         return check_platform(msg->platform, why);
+    case VTPM__MESSAGE__BODY_TICKET:
+        return check_ticket(msg->ticket, why);
+    case VTPM__MESSAGE__BODY_STATE_BRING:
+        return check_state_bring(msg->state_bring, why);
     case VTPM__MESSAGE__BODY_PEER_ASK:
         return check_peer_ask(msg->peer_ask, why);
     default:

@@ -434,6 +434,8 @@ void relay_free(struct relay *relay)
     relay_command_drop(&relay->command);
     relay_command_drop(&relay->doubt);
     vt_free_wiped(relay->deed.bytes, relay->deed.len);
+    relay_carried_drop(&relay->held);
+    relay_carried_drop(&relay->given);
     channel_free(relay->ch);
     vt_free_wiped(relay, sizeof *relay);
 }

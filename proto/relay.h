@@ -98,7 +98,9 @@ enum relay_deed_kind {
     RELAY_RESET,             /* the machine begins anew: power off, then on with `startup`; is_monitored */
     RELAY_OFF,               /* the machine is gone; is_monitored */
     RELAY_TICKET,            /* the machine is saved or moved: bytes, the target's name as a peer of the server, or none */
-    RELAY_BRING              /* the machine comes: bytes, a ticket. Not attached from then on until something is to be done */
+    RELAY_STATE,             /* the same, with the instance itself: it leaves the server now */
+    RELAY_BRING              /* the machine comes: bytes, what one of these two gave. Not attached from then on until something
+                                is to be done */
 };
 
 struct relay_deed {
@@ -113,7 +115,8 @@ struct relay_result {
     int err;                 /* enum vt_err, logged; below only when VT_OK. VT_EUNKNOWN: it may have happened */
     uint32_t tpm_rc;
     bool is_established;     /* of Platform's acts */
-    const uint8_t *ticket;   /* of RELAY_TICKET: MESSAGE_TICKET bytes, borrowed until relay_answered */
+    const uint8_t *ticket;   /* of RELAY_TICKET and RELAY_STATE: borrowed until the next deed; at most MESSAGE_STATE_MAX */
+    size_t ticket_len;
 };
 
 /* Held while the server is away, as commands are. VT_EAGAIN while something is under way; VT_EUSAGE, VT_ENOMEM. */

@@ -78,8 +78,10 @@ struct relay {
     struct deed deed;
     bool is_bringing;       /* on this connection: TicketBring, without an answer yet */
     bool is_held;           /* `held` stands for the instance until this shim has seen Attached */
-    uint8_t held[MESSAGE_TICKET];
-    uint8_t given[MESSAGE_TICKET]; /* RELAY_TICKET's result */
+    struct carried {
+        uint8_t *bytes;     /* a ticket, or a bundle; owned */
+        size_t len, have;   /* have: of them, got or sent so far */
+    } held, given;          /* given: RELAY_TICKET's result, or RELAY_STATE's */
     bool has_result;
     struct relay_result result;
     uint64_t now_ms;        /* of the last event */
@@ -130,6 +132,7 @@ void relay_ticket_go(struct relay *relay);
 /* After Hello: a ticket is brought first. False: none is to be. */
 bool relay_ticket_first(struct relay *relay);
 void relay_ticket_given(struct relay *relay, const Vtpm__Ticket *ticket);
+void relay_carried_drop(struct carried *carried);
 void relay_ticket_taken(struct relay *relay);
 /* True: the Error was a ticket's, and is dealt with. */
 bool relay_ticket_error(struct relay *relay, int err, bool is_fatal, const struct vt_why *why);

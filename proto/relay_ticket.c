@@ -3,10 +3,17 @@
 #include "proto/relay_state.h"
 
 #include "proto/relay_errors.h"
+#include "server/base/alloc.h"
 #include "server/base/log.h"
 
 /* As for a whole attach; a claim may ask another server in between. */
 #define BRING_MS 30000u
+
+void relay_carried_drop(struct carried *carried)
+{
+    vt_free(carried->bytes);
+    *carried = (struct carried){0};
+}
 
 static void ask(struct relay *relay)
 {
@@ -14,26 +21,80 @@ static void ask(struct relay *relay)
     Vtpm__TicketAsk body = VTPM__TICKET_ASK__INIT;
     char to[MESSAGE_NAME_MAX + 1] = "";
 
+    relay_carried_drop(&relay->given);
     if (relay->deed.len)
         memcpy(to, relay->deed.bytes, relay->deed.len);
     body.to = to;
+    body.with_state = relay->deed.kind == RELAY_STATE;
     msg.body_case = VTPM__MESSAGE__BODY_TICKET_ASK;
     msg.ticket_ask = &body;
     relay_send(relay, &msg);
 }
 
-static void bring(struct relay *relay, uint8_t *ticket)
+static void ask_for_more(struct relay *relay)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__TicketRead body = VTPM__TICKET_READ__INIT;
+
+    body.offset = (uint32_t)relay->given.have;
+    msg.body_case = VTPM__MESSAGE__BODY_TICKET_READ;
+    msg.ticket_read = &body;
+    relay_send(relay, &msg);
+}
+
+static void bring_ticket(struct relay *relay)
 {
     Vtpm__Message msg = VTPM__MESSAGE__INIT;
     Vtpm__TicketBring body = VTPM__TICKET_BRING__INIT;
 
-    relay->state = GREETING;
-    relay->attach_by = relay->now_ms + BRING_MS;
-    relay->is_bringing = true;
-    body.ticket = (ProtobufCBinaryData){.data = ticket, .len = MESSAGE_TICKET};
+    body.ticket = (ProtobufCBinaryData){.data = relay->held.bytes, .len = MESSAGE_TICKET};
+    relay->held.have = MESSAGE_TICKET;
     msg.body_case = VTPM__MESSAGE__BODY_TICKET_BRING;
     msg.ticket_bring = &body;
     relay_send(relay, &msg);
+}
+
+static void bring_part(struct relay *relay)
+{
+    Vtpm__Message msg = VTPM__MESSAGE__INIT;
+    Vtpm__StateBring body = VTPM__STATE_BRING__INIT;
+    struct carried *held = &relay->held;
+
+    body.size = (uint32_t)held->len;
+    body.offset = (uint32_t)held->have;
+    body.state.data = held->bytes + held->have;
+    body.state.len = VT_MIN(held->len - held->have, (size_t)MESSAGE_PART_MAX);
+    held->have += body.state.len;
+    msg.body_case = VTPM__MESSAGE__BODY_STATE_BRING;
+    msg.state_bring = &body;
+    relay_send(relay, &msg);
+}
+
+/* From the first byte on. */
+static void bring(struct relay *relay)
+{
+    relay->state = GREETING;
+    relay->attach_by = relay->now_ms + BRING_MS;
+    relay->is_bringing = true;
+    relay->held.have = 0;
+    if (relay->held.len == MESSAGE_TICKET)
+        bring_ticket(relay);
+    else
+        bring_part(relay);
+}
+
+/* What the monitor brings takes the place of what it brought before. False: the deed has ended. */
+static bool hold(struct relay *relay)
+{
+    relay_carried_drop(&relay->held);
+    relay->is_held = false;
+    relay->held.bytes = vt_memdup(relay->deed.bytes, relay->deed.len);
+    if (!relay->held.bytes) {
+        relay_deed_end(relay, VT_ENOMEM, 0, false);
+        return false;
+    }
+    relay->held.len = relay->deed.len;
+    return true;
 }
 
 static bool is_too_old(struct relay *relay)
@@ -50,49 +111,85 @@ void relay_ticket_go(struct relay *relay)
 {
     if (is_too_old(relay))
         return;
-    if (relay->deed.kind == RELAY_TICKET) {
+    if (relay->deed.kind != RELAY_BRING) {
         ask(relay);
         return;
     }
+    if (!hold(relay))
+        return;
     /* What it has is let go, not powered off: the ticket may stand for just that. */
     relay_send_detach(relay, false);
-    bring(relay, relay->deed.bytes);
+    bring(relay);
 }
 
 bool relay_ticket_first(struct relay *relay)
 {
-    if (relay->deed.kind == RELAY_BRING && !is_too_old(relay))
-        bring(relay, relay->deed.bytes);
-    else if (relay->is_held && channel_version(relay->ch) >= 2)
-        bring(relay, relay->held);
-    else
+    if (relay->deed.kind == RELAY_BRING && (is_too_old(relay) || !hold(relay)))
         return false;
+    if (relay->deed.kind != RELAY_BRING && (!relay->is_held || channel_version(relay->ch) < 2))
+        return false;
+    bring(relay);
     return true;
+}
+
+static int take_part(struct carried *given, const Vtpm__Ticket *part)
+{
+    if (!given->bytes) {
+        if (!part->size || part->size > MESSAGE_STATE_MAX)
+            return VT_ETOOBIG;
+        given->bytes = vt_calloc(1, part->size);
+        given->len = part->size;
+    }
+    if (!given->bytes)
+        return VT_ENOMEM;
+    if (part->state.len > given->len - given->have)
+        return VT_EPROTO;
+    memcpy(given->bytes + given->have, part->state.data, part->state.len);
+    given->have += part->state.len;
+    return VT_OK;
 }
 
 void relay_ticket_given(struct relay *relay, const Vtpm__Ticket *ticket)
 {
-    memcpy(relay->given, ticket->ticket.data, sizeof relay->given);
-    relay_deed_end(relay, VT_OK, 0, false);
+    struct carried *given = &relay->given;
+    int err = VT_OK;
+
+    if (ticket->ticket.len) {
+        given->bytes = vt_memdup(ticket->ticket.data, ticket->ticket.len);
+        given->len = given->have = ticket->ticket.len;
+        err = given->bytes ? VT_OK : VT_ENOMEM;
+    } else {
+        err = take_part(given, ticket);
+    }
+    if (!err && given->have < given->len) {
+        ask_for_more(relay);
+        return;
+    }
+    /* It has left: whoever attaches is told so. */
+    relay->close_wanted = relay->close_wanted || relay->deed.kind == RELAY_STATE;
+    relay_deed_end(relay, err, 0, false);
 }
 
 void relay_ticket_use(struct relay *relay)
 {
     relay->state = GREETING;
     relay->attach_by = relay->now_ms + BRING_MS;
-    if (relay->deed.kind == RELAY_BRING)
-        bring(relay, relay->deed.bytes);
-    else
+    if (relay->deed.kind != RELAY_BRING)
         relay_send_attach(relay);
+    else if (hold(relay))
+        bring(relay);
 }
 
 void relay_ticket_taken(struct relay *relay)
 {
+    if (relay->held.have < relay->held.len) {
+        bring_part(relay);
+        return;
+    }
     relay->is_bringing = false;
     relay->said[0] = '\0';
     relay->failures = 0;
     if (relay->deed.kind == RELAY_BRING) {
-        memcpy(relay->held, relay->deed.bytes, sizeof relay->held);
         relay->is_held = true;
         relay_deed_end(relay, VT_OK, 0, false);
     }
@@ -128,6 +225,17 @@ bool relay_ticket_error(struct relay *relay, int err, bool is_fatal, const struc
         relay->close_wanted = true;
         relay->last_err = VT_OK;
         return true;
+    }
+    /* A state is taken once, and that was ours: its answer was lost. */
+    if (relay->is_held && was_bringing && !is_fatal && err == VT_EEXISTS) {
+        relay_ticket_use(relay);
+        return true;
+    }
+    /* It has left with the state that did not get here. */
+    if (relay->deed.kind == RELAY_STATE && is_fatal && err == VT_EPERM) {
+        relay_complain(relay, why, "`vtpmctl instance export` to the same peer gives the file");
+        relay_deed_end(relay, err, 0, false);
+        return false;
     }
     if (relay->is_held && (err == VT_ECONFLICT || err == VT_ENOTFOUND)) {
         lost(relay, err, why);

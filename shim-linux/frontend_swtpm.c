@@ -457,6 +457,7 @@ static int begin(struct frontend *front, const struct spec *spec, struct vt_why 
     const struct monitor_config config = {
         .is_running = spec->not_need_init || spec->startup_clear,
         .target = front->host->options->migrate_to,
+        .with_state = front->host->options->migrate_state,
         .startup = spec->startup_clear ? VTPM__STARTUP__STARTUP_CLEAR : VTPM__STARTUP__STARTUP_NONE,
     };
     int err = monitor_new(&front->monitor, &config, &monitor_ops, front);

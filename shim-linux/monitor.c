@@ -498,7 +498,7 @@ int monitor_new(struct monitor **monitor, const struct monitor_config *config, c
     if (!m)
         return VT_ENOMEM;
     *m = (struct monitor){.ops = ops, .ctx = ctx, .is_running = config->is_running};
-    if (stateblob_new(&m->blobs, config->target)) {
+    if (stateblob_new(&m->blobs, config->target, config->with_state)) {
         vt_free(m);
         return VT_ENOMEM;
     }

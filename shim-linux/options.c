@@ -24,6 +24,8 @@ static const char help[] =
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
     "  --migrate-to PEER  swtpm: where the guest may be moved to, as `vtpmctl server peer list` calls it; default:\n"
     "                     the server's only peer\n"
+    "  --migrate-state    swtpm: the sealed state itself goes along, for a target that cannot reach this server; the\n"
+    "                     instance leaves when the monitor saves it, whatever comes of that\n"
     "  --runtime-dir DIR  xen: what outlives a restart, on a tmpfs; default $RUNTIME_DIRECTORY or /run/vtpm-shim\n"
     "  --help, --version\n"
     "\n"
@@ -37,7 +39,7 @@ static const struct option long_options[] = {
     {"frontend", required_argument, NULL, 'f'},   {"startup", required_argument, NULL, 's'},
     {"hold", required_argument, NULL, 'H'},       {"instance", required_argument, NULL, 'i'},
     {"runtime-dir", required_argument, NULL, 'r'}, {"credential-dir", required_argument, NULL, 'C'},
-    {"migrate-to", required_argument, NULL, 'm'},
+    {"migrate-to", required_argument, NULL, 'm'}, {"migrate-state", no_argument, NULL, 'S'},
     {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -92,6 +94,9 @@ static int take_option(struct options *options, enum options_then *then, int opt
         return VT_OK;
     case 'r':
         options->runtime_dir = value;
+        return VT_OK;
+    case 'S':
+        options->migrate_state = true;
         return VT_OK;
     case 'm':
         options->migrate_to = value;

@@ -15,21 +15,34 @@ struct stateblob {
     enum step step;
     struct relay_deed deed;
     struct stateblob_result result;
-    uint8_t ticket[MESSAGE_TICKET]; /* of GET, or of SET */
+    bool with_state;
+    uint8_t *bytes;                 /* of GET, or of SET; owned */
+    size_t len;
     bool is_set, is_given;
 };
 
-int stateblob_new(struct stateblob **blobs, const char *target)
+int stateblob_new(struct stateblob **blobs, const char *target, bool with_state)
 {
     *blobs = VT_NEW(struct stateblob);
     if (!*blobs)
         return VT_ENOMEM;
     (*blobs)->target = target;
+    (*blobs)->with_state = with_state;
     return VT_OK;
+}
+
+/* No secret is in it: a ticket, or what only its target can open. */
+static void drop_bytes(struct stateblob *blobs)
+{
+    vt_free(blobs->bytes);
+    blobs->bytes = NULL;
+    blobs->len = 0;
 }
 
 void stateblob_free(struct stateblob *blobs)
 {
+    if (blobs)
+        drop_bytes(blobs);
     vt_free(blobs);
 }
 
@@ -57,7 +70,7 @@ int stateblob_get(struct stateblob *blobs, enum stateblob_type type, uint32_t fl
 {
     if (type != STATEBLOB_PERMANENT)
         return done_with(blobs, 0);
-    return want(blobs, RELAY_TICKET, blobs->target, blobs->target ? strlen(blobs->target) : 0);
+    return want(blobs, blobs->with_state ? RELAY_STATE : RELAY_TICKET, blobs->target, blobs->target ? strlen(blobs->target) : 0);
 }
 
 static int refuse(struct stateblob *blobs, const char *why)
@@ -71,11 +84,15 @@ int stateblob_set(struct stateblob *blobs, enum stateblob_type type, uint32_t fl
 {
     if (type != STATEBLOB_PERMANENT)
         return len ? refuse(blobs, "is not a ticket alone") : done_with(blobs, 0);
-    if (len != sizeof blobs->ticket)
-        return refuse(blobs, "is no ticket");
-    memcpy(blobs->ticket, bytes, sizeof blobs->ticket);
+    if (len < sizeof "VTHT" || (memcmp(bytes, "VTHT", 4) != 0 && memcmp(bytes, "VTMB", 4) != 0))
+        return refuse(blobs, "is neither a ticket nor sealed by us");
+    drop_bytes(blobs);
+    blobs->bytes = vt_memdup(bytes, len);
+    if (!blobs->bytes)
+        return VT_ENOMEM;
+    blobs->len = len;
     blobs->is_set = blobs->is_given = false;
-    return want(blobs, RELAY_BRING, blobs->ticket, sizeof blobs->ticket);
+    return want(blobs, RELAY_BRING, blobs->bytes, blobs->len);
 }
 
 bool stateblob_is_set(const struct stateblob *blobs)
@@ -105,29 +122,34 @@ bool stateblob_take(struct stateblob *blobs, struct lane_request *request)
     return true;
 }
 
-static void keep_ticket(struct stateblob *blobs, const uint8_t *ticket)
+static uint32_t keep(struct stateblob *blobs, const struct relay_result *result)
 {
-    memcpy(blobs->ticket, ticket, sizeof blobs->ticket);
+    drop_bytes(blobs);
+    blobs->bytes = vt_memdup(result->ticket, result->ticket_len);
+    if (!blobs->bytes)
+        return STATEBLOB_FAIL;
+    blobs->len = result->ticket_len;
     blobs->is_given = true;
-    blobs->result.bytes = blobs->ticket;
-    blobs->result.len = sizeof blobs->ticket;
+    blobs->result.bytes = blobs->bytes;
+    blobs->result.len = blobs->len;
+    return 0;
 }
 
 void stateblob_respond(struct stateblob *blobs, const struct lane_response *response)
 {
     const struct relay_result *result = response->result;
+    const bool is_bring = blobs->deed.kind == RELAY_BRING;
 
     if (blobs->step != TAKEN)
         return;
     blobs->step = DONE;
     blobs->result = (struct stateblob_result){.tpm_rc = result->err ? STATEBLOB_FAIL : 0};
     if (result->err)
-        vt_error("swtpm: the guest cannot be %s: %s", blobs->deed.kind == RELAY_TICKET ? "moved or saved" : "taken",
-                 vt_err_text(result->err));
-    else if (blobs->deed.kind == RELAY_TICKET)
-        keep_ticket(blobs, result->ticket);
-    else
+        vt_error("swtpm: the guest cannot be %s: %s", is_bring ? "taken" : "moved or saved", vt_err_text(result->err));
+    else if (is_bring)
         blobs->is_set = true;
+    else
+        blobs->result.tpm_rc = keep(blobs, result);
 }
 
 bool stateblob_result(struct stateblob *blobs, struct stateblob_result *result)

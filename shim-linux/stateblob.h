@@ -40,9 +40,10 @@ struct stateblob;
 
 /*
  * One for each front end; knows nothing of a guest yet. target: the server's peer to which the guest may be moved; NULL:
- * its only one. Borrowed for life. Returns owned. VT_ENOMEM.
+ * its only one. Borrowed for life. with_state: the instance itself is in the blob, and leaves the server when it is got.
+ * Returns owned. VT_ENOMEM.
  */
-int stateblob_new(struct stateblob **blobs, const char *target) VT_USE_RESULT;
+int stateblob_new(struct stateblob **blobs, const char *target, bool with_state) VT_USE_RESULT;
 /* Wipes. May be NULL. */
 void stateblob_free(struct stateblob *blobs);
 

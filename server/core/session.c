@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "proto/message.h"
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/binding.h"
@@ -44,6 +45,9 @@ struct session {
     struct guest_said said;
     bool has_ticket;                /* the next attach claims what it stands for */
     uint8_t ticket[TICKET_LEN];
+    uint8_t *state;                 /* a bundle: brought, or (has_given) on its way out; owned */
+    size_t state_len, state_have;
+    bool has_state, has_given;      /* has_state: the next attach takes it */
     bool is_server;                 /* another server: it asks at the door, and attaches nothing */
     struct door door;
 };
@@ -94,11 +98,20 @@ static void let_go(struct session *s)
     s->is_pending = false;
 }
 
+static void drop_state(struct session *s)
+{
+    vt_free(s->state);
+    s->state = NULL;
+    s->state_len = s->state_have = 0;
+    s->has_state = s->has_given = false;
+}
+
 /* What was asked of other servers, or by them, goes on without this channel. */
 static void forget_handoffs(struct session *s)
 {
     handoff_forget(s->broker, s);
     door_close(&s->door);
+    drop_state(s);
 }
 
 void session_close(struct session *s, int err, const char *text)
@@ -442,6 +455,7 @@ static void on_claimed(void *arg, int err, const char *text)
         return;
     }
     s->has_ticket = false;
+    drop_state(s);
     attach_now(s);
 }
 
@@ -458,12 +472,15 @@ static void on_attach(struct session *s, const Vtpm__Message *msg)
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
     s->said = said_by(attach->guest);
-    if (!s->has_ticket) {
+    if (!s->has_ticket && !s->has_state) {
         attach_now(s);
         return;
     }
     begin(s, 0);
-    handoff_claim(s->broker, s->ticket, s->peer, on_claimed, s);
+    if (s->has_state)
+        handoff_take_state(s->broker, &s->wanted, s->state, s->state_len, s->peer, on_claimed, s);
+    else
+        handoff_claim(s->broker, s->ticket, s->peer, on_claimed, s);
 }
 
 /* ---- Live migration: docs/moving.md ---- */
@@ -475,7 +492,8 @@ static void on_brought(void *arg, int err, const char *text)
     struct session *s = arg;
     Vtpm__TicketTaken taken = VTPM__TICKET_TAKEN__INIT;
 
-    s->has_ticket = !err;
+    s->has_state = !err && s->state;
+    s->has_ticket = !err && !s->state;
     if (err)
         send_error(s, err, text, 0);
     else
@@ -495,12 +513,98 @@ static void on_ticket_bring(struct session *s, const Vtpm__Message *msg)
     if (!err && (!vt_uuid_parse(&own, s->identity) || !vt_uuid_equal(&own, &ticket.instance)))
         err = vt_fail(&why, VT_EPERM, "the ticket stands for another instance than this credential");
     begin(s, 0);
+    drop_state(s);
     if (err) {
         on_brought(s, err, why.text);
         return;
     }
     memcpy(s->ticket, bytes->data, sizeof s->ticket);
     handoff_bring(s->broker, bytes->data, bytes->len, on_brought, s);
+}
+
+/* Parts come in order, from the first on. False: they do not, or there is no memory. */
+static bool add_part(struct session *s, const Vtpm__StateBring *part)
+{
+    if (!part->offset) {
+        drop_state(s);
+        s->state = vt_calloc(1, part->size);
+        s->state_len = part->size;
+    }
+    if (!s->state || s->has_given || part->size != s->state_len || part->offset != s->state_have)
+        return false;
+    memcpy(s->state + s->state_have, part->state.data, part->state.len);
+    s->state_have += part->state.len;
+    return true;
+}
+
+static void on_state_bring(struct session *s, const Vtpm__Message *msg)
+{
+    Vtpm__TicketTaken taken = VTPM__TICKET_TAKEN__INIT;
+    struct vt_uuid own;
+
+    begin(s, 0);
+    s->has_ticket = s->has_state = false;
+    if (!vt_uuid_parse(&own, s->identity) || !add_part(s, msg->state_bring)) {
+        drop_state(s);
+        on_brought(s, VT_EPERM, "a state is brought whole, and with the credential of its instance");
+    } else if (s->state_have < s->state_len) {
+        send_body(s, VTPM__MESSAGE__BODY_TICKET_TAKEN, &taken);
+        end(s);
+    } else {
+        handoff_bring_state(s->broker, &own, s->state, s->state_len, on_brought, s);
+    }
+}
+
+static void send_part(struct session *s, size_t offset)
+{
+    Vtpm__Ticket msg = VTPM__TICKET__INIT;
+
+    msg.size = (uint32_t)s->state_len;
+    msg.state.data = s->state + offset;
+    msg.state.len = VT_MIN(s->state_len - offset, (size_t)MESSAGE_PART_MAX);
+    send_body(s, VTPM__MESSAGE__BODY_TICKET, &msg);
+}
+
+static void on_state_given(void *arg, int err, const char *text, const uint8_t *bundle, size_t len)
+{
+    struct session *s = arg;
+
+    if (!err) {
+        s->state = len <= MESSAGE_STATE_MAX ? vt_memdup(bundle, len) : NULL;
+        if (!s->state) {
+            err = VT_ETOOBIG;
+            text = "it has left, but is too big for a monitor: `vtpmctl instance export` gives the file";
+        }
+    }
+    if (err) {
+        session_close(s, err, text);
+        return;
+    }
+    s->state_len = len;
+    s->has_given = true;
+    send_part(s, 0);
+    end(s);
+}
+
+static void on_ticket_read(struct session *s, const Vtpm__Message *msg)
+{
+    begin(s, 0);
+    if (s->has_given && msg->ticket_read->offset < s->state_len)
+        send_part(s, msg->ticket_read->offset);
+    else
+        send_error(s, VT_EUSAGE, "no state was asked for, or it has no such part", 0);
+    end(s);
+}
+
+/* The instance leaves this session first: it is to leave the server. */
+static void give_state(struct session *s, const char *to)
+{
+    const struct vt_uuid uuid = *instance_uuid(s->instance);
+
+    let_go(s);
+    drop_state(s);
+    begin(s, 0);
+    handoff_give_state(s->broker, &uuid, to, s->peer, on_state_given, s);
 }
 
 static void on_given(void *arg, int err, const char *text, const uint8_t *ticket)
@@ -525,6 +629,10 @@ static void on_ticket_ask(struct session *s, const Vtpm__Message *msg)
 
     if (refuse_guest(s, "a ticket", 0))
         return;
+    if (msg->ticket_ask->with_state) {
+        give_state(s, to ? to : "");
+        return;
+    }
     begin(s, 0);
     handoff_give(s->broker, instance_uuid(s->instance), to ? to : "", s->peer, on_given, s);
 }
@@ -729,6 +837,8 @@ static const struct handler {
     [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, ATTACHED_SHIM},
     [VTPM__MESSAGE__BODY_TICKET_ASK] = {on_ticket_ask, ATTACHED_SHIM},
     [VTPM__MESSAGE__BODY_TICKET_BRING] = {on_ticket_bring, SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_READ] = {on_ticket_read, SHIM},
+    [VTPM__MESSAGE__BODY_STATE_BRING] = {on_state_bring, SHIM},
     [VTPM__MESSAGE__BODY_PEER_ASK] = {on_peer_ask, SERVER},
 };
 

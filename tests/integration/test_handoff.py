@@ -334,10 +334,10 @@ class Monitor:
     """A shim's control channel and the guest behind it."""
     GET, SET, INIT, STOP, SHUTDOWN = 0xC, 0xD, 2, 0xE, 3
 
-    def __init__(self, pair, rig):
+    def __init__(self, pair, rig, *more):
         self.ctrl_port, self.data_port = free_port(), free_port()
         self.shim = Process([program("vtpm-shim"), "--upstream", rig.listen, "--credential", pair.cred, "--frontend",
-                             "swtpm:ctrl=tcp:127.0.0.1:%d,data=tcp:127.0.0.1:%d" % (self.ctrl_port, self.data_port)],
+                             "swtpm:ctrl=tcp:127.0.0.1:%d,data=tcp:127.0.0.1:%d" % (self.ctrl_port, self.data_port), *more],
                             rig.path("monitor%d.log" % self.ctrl_port), ready="vtpm-shim: ready")
         rig.others.append(self.shim)
         self.ctrl = socket.create_connection(("127.0.0.1", self.ctrl_port), timeout=60)
@@ -411,6 +411,38 @@ def through_shims(pair):
     pair.swap()
 
 
+def with_state(pair):
+    """For a target that cannot reach the source: the instance leaves when it is saved."""
+    home, away = pair.home, pair.away
+    away.ctl("server", "peer", "remove", home.name)
+    with open(away.path("again.pub"), "w") as f:
+        f.write(home.ctl("server", "key", "show").stdout)
+    away.ctl("server", "peer", "add", home.name, "--key", away.path("again.pub"))
+    source = Monitor(pair, home, "--migrate-state", "--migrate-to", away.name)
+    check(source.ask(Monitor.INIT, struct.pack(">I", 0)) == (0,), "INIT at the source")
+    tpm = source.guest()
+    check(tpm.startup() == 0, "the guest starts its TPM")
+    pcr = tpm.extend(10, b"\x09" * 20)
+    check(tpm.nv_define(OWNER, 0x1100, 16000, 2) == 0, "16,000 bytes of NV")
+    blobs = source.save()
+    check(blobs[0][:4] == b"VTMB" and len(blobs[0]) > 12288, "the state is in the blob, %d bytes" % len(blobs[0]))
+    check(not pair.lives(home) and not pair.lives(away), "and the instance has left")
+    target = Monitor(pair, away)
+    spoilt = bytearray(blobs[0])
+    spoilt[-100] ^= 1
+    check(target.load([bytes(spoilt), b"", b""]) == 9, "an altered one is refused")
+    check(target.load(blobs) == 0 and not pair.lives(away), "it loads; nothing is written yet")
+    guest = target.guest()
+    check(guest.pcr(10) == pcr and pair.lives(away), "the guest goes on at the target")
+    other = Monitor(pair, away)
+    check(other.load(blobs) == 9, "a state is taken once")
+    other.shim.stop()
+    check(guest.pcr(10) == pcr, "and the guest goes on")
+    for monitor in (source, target):
+        monitor.shim.stop()
+    pair.swap()
+
+
 def main():
     with Rig() as a, Rig() as b:
         a.name, b.name = "A", "B"
@@ -420,6 +452,7 @@ def main():
         each_step_fails(pair)
         source_away(pair)
         through_shims(pair)
+        with_state(pair)
 
 
 main()

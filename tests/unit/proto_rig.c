@@ -168,6 +168,8 @@ MAKER(ticket_bring, TicketBring, TICKET_BRING, ticket_bring)
 MAKER(ticket_taken, TicketTaken, TICKET_TAKEN, ticket_taken)
 MAKER(peer_ask, PeerAsk, PEER_ASK, peer_ask)
 MAKER(peer_answer, PeerAnswer, PEER_ANSWER, peer_answer)
+MAKER(ticket_read, TicketRead, TICKET_READ, ticket_read)
+MAKER(state_bring, StateBring, STATE_BRING, state_bring)
 
 static ProtobufCBinaryData some(size_t len)
 {
@@ -350,4 +352,22 @@ Vtpm__Message *make_peer_answer(void)
 
     body = (Vtpm__PeerAnswer)VTPM__PEER_ANSWER__INIT;
     return wrap_peer_answer(&body);
+}
+
+Vtpm__Message *make_ticket_read(void)
+{
+    static Vtpm__TicketRead body;
+
+    body = (Vtpm__TicketRead)VTPM__TICKET_READ__INIT;
+    return wrap_ticket_read(&body);
+}
+
+Vtpm__Message *make_state_bring(void)
+{
+    static Vtpm__StateBring body;
+
+    body = (Vtpm__StateBring)VTPM__STATE_BRING__INIT;
+    body.size = 10;
+    body.state = some(10);
+    return wrap_state_bring(&body);
 }

@@ -65,5 +65,7 @@ Vtpm__Message *make_ticket_bring(void);
 Vtpm__Message *make_ticket_taken(void);
 Vtpm__Message *make_peer_ask(void);
 Vtpm__Message *make_peer_answer(void);
+Vtpm__Message *make_ticket_read(void);
+Vtpm__Message *make_state_bring(void);
 
 #endif

@@ -13,7 +13,8 @@
 #include "proto_rig.h"
 
 enum { HELLO, ATTACH, ATTACHED, POWER_ON, POWER_RESULT, EXECUTE, RESPONSE, CANCEL, DETACH, ERROR, PLATFORM,
-       PLATFORM_RESULT, HELLO_2, TICKET_ASK, TICKET, TICKET_BRING, TICKET_TAKEN, PEER_ASK, PEER_ANSWER, KINDS };
+       PLATFORM_RESULT, HELLO_2, TICKET_ASK, TICKET, TICKET_BRING, TICKET_TAKEN, PEER_ASK, PEER_ANSWER,
+       TICKET_READ, STATE_BRING, KINDS };
 
 static Vtpm__Message *make(int kind)
 {
@@ -36,7 +37,9 @@ static Vtpm__Message *make(int kind)
     case TICKET_BRING: return make_ticket_bring();
     case TICKET_TAKEN: return make_ticket_taken();
     case PEER_ASK: return make_peer_ask();
-    default: return make_peer_answer();
+    case PEER_ANSWER: return make_peer_answer();
+    case TICKET_READ: return make_ticket_read();
+    default: return make_state_bring();
     }
 }
 
@@ -65,21 +68,24 @@ static const struct state_row {
      B(PLATFORM_RESULT) | B(ERROR)},
     {"idle, one side of version 2", {HELLO_2, ~HELLO, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
     {"idle, the other", {HELLO, ~HELLO_2, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
-    {"idle of version 2", {HELLO_2, ~HELLO_2, 99}, B(ATTACH) | B(TICKET_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+    {"idle of version 2", {HELLO_2, ~HELLO_2, 99}, B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
     {"bringing", {HELLO_2, ~HELLO_2, TICKET_BRING, 99}, B(ERROR), B(TICKET_TAKEN) | B(ERROR)},
+    {"bringing a state", {HELLO_2, ~HELLO_2, STATE_BRING, 99}, B(ERROR), B(TICKET_TAKEN) | B(ERROR)},
+    {"reading a state", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, ~TICKET, TICKET_READ, 99}, B(CANCEL) | B(ERROR),
+     B(TICKET) | B(ERROR)},
     {"brought", {HELLO_2, ~HELLO_2, TICKET_BRING, ~TICKET_TAKEN, 99},
-     B(ATTACH) | B(TICKET_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
     {"not taken", {HELLO_2, ~HELLO_2, TICKET_BRING, ~ERROR, 99},
-     B(ATTACH) | B(TICKET_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
     {"a server asks", {HELLO_2, ~HELLO_2, PEER_ASK, 99}, B(ERROR), B(PEER_ANSWER) | B(ERROR)},
     {"a server was answered", {HELLO_2, ~HELLO_2, PEER_ASK, ~PEER_ANSWER, 99},
-     B(ATTACH) | B(TICKET_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
     {"attached in version 2", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, 99},
-     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(ERROR), B(ERROR)},
+     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(TICKET_READ) | B(ERROR), B(ERROR)},
     {"ticket asked for", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, 99}, B(CANCEL) | B(ERROR),
      B(TICKET) | B(ERROR)},
     {"ticket given", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, ~TICKET, 99},
-     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(ERROR), B(ERROR)},
+     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(TICKET_READ) | B(ERROR), B(ERROR)},
     {"detached", {HELLO, ~HELLO, ATTACH, ~ATTACHED, DETACH, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
 };
 

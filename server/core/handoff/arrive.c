@@ -22,6 +22,7 @@ struct arriving {
     arrive_done done;
     void *arg;
     handoff_work work;
+    bool only_looks;
     bool is_claimed;                /* only this instance from this store will do */
     struct vt_uuid claimed, claimed_of;
     uint8_t *bundle;
@@ -297,7 +298,7 @@ static void checked(void *arg)
     struct instance *instance;
     int err = a->err;
 
-    if (err) {
+    if (err || a->only_looks) {
         end(a, err);
         return;
     }
@@ -350,6 +351,7 @@ int arrive(struct broker *broker, const struct arrive_args *args, arrive_done do
         return VT_ENOMEM;
     *a = (struct arriving){.broker = broker, .done = done, .arg = arg, .work = args->work, .err = VT_ENOMEM};
     snprintf(a->peer, sizeof a->peer, "%s", args->peer);
+    a->only_looks = args->only_looks;
     a->is_claimed = args->claimed != NULL;
     if (a->is_claimed) {
         a->claimed = *args->claimed;

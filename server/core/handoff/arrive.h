@@ -20,6 +20,7 @@ struct arrive_args {
     size_t len;
     const char *peer;               /* for the event */
     const struct vt_uuid *claimed, *source; /* only this instance of this store will do; NULL: any of any peer */
+    bool only_looks;                /* all checks, and nothing is written */
     handoff_work work;
 };
 /* One after the other, those that wait in order. VT_ENOMEM; else `done` is called once, perhaps from within. */

@@ -56,6 +56,15 @@ typedef void (*handoff_given)(void *arg, int err, const char *text, const uint8_
 void handoff_give(struct broker *broker, const struct vt_uuid *uuid, const char *to, const char *peer, handoff_given done,
                   void *arg);
 
+/* The bundle is borrowed; NULL on error. */
+typedef void (*handoff_state_given)(void *arg, int err, const char *text, const uint8_t *bundle, size_t len);
+/*
+ * The instance itself, for a peer that cannot reach this server when its guest has moved: it leaves now, as by an export.
+ * No session may have it. VT_ECONFLICT: no target is known.
+ */
+void handoff_give_state(struct broker *broker, const struct vt_uuid *uuid, const char *to, const char *peer,
+                        handoff_state_given done, void *arg);
+
 /* Another server asks, which has shown that it is `asker`. done perhaps from within. */
 void handoff_answer(struct broker *broker, const struct vt_uuid *asker, const char *peer, const struct handoff_ask *ask,
                     handoff_answered done, void *arg);
@@ -70,6 +79,11 @@ void handoff_bring(struct broker *broker, const uint8_t *ticket, size_t len, han
  * now. Else it is another's for good.
  */
 void handoff_claim(struct broker *broker, const uint8_t ticket[TICKET_LEN], const char *peer, handoff_done done, void *arg);
+/* The same of a bundle that a monitor has carried, which must be of this instance. */
+void handoff_bring_state(struct broker *broker, const struct vt_uuid *uuid, const uint8_t *bundle, size_t len,
+                         handoff_done done, void *arg);
+void handoff_take_state(struct broker *broker, const struct vt_uuid *uuid, const uint8_t *bundle, size_t len,
+                        const char *peer, handoff_done done, void *arg);
 /* Claims whose answer was not had: asks for them, at start and every so often. */
 void handoff_start(struct broker *broker);
 

@@ -14,6 +14,7 @@ struct handoff_op {
     uint8_t bytes[TICKET_LEN];
     union {
         handoff_given given;
+        handoff_state_given state;
         handoff_answered answered;
         handoff_done done;
     } fn;

@@ -17,6 +17,8 @@
 struct giving {
     struct handoff_op op;
     char to[65];                    /* "": home */
+    bool with_state;
+    struct db_export export;        /* with_state */
 };
 
 static void end_giving(struct giving *g, int err, const char *text, const uint8_t *ticket)
@@ -28,6 +30,51 @@ static void end_giving(struct giving *g, int err, const char *text, const uint8_
         g->op.fn.given(g->op.arg, err, text, ticket);
     vt_free(g);
     broker_progress(broker);
+}
+
+/* ---- The instance itself, in place of a ticket ---- */
+
+static void end_state(struct giving *g, int err, const char *text, const uint8_t *bundle, size_t len)
+{
+    struct broker *broker = g->op.broker;
+
+    handoff_over(&g->op);
+    if (!g->op.is_forgotten)
+        g->op.fn.state(g->op.arg, err, text, bundle, len);
+    vt_free(g);
+    broker_progress(broker);
+}
+
+static void on_state(void *arg, int err, const struct vt_why *why, const uint8_t *bundle, size_t len)
+{
+    end_state(arg, err, err ? why->text : "", bundle, len);
+}
+
+static void on_gone(void *arg, const struct instance_answer *answer)
+{
+    struct giving *g = arg;
+    struct instance *instance = instance_in_memory(g->op.broker, &g->op.ticket.instance);
+    int err = answer->err;
+
+    if ((!err || err == VT_EUNKNOWN) && instance)
+        instance_evict(instance, VT_EPERM, "the instance was handed over to another server");
+    if (!err)
+        err = leave_bundle(g->op.broker, &g->op.ticket.instance, broker_work, on_state, g);
+    if (err)
+        end_state(g, err, answer->err ? answer->text : vt_err_text(err), NULL, 0);
+}
+
+/* Between this record and the fence nothing may happen: as for a ticket that is claimed at once. */
+static int leave_now(struct giving *g, uint64_t seq)
+{
+    struct instance_job job = {.kind = INSTANCE_EXPORT, .done = on_gone, .arg = g, .export = &g->export, .seq = seq};
+    struct instance *instance;
+    int err = cr_os_random(g->export.id, sizeof g->export.id);
+
+    memcpy(job.peer, g->op.peer, sizeof job.peer);
+    if (!err)
+        err = instance_find(g->op.broker, &g->op.ticket.instance, &instance, &g->op.why);
+    return err ? err : instance_submit(instance, &job);
 }
 
 static void write_event(struct giving *g)
@@ -46,6 +93,13 @@ static void on_durable(void *arg, const struct instance_answer *answer)
     struct ticket *ticket = &g->op.ticket;
     int err = answer->err;
 
+    if (g->with_state) {
+        if (!err)
+            err = leave_now(g, answer->record->seq);
+        if (err)
+            end_state(g, err, answer->err ? answer->text : vt_err_text(err), NULL, 0);
+        return;
+    }
     if (!err)
         err = cr_os_random(ticket->id, sizeof ticket->id);
     if (err) {
@@ -87,34 +141,62 @@ static int find_target(struct giving *g, const char *to)
     if (*to || only.count == 1) {
         g->op.ticket.target = only.peer.store;
         memcpy(g->to, only.peer.name, sizeof g->to);
+        g->export.peer = only.peer;
     }
+    if (g->with_state && !g->to[0])
+        return vt_fail(&g->op.why, VT_ECONFLICT, "to which peer it shall leave is not known: --migrate-to names it");
     return VT_OK;
+}
+
+static int begin_giving(struct giving *g, struct broker *broker, const struct vt_uuid *uuid, const char *to,
+                        const char *peer, void *arg)
+{
+    struct instance_job job = {.kind = INSTANCE_TICKET, .done = on_durable, .arg = g};
+    struct instance *instance;
+    int err;
+
+    handoff_begin(&g->op, broker, peer, arg);
+    g->op.ticket.instance = *uuid;
+    g->op.ticket.source = broker->store;
+    err = find_target(g, to);
+    if (!err)
+        err = instance_find(broker, uuid, &instance, &g->op.why);
+    if (!err)
+        err = instance_submit(instance, &job);
+    return err ? vt_fail(&g->op.why, err, "%s", vt_err_text(err)) : VT_OK;
 }
 
 void handoff_give(struct broker *broker, const struct vt_uuid *uuid, const char *to, const char *peer, handoff_given done,
                   void *arg)
 {
-    struct instance_job job = {.kind = INSTANCE_TICKET, .done = on_durable};
     struct giving *g = VT_NEW(struct giving);
-    struct instance *instance;
     int err;
 
     if (!g) {
         done(arg, VT_ENOMEM, vt_err_text(VT_ENOMEM), NULL);
         return;
     }
-    handoff_begin(&g->op, broker, peer, arg);
     g->op.fn.given = done;
-    g->op.ticket.instance = *uuid;
-    g->op.ticket.source = broker->store;
-    job.arg = g;
-    err = find_target(g, to);
-    if (!err)
-        err = instance_find(broker, uuid, &instance, &g->op.why);
-    if (!err)
-        err = instance_submit(instance, &job);
+    err = begin_giving(g, broker, uuid, to, peer, arg);
     if (err)
-        end_giving(g, err, g->op.why.text[0] ? g->op.why.text : vt_err_text(err), NULL);
+        end_giving(g, err, g->op.why.text, NULL);
+}
+
+void handoff_give_state(struct broker *broker, const struct vt_uuid *uuid, const char *to, const char *peer,
+                        handoff_state_given done, void *arg)
+{
+    struct giving *g = VT_NEW(struct giving);
+    int err;
+
+    if (!g) {
+        done(arg, VT_ENOMEM, vt_err_text(VT_ENOMEM), NULL, 0);
+        return;
+    }
+    g->op.fn.state = done;
+    g->with_state = true;
+    err = begin_giving(g, broker, uuid, to, peer, arg);
+    if (err)
+        end_state(g, err, g->op.why.text, NULL, 0);
 }
 
 /* ---- Looks and claims ---- */

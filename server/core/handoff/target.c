@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/core/handoff/arrive.h"
 #include "server/core/instance/instance.h"
+#include "server/core/store/bundle.h"
 
 #define ASK_SOON_MS  5000
 #define ASK_AGAIN_MS 30000
@@ -125,6 +126,7 @@ static int check_ticket(struct taking *t, const uint8_t *bytes, size_t len)
     return vt_fail(&t->op.why, VT_ECONFLICT, "the ticket was given for store %s, and this is another", store);
 }
 
+/* Is it known, and is the instance expected from there? */
 static int check_source(struct taking *t, bool has_left)
 {
     struct broker *broker = t->op.broker;
@@ -137,15 +139,20 @@ static int check_source(struct taking *t, bool has_left)
                        "add, with that server's key and --address", store);
     if (err)
         return err;
-    if (!t->source.address[0] || !broker->line_ops)
-        return vt_fail(&t->op.why, VT_EUSAGE, "where peer %s listens is not known: vtpmctl server peer add --address",
-                       t->source.name);
     if (has_left)
         return VT_OK;
     err = db_arriving_get(broker->db, &t->op.ticket.instance, &t->row);
     if (err == VT_ENOTFOUND || (!err && !vt_uuid_equal(&t->row.store, &t->source.store)))
         return vt_fail(&t->op.why, VT_EPERM, "it is not expected from %s: vtpmctl instance expect", t->source.name);
     return err;
+}
+
+static int check_line(struct taking *t)
+{
+    if (t->source.address[0] && t->op.broker->line_ops)
+        return VT_OK;
+    return vt_fail(&t->op.why, VT_EUSAGE, "where peer %s listens is not known: vtpmctl server peer add --address",
+                   t->source.name);
 }
 
 /* VT_OK: a foreign instance that may come. Everything else was ended, or is under way. */
@@ -162,6 +169,8 @@ static bool may_come(struct taking *t, const uint8_t *bytes, size_t len)
     }
     if (!err)
         err = check_source(t, has_left);
+    if (!err)
+        err = check_line(t);
     if (err)
         end(t, err);
     return !err;
@@ -345,6 +354,60 @@ void handoff_claim(struct broker *broker, const uint8_t ticket[TICKET_LEN], cons
     fill_row(t);
     if (db_claim(broker->db, &t->row, on_row, t))
         end_later(t);
+}
+
+/* ---- The instance itself, in place of a ticket ---- */
+
+static void on_state(void *arg, int err, const struct vt_why *why, const struct db_instance *row)
+{
+    struct taking *t = arg;
+
+    (void)row;
+    t->op.why = *why;
+    end(t, err);
+}
+
+static int begin_state(struct taking *t, const uint8_t *bundle, size_t len, bool only_looks)
+{
+    struct arrive_args args = {.bundle = bundle, .len = len, .peer = t->op.peer, .claimed = &t->op.ticket.instance,
+                               .source = &t->source.store, .only_looks = only_looks, .work = broker_work};
+    struct bundle_head head;
+    bool is_here, has_left = false;
+    int err = t->op.broker->draining ? VT_EAGAIN : bundle_read(&head, bundle, len, &t->op.why);
+
+    t->op.ticket.source = head.source;
+    if (!err)
+        err = find_here(t, &is_here, &has_left);
+    if (!err)
+        err = is_here ? vt_fail(&t->op.why, VT_EEXISTS, "the instance is here already: a state is taken once")
+                      : check_source(t, has_left);
+    return err ? err : arrive(t->op.broker, &args, on_state, t);
+}
+
+static void take_state(struct broker *broker, const struct vt_uuid *uuid, const uint8_t *bundle, size_t len,
+                       const char *peer, bool only_looks, handoff_done done, void *arg)
+{
+    struct taking *t = taking_new(broker, peer, done, arg);
+    int err;
+
+    if (!t)
+        return;
+    t->op.ticket.instance = *uuid;
+    err = begin_state(t, bundle, len, only_looks);
+    if (err)
+        end(t, err);
+}
+
+void handoff_bring_state(struct broker *broker, const struct vt_uuid *uuid, const uint8_t *bundle, size_t len,
+                         handoff_done done, void *arg)
+{
+    take_state(broker, uuid, bundle, len, "", true, done, arg);
+}
+
+void handoff_take_state(struct broker *broker, const struct vt_uuid *uuid, const uint8_t *bundle, size_t len,
+                        const char *peer, handoff_done done, void *arg)
+{
+    take_state(broker, uuid, bundle, len, peer, false, done, arg);
 }
 
 /* ---- Claims whose answer was not had ---- */
