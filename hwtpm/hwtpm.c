@@ -304,6 +304,24 @@ int hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
     return tpm->ops->quote ? tpm->ops->quote(tpm, key, mask, nonce, out, why) : cannot(tpm, "quote", why);
 }
 
+int hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
+                struct vt_why *why)
+{
+    memset(out, 0, sizeof *out);
+    return tpm->ops->enrol ? tpm->ops->enrol(tpm, key, owner, out, why) : cannot(tpm, "enrol keys", why);
+}
+
+int hwtpm_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                   const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why)
+{
+    int err = tpm->ops->activate ? tpm->ops->activate(tpm, key, owner, challenge, out, why)
+                                 : cannot(tpm, "enrol keys", why);
+
+    if (err)
+        vt_wipe(out, sizeof *out);
+    return err;
+}
+
 int hwtpm_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why)
 {
     return tpm->ops->anchor_make ? tpm->ops->anchor_make(tpm, anchor, owner, why) : cannot(tpm, "keep an anchor", why);

@@ -51,8 +51,13 @@ int hwtpm_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_US
 #define HWTPM_PCRS_TEXT 72
 /* "4,7" or "none". */
 void hwtpm_pcrs_text(char out[HWTPM_PCRS_TEXT], uint32_t mask);
-/* VT_EUSAGE: a PCR that is all zero or all one measures nothing; why says which. */
+/*
+ * Values that would protect nothing. VT_EUSAGE: a PCR is as the TPM starts it (all zero, all one, the locality of the
+ * start), or all of them hold a separator alone; why says which, and the way out.
+ */
 int hwtpm_pcrs_check(const struct hwtpm_pcrs *pcrs, struct vt_why *why) VT_USE_RESULT;
+/* Those of pcrs into which the firmware measured nothing but the separator that ends its measurements. */
+uint32_t hwtpm_pcrs_separators(const struct hwtpm_pcrs *pcrs);
 /* PCR n of pcrs = hash(old || digest), as the TPM would do it. */
 void hwtpm_pcrs_extend(struct hwtpm_pcrs *pcrs, unsigned n, const uint8_t *digest);
 /*
@@ -148,6 +153,36 @@ int hwtpm_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_
                    struct vt_why *why) VT_USE_RESULT;
 int hwtpm_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t nonce[32],
                 struct hwtpm_quote *out, struct vt_why *why) VT_USE_RESULT;
+
+/*
+ * Enrolment: that an attestation key is in the same TPM as an endorsement key (EK) that a CA knows (docs/attestation.md).
+ * Whoever knows both public halves makes a challenge; only the TPM that has both keys opens it (2.0: Part 1, 24,
+ * TPM2_ActivateCredential; 1.2: Part 3, 15.2, TPM_ActivateIdentity). A 1.2 needs its owner's secret for each step.
+ */
+#define HWTPM_PUBLIC     512
+#define HWTPM_EK_CERT    4096
+#define HWTPM_CREDENTIAL 132 /* TPMS_ID_OBJECT */
+struct hwtpm_enrolment {
+    uint32_t public_len, ek_cert_len; /* ek_cert_len 0: the TPM has no certificate, or none that can be read */
+    uint8_t public[HWTPM_PUBLIC];     /* the attestation key: TPMT_PUBLIC (2.0), TPM_PUBKEY (1.2) */
+    struct cr_rsa_pub ek;             /* 2048 bits, e = 65537 */
+    uint8_t ek_cert[HWTPM_EK_CERT];   /* X.509 in DER, as the maker put it in */
+};
+/* What the TPM has to say of a key that hwtpm_key_make made. VT_EKEY: another TPM made it. */
+int hwtpm_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
+                struct vt_why *why) VT_USE_RESULT;
+
+struct hwtpm_challenge {
+    uint32_t credential_len, secret_len; /* credential_len 0: 1.2 */
+    uint8_t credential[HWTPM_CREDENTIAL], secret[CR_RSA_MAX];
+};
+struct hwtpm_opened {
+    uint32_t len; /* 1.2: of the symmetric key */
+    uint8_t bytes[32];
+};
+/* VT_EKEY: the challenge is for another EK or another attestation key, or it was altered; or the key is another TPM's. */
+int hwtpm_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                   const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why) VT_USE_RESULT;
 
 /*
  * An anchor against roll-back: a counter that nobody can set back, and 64 bytes that were written with its present value.

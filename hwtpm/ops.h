@@ -23,6 +23,10 @@ struct hwtpm_ops {
                     struct vt_why *why);
     int (*quote)(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                  struct hwtpm_quote *out, struct vt_why *why);
+    int (*enrol)(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                 struct hwtpm_enrolment *out, struct vt_why *why);
+    int (*activate)(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                    const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why);
     int (*anchor_make)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner, struct vt_why *why);
     int (*anchor_read)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
     int (*anchor_advance)(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why);
@@ -35,6 +39,10 @@ struct hwtpm {
 };
 
 extern const struct hwtpm_ops hwtpm_tpm2, hwtpm_tpm12, hwtpm_none;
+
+/* Of an attestation key that does not load (VT_EKEY). */
+#define HWTPM_KEY_STRANGE                                                                                    \
+    "the attestation key is not of this host TPM, or it was cleared since: vtpmctl host-ak create --yes makes a new one"
 
 /* A device file that cannot be opened: names the cause and the way out. errno value as open(2) left it. */
 int hwtpm_no_device(const char *path, int error, struct vt_why *why) VT_USE_RESULT;

@@ -66,26 +66,6 @@ void hwtpm_pcrs_text(char out[HWTPM_PCRS_TEXT], uint32_t mask)
 
 /* ---- Values ---- */
 
-static bool all_are(const uint8_t *bytes, size_t len, uint8_t what)
-{
-    for (size_t i = 0; i < len; i++)
-        if (bytes[i] != what)
-            return false;
-    return true;
-}
-
-int hwtpm_pcrs_check(const struct hwtpm_pcrs *pcrs, struct vt_why *why)
-{
-    for (unsigned n = 0; n < HWTPM_PCRS; n++) {
-        bool is_zero = all_are(pcrs->value[n], pcrs->len, 0), is_one = all_are(pcrs->value[n], pcrs->len, 0xff);
-
-        if (pcrs->mask >> n & 1 && (is_zero || is_one))
-            return vt_fail(why, VT_EUSAGE, "PCR %u is all %s: nothing measures into it, so sealing to it protects "
-                           "nothing: choose other PCRs, or say pcrs=none", n, is_zero ? "zero" : "one");
-    }
-    return VT_OK;
-}
-
 void hwtpm_pcrs_extend(struct hwtpm_pcrs *pcrs, unsigned n, const uint8_t *digest)
 {
     struct cr_slice slices[] = {CR_SLICE(pcrs->value[n], pcrs->len), CR_SLICE(digest, pcrs->len)};
@@ -94,6 +74,91 @@ void hwtpm_pcrs_extend(struct hwtpm_pcrs *pcrs, unsigned n, const uint8_t *diges
         cr_sha1v(pcrs->value[n], slices, VT_COUNT(slices));
     else
         cr_sha256v(pcrs->value[n], slices, VT_COUNT(slices));
+}
+
+/* ---- Values that nothing was measured into ---- */
+
+static bool all_are(const uint8_t *bytes, size_t len, uint8_t what)
+{
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != what)
+            return false;
+    return true;
+}
+
+/* Zeros but for the last byte: from there PCR 0 starts when TPM2_Startup comes at locality 3, or after an H-CRTM at 4. */
+static bool is_start(const uint8_t *value, size_t len)
+{
+    return all_are(value, len - 1, 0) && value[len - 1] <= 4;
+}
+
+/*
+ * Firmware ends its measurements into PCR 0 to 7 with an EV_SEPARATOR (TCG PC Client Platform Firmware Profile): the digest
+ * of 00000000 or ffffffff, or of 00000001 after an error. Older firmware pads SHA-1 with zeros for the bank of SHA-256.
+ */
+static void separator(unsigned which, bool is_padded, size_t len, uint8_t digest[HWTPM_DIGEST])
+{
+    static const uint8_t data[][4] = {{0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1}};
+
+    memset(digest, 0, HWTPM_DIGEST);
+    if (is_padded || len == CR_SHA1_LEN)
+        cr_sha1(digest, data[which], sizeof data[which]);
+    else
+        cr_sha256(digest, data[which], sizeof data[which]);
+}
+
+/* A separator alone, over any start. */
+static bool is_separator(const uint8_t *value, size_t len)
+{
+    for (unsigned k = 0; k < 3 * 2 * 5; k++) {
+        struct hwtpm_pcrs one = {.mask = 1, .len = (uint32_t)len};
+        uint8_t digest[HWTPM_DIGEST];
+
+        one.value[0][len - 1] = (uint8_t)(k / 6);
+        separator(k % 3, k / 3 % 2, len, digest);
+        hwtpm_pcrs_extend(&one, 0, digest);
+        if (memcmp(one.value[0], value, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+uint32_t hwtpm_pcrs_separators(const struct hwtpm_pcrs *pcrs)
+{
+    uint32_t mask = 0;
+
+    for (unsigned n = 0; n < HWTPM_PCRS; n++)
+        if (pcrs->mask >> n & 1 && is_separator(pcrs->value[n], pcrs->len))
+            mask |= 1u << n;
+    return mask;
+}
+
+static int check_start(const struct hwtpm_pcrs *pcrs, unsigned n, struct vt_why *why)
+{
+    const char *what = all_are(pcrs->value[n], pcrs->len, 0)      ? "is all zero"
+                       : all_are(pcrs->value[n], pcrs->len, 0xff) ? "is all one"
+                       : is_start(pcrs->value[n], pcrs->len)      ? "holds the locality of the TPM's start alone"
+                                                                  : NULL;
+
+    if (!what)
+        return VT_OK;
+    return vt_fail(why, VT_EUSAGE, "PCR %u %s: nothing measures into it, so sealing to it protects nothing: choose other "
+                   "PCRs, or say pcrs=none", n, what);
+}
+
+int hwtpm_pcrs_check(const struct hwtpm_pcrs *pcrs, struct vt_why *why)
+{
+    char all[HWTPM_PCRS_TEXT];
+    int err = VT_OK;
+
+    for (unsigned n = 0; n < HWTPM_PCRS && !err; n++)
+        if (pcrs->mask >> n & 1)
+            err = check_start(pcrs, n, why);
+    if (err || !pcrs->mask || hwtpm_pcrs_separators(pcrs) != pcrs->mask)
+        return err;
+    hwtpm_pcrs_text(all, pcrs->mask);
+    return vt_fail(why, VT_EUSAGE, "PCR %s: the firmware's separator and nothing else: this firmware measures nothing there, "
+                   "so sealing to it protects nothing: choose other PCRs, as in pcrs=0,2,4, or say pcrs=none", all);
 }
 
 void hwtpm_prints_of(struct hwtpm_prints *prints, const struct hwtpm_pcrs *pcrs)

@@ -39,6 +39,7 @@ struct tpm12_call {
     size_t session_count;
     bool has_out_handle;    /* the response begins with one, which no HMAC covers (Part 1, 13.1) */
     uint32_t out_handle;
+    uint32_t rc;            /* the TPM's own, of a response that could be read */
     struct wr in;
     struct rd out;
     uint8_t params[TPM12_PARAMS], response[TPM12_RESPONSE];
@@ -67,6 +68,10 @@ int tpm12_connect(const char *where, int *fd, struct vt_why *why) VT_USE_RESULT;
 int tpm12_exchange(const struct tpm12 *impl, const uint8_t *command, size_t command_len, uint8_t *response, size_t *len,
                    struct vt_why *why) VT_USE_RESULT;
 
+/* An attestation key, loaded, and put away again. */
+int tpm12_key_load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle, struct vt_why *why) VT_USE_RESULT;
+void tpm12_key_unload(struct hwtpm *tpm, uint32_t handle);
+
 int tpm12_seal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const uint8_t *secret, struct hwtpm_sealed *out,
                struct vt_why *why) VT_USE_RESULT;
 int tpm12_unseal(struct hwtpm *tpm, const struct hwtpm_policy *policy, const struct hwtpm_sealed *sealed,
@@ -76,6 +81,10 @@ int tpm12_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_
                    struct vt_why *why) VT_USE_RESULT;
 int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                 struct hwtpm_quote *out, struct vt_why *why) VT_USE_RESULT;
+int tpm12_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
+                struct vt_why *why) VT_USE_RESULT;
+int tpm12_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                   const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why) VT_USE_RESULT;
 int tpm12_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
                       struct vt_why *why) VT_USE_RESULT;
 int tpm12_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;

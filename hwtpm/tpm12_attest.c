@@ -76,10 +76,11 @@ int tpm12_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_
 
 /* ---- Quote ---- */
 
-static int load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle, struct vt_why *why)
+int tpm12_key_load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle, struct vt_why *why)
 {
     struct tpm12_session srk;
     struct tpm12_call call;
+    struct vt_why own = {0};
     int err = key->len > sizeof key->bytes ? VT_EDAMAGED : tpm12_oiap(tpm, &tpm12_of(tpm)->srk, &srk, why);
 
     if (err)
@@ -89,14 +90,16 @@ static int load(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t *handle
     call.handles[call.handle_count++] = TPM_KH_SRK;
     call.sessions[call.session_count++] = &srk;
     wr_copy(&call.in, key->bytes, key->len);
-    err = tpm12_run(tpm, &call, "load the attestation key", why);
+    err = tpm12_run(tpm, &call, "load the attestation key", &own);
     *handle = err ? 0 : call.out_handle;
     tpm12_end(&call);
     vt_wipe(&srk, sizeof srk);
-    return err;
+    if (err == VT_EKEY)
+        return vt_fail(why, err, HWTPM_KEY_STRANGE);
+    return err ? vt_fail(why, err, "%s", own.text) : VT_OK;
 }
 
-static void unload(struct hwtpm *tpm, uint32_t handle)
+void tpm12_key_unload(struct hwtpm *tpm, uint32_t handle)
 {
     struct flush_specific_in in = {.resource_type = TPM_RT_KEY};
     struct tpm12_call call;
@@ -170,7 +173,7 @@ int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
 {
     struct quote_in in = {.target_pcr.size_of_select = 3};
     uint32_t handle;
-    int err = load(tpm, key, &handle, why);
+    int err = tpm12_key_load(tpm, key, &handle, why);
 
     if (err)
         return err;
@@ -178,6 +181,6 @@ int tpm12_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, c
     for (unsigned i = 0; i < 3; i++)
         in.target_pcr.pcr_select[i] = (uint8_t)(mask >> (8 * i));
     err = quote_with(tpm, handle, &in, mask, out, why);
-    unload(tpm, handle);
+    tpm12_key_unload(tpm, handle);
     return err;
 }

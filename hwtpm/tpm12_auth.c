@@ -146,6 +146,7 @@ static int take(struct tpm12_call *call, size_t len, const struct tpm_nonce odd[
     rd_response_header(&r, &header);
     if (r.bad || (header.tag & 0xfff0) != 0xc0)
         return vt_fail(why, VT_EPROTO, "the host TPM answers what is no TPM 1.2 response: a TPM 2.0? Use tpm2:...");
+    call->rc = header.return_code;
     if (header.return_code)
         return fail(header.return_code, doing, why);
     if (call->has_out_handle)

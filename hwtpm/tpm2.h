@@ -38,6 +38,10 @@ int tpm2_key_make(struct hwtpm *tpm, const struct vt_auth *owner, struct hwtpm_k
                   struct vt_why *why) VT_USE_RESULT;
 int tpm2_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                struct hwtpm_quote *out, struct vt_why *why) VT_USE_RESULT;
+int tpm2_enrol(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner, struct hwtpm_enrolment *out,
+               struct vt_why *why) VT_USE_RESULT;
+int tpm2_activate(struct hwtpm *tpm, const struct hwtpm_key *key, const struct vt_auth *owner,
+                  const struct hwtpm_challenge *challenge, struct hwtpm_opened *out, struct vt_why *why) VT_USE_RESULT;
 int tpm2_anchor_make(struct hwtpm *tpm, struct hwtpm_anchor *anchor, const struct vt_auth *owner,
                      struct vt_why *why) VT_USE_RESULT;
 int tpm2_anchor_read(struct hwtpm *tpm, struct hwtpm_anchor *anchor, struct vt_why *why) VT_USE_RESULT;
@@ -74,6 +78,12 @@ int tpm2_parent_of(struct hwtpm *tpm, const struct tpm2_parts *parts, struct tpm
 int tpm2_create(struct hwtpm *tpm, const struct tpm2_parent *parent, const TPM2B_SENSITIVE_CREATE *sensitive,
                 const TPM2B_PUBLIC *template, struct tpm2_parts *parts, struct vt_why *why) VT_USE_RESULT;
 void tpm2_parent_done(struct hwtpm *tpm, struct tpm2_parent *parent);
+/*
+ * An attestation key, loaded, with its parts and the storage key that it is under; all is the caller's to flush and put
+ * away. VT_EKEY: it is another TPM's. On error nothing is left.
+ */
+int tpm2_key_open(struct hwtpm *tpm, const struct hwtpm_key *key, struct tpm2_parts *parts, struct tpm2_parent *parent,
+                  ESYS_TR *handle, struct vt_why *why) VT_USE_RESULT;
 /* type: TPM2_SE_HMAC or TPM2_SE_POLICY; salted with the parent, parameters encrypted both ways: a bus is read easily. */
 int tpm2_session(struct hwtpm *tpm, const struct tpm2_parent *parent, TPM2_SE type, ESYS_TR *session,
                  struct vt_why *why) VT_USE_RESULT;

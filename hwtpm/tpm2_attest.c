@@ -92,29 +92,50 @@ static int quote_with(struct hwtpm *tpm, ESYS_TR key, const uint8_t *nonce, stru
     return fits ? check_digest(out, why) : vt_fail(why, VT_EIO, "the host TPM's quote has the wrong form");
 }
 
+static int key_load(struct hwtpm *tpm, const struct tpm2_parts *parts, struct tpm2_parent *parent, ESYS_TR *handle,
+                    struct vt_why *why)
+{
+    TSS2_RC rc;
+    int err = tpm2_parent_of(tpm, parts, parent, why);
+
+    if (err)
+        return err;
+    rc = Esys_Load(tpm2_esys(tpm), parent->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &parts->private,
+                   &parts->public, handle);
+    if (!rc)
+        return VT_OK;
+    tpm2_parent_done(tpm, parent);
+    return tpm2_fail(rc, "load the attestation key", why);
+}
+
+int tpm2_key_open(struct hwtpm *tpm, const struct hwtpm_key *key, struct tpm2_parts *parts, struct tpm2_parent *parent,
+                  ESYS_TR *handle, struct vt_why *why)
+{
+    struct vt_why own = {0};
+    int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, parts, why);
+
+    if (err)
+        return err;
+    err = key_load(tpm, parts, parent, handle, &own);
+    if (err == VT_EKEY)
+        return vt_fail(why, err, HWTPM_KEY_STRANGE);
+    return err ? vt_fail(why, err, "%s", own.text) : VT_OK;
+}
+
 int tpm2_quote(struct hwtpm *tpm, const struct hwtpm_key *key, uint32_t mask, const uint8_t *nonce,
                struct hwtpm_quote *out, struct vt_why *why)
 {
     struct tpm2_parent parent;
     struct tpm2_parts parts;
     ESYS_TR handle;
-    TSS2_RC rc;
-    int err = tpm2_unpack(key->bytes, key->len, sizeof key->bytes, &parts, why);
+    int err = hwtpm_pcr_read(tpm, mask, &out->pcrs, why);
 
     if (!err)
-        err = hwtpm_pcr_read(tpm, mask, &out->pcrs, why);
-    if (!err)
-        err = tpm2_parent_of(tpm, &parts, &parent, why);
+        err = tpm2_key_open(tpm, key, &parts, &parent, &handle, why);
     if (err)
         return err;
-    rc = Esys_Load(tpm2_esys(tpm), parent.key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &parts.private,
-                   &parts.public, &handle);
-    if (rc) {
-        err = tpm2_fail(rc, "load the attestation key", why);
-    } else {
-        err = quote_with(tpm, handle, nonce, out, why);
-        (void)Esys_FlushContext(tpm2_esys(tpm), handle);
-    }
+    err = quote_with(tpm, handle, nonce, out, why);
+    (void)Esys_FlushContext(tpm2_esys(tpm), handle);
     tpm2_parent_done(tpm, &parent);
     return err;
 }

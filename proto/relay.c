@@ -54,6 +54,7 @@ void relay_give_up(struct relay *relay, int err, const struct vt_why *why)
     relay->last_err = err;
     relay->state = relay->state == READY ? GREETING : relay->state;
     relay_complain(relay, why, relay_advice(err)->todo);
+    relay->is_moved |= err == VT_EMOVED;
     if (relay_advice(err)->reconnect == RELAY_NEVER) {
         relay->ended = true;
         relay->ended_err = err;
@@ -247,7 +248,7 @@ void relay_cancel(struct relay *relay)
     if (!relay->command.bytes)
         return;
     if (relay->state != READY) {
-        relay_stop_waiting(relay);
+        relay_stop_waiting(relay, TPM_RETRY);
         return;
     }
     cancel.n = relay->command.n;
@@ -295,7 +296,7 @@ void relay_position(const struct relay *relay, struct relay_position *position)
 
 /* ---- Time ---- */
 
-void relay_stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay, uint32_t code)
 {
     if (relay->deed.kind) {
         relay_deed_end(relay, relay->deed.is_sent ? VT_EUNKNOWN : VT_EUNREACHED, 0, false);
@@ -308,7 +309,7 @@ void relay_stop_waiting(struct relay *relay)
     } else {
         relay_command_drop(&relay->command);
     }
-    relay_answer_code(relay, TPM_RETRY);
+    relay_answer_code(relay, code);
 }
 
 /* --hold: the server has been away for too long. */
@@ -323,7 +324,7 @@ static uint64_t drive_hold(struct relay *relay, uint64_t now_ms)
         return until;
     vt_warning("relay: %sthe server was away for %" PRIu64 " ms: the guest gets TPM_RETRY", relay->label,
                relay->config.hold_ms);
-    relay_stop_waiting(relay);
+    relay_stop_waiting(relay, TPM_RETRY);
     return UINT64_MAX;
 }
 
@@ -337,8 +338,15 @@ static uint64_t drive_no_store(struct relay *relay, uint64_t now_ms)
     until = VT_MAX(waiting_since(relay), relay->no_store_since) + NO_STORE_MS;
     if (now_ms < until)
         return until;
-    relay_stop_waiting(relay);
+    relay_stop_waiting(relay, TPM_RETRY);
     return UINT64_MAX;
+}
+
+/* A guest whose TPM is elsewhere would wait for it until its driver gives up, minutes later. */
+static void drive_moved(struct relay *relay)
+{
+    if (relay->is_moved && relay->command.bytes && relay->state != READY)
+        relay_stop_waiting(relay, TPM_FAIL);
 }
 
 /* When something has to happen in this state next; does what is due. */
@@ -365,8 +373,10 @@ static uint64_t drive_state(struct relay *relay, uint64_t now_ms)
 
 enum relay_act relay_drive(struct relay *relay, uint64_t now_ms, uint64_t *wake_ms)
 {
-    uint64_t wake = VT_MIN(drive_hold(relay, now_ms), drive_no_store(relay, now_ms));
+    uint64_t wake;
 
+    drive_moved(relay);
+    wake = VT_MIN(drive_hold(relay, now_ms), drive_no_store(relay, now_ms));
     *wake_ms = UINT64_MAX;
     if (relay->ended)
         return relay->state == DOWN ? RELAY_ENDED : RELAY_CLOSE;

@@ -7,6 +7,8 @@ static const struct relay_advice table[] = {
      "`vtpmctl instance show` and `vtpmctl credential rotate`"},
     {VT_EPERM, RELAY_SLOWLY, RELAY_REFUSED,
      "the server does not let this credential use the instance: see `vtpmctl instance show`, `vtpmctl instance enable`"},
+    {VT_EMOVED, RELAY_SLOWLY, RELAY_REFUSED,
+     "its guest gets TPM_FAIL here: restore the guest on that server; see `vtpmctl instance show`"},
     {VT_ENOTFOUND, RELAY_SLOWLY, RELAY_REFUSED, "the server has no such instance: see `vtpmctl instance list`"},
     {VT_EBROKEN, RELAY_SLOWLY, RELAY_RESEND,
      "the instance's state cannot be opened and is left as it is: see `vtpmctl instance show` and `vtpmctl check`"},

@@ -63,6 +63,7 @@ struct relay {
     bool slowly;            /* somebody has to act before it makes sense to connect again */
     uint64_t retry_at;
     uint64_t attach_by;
+    bool is_moved;          /* the instance lives on another server, for all that the last one said: nobody waits for it */
     bool was_ready;         /* on this connection */
     uint64_t away_since;    /* when the last connection that was ready went away */
     bool is_not_now;        /* the last Execute was answered "not now" */
@@ -107,8 +108,11 @@ void relay_fail(struct relay *relay, int err, const char *what);
 struct relay_mark relay_mark_of(const struct relay *relay, const struct command *command);
 /* Somebody waits: a guest for its command or a monitor for its deed. */
 bool relay_is_waiting(const struct relay *relay);
-/* The guest is told to try again by itself, a monitor that it failed; what was sent keeps its number until its outcome is known. */
-void relay_stop_waiting(struct relay *relay);
+/*
+ * The guest is told this, TPM_RETRY being: to try again by itself; a monitor that it failed. What was sent keeps its number
+ * until its outcome is known.
+ */
+void relay_stop_waiting(struct relay *relay, uint32_t code);
 /* A response of our own: tag TPM_TAG_RSP_COMMAND (Part 2, 6), size, code. */
 void relay_answer_code(struct relay *relay, uint32_t code);
 

@@ -176,7 +176,7 @@ static bool note(struct relay *relay)
         return true;
     if (is_new)
         relay->command.n = 0;
-    relay_stop_waiting(relay);
+    relay_stop_waiting(relay, TPM_RETRY);
     return false;
 }
 
@@ -238,6 +238,7 @@ void relay_become_ready(struct relay *relay)
 {
     relay->state = READY;
     relay->was_ready = true;
+    relay->is_moved = false;
     relay->no_store_since = 0;
     relay->failures = 0;
     relay->resend_at = UINT64_MAX;
@@ -305,7 +306,7 @@ static void on_command_error(struct relay *relay, uint64_t now_ms, int err, cons
     } else if (advice->command == RELAY_NOT_NOW) {
         answer_instead(relay, TPM_RETRY);
     } else {
-        relay_stop_waiting(relay);
+        relay_stop_waiting(relay, TPM_RETRY);
         /* The next Attached tells whether the number was used. */
         relay_give_up(relay, err, why);
     }

@@ -186,7 +186,7 @@ void relay_ticket_taken(struct relay *relay)
         bring_part(relay);
         return;
     }
-    relay->is_bringing = false;
+    relay->is_bringing = relay->is_moved = false;
     relay->said[0] = '\0';
     relay->failures = 0;
     if (relay->deed.kind == RELAY_BRING) {
@@ -232,12 +232,12 @@ bool relay_ticket_error(struct relay *relay, int err, bool is_fatal, const struc
         return true;
     }
     /* It has left with the state that did not get here. */
-    if (relay->deed.kind == RELAY_STATE && is_fatal && err == VT_EPERM) {
+    if (relay->deed.kind == RELAY_STATE && is_fatal && err == VT_EMOVED) {
         relay_complain(relay, why, "`vtpmctl instance export` to the same peer gives the file");
         relay_deed_end(relay, err, 0, false);
         return false;
     }
-    if (relay->is_held && (err == VT_ECONFLICT || err == VT_ENOTFOUND)) {
+    if (relay->is_held && (err == VT_ECONFLICT || err == VT_ENOTFOUND || err == VT_EMOVED)) {
         lost(relay, err, why);
         return true;
     }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim-linux/frontend.h"
 
-#define NOT_YET "is not in this build yet; use socket:..."
-
 #ifndef VTPM_HAVE_XEN
 const struct frontend_kind frontend_xen = {
     .scheme = "xen",
@@ -10,9 +8,8 @@ const struct frontend_kind frontend_xen = {
     .missing = "this build has no Xen support: apt-get install libxen-dev and build again, or use socket:...",
 };
 #endif
-static const struct frontend_kind proxy = {.scheme = "proxy", .form = "proxy", .missing = NOT_YET};
 
-static const struct frontend_kind *const kinds[] = {&frontend_socket, &frontend_xen, &frontend_swtpm, &proxy};
+static const struct frontend_kind *const kinds[] = {&frontend_socket, &frontend_xen, &frontend_swtpm, &frontend_proxy};
 
 static bool names(const char *spec, const char *scheme, const char **rest)
 {
@@ -35,5 +32,5 @@ int frontend_find(const char *spec, const struct frontend_kind **kind, const cha
         return VT_OK;
     }
     return vt_fail(why, VT_EUSAGE, "--frontend %s: not one of %s, %s, %s, %s", spec, frontend_socket.form,
-                   frontend_xen.form, frontend_swtpm.form, proxy.form);
+                   frontend_xen.form, frontend_swtpm.form, frontend_proxy.form);
 }

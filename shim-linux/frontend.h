@@ -15,6 +15,8 @@ struct frontend_host {
     uv_loop_t *loop;
     const struct options *options;
     struct lane_set *lanes;
+    /* Of a kind that is ready_later, once: guests can be served. */
+    void (*ready)(void *ctx);
     /* It cannot go on: the shim ends with err. Not within a call of ours. */
     void (*failed)(void *ctx, int err, const char *why);
     void *ctx;
@@ -24,11 +26,13 @@ struct frontend_kind {
     const char *scheme;
     const char *form;       /* for --help and errors */
     const char *name;       /* in Attach */
-    bool many;              /* serves many instances: --credential-dir is taken, and --instance is not */
+    bool many;              /* can serve many instances: --credential-dir is taken */
+    bool is_told;           /* the toolstack says which: --instance is not taken */
+    bool ready_later;       /* says itself when it is ready; else it is after start */
     const char *missing;    /* start is NULL: why it is not in this build, and what to do */
     /* spec is what follows "scheme:". Listens at once. Returns owned (close, then free), on errors too unless NULL. */
     int (*start)(struct frontend **front, const char *spec, const struct frontend_host *host, struct vt_why *why);
-    /* "tcp:127.0.0.1:40123" when the system chose the port, else "". */
+    /* What the system chose: "tcp:127.0.0.1:40123", "/dev/tpm0"; else "". */
     const char *(*where)(const struct frontend *front);
     /* Accepts nothing more; a command that was taken can still be answered. */
     void (*stop)(struct frontend *front);
@@ -43,5 +47,6 @@ int frontend_find(const char *spec, const struct frontend_kind **kind, const cha
 extern const struct frontend_kind frontend_socket;
 extern const struct frontend_kind frontend_swtpm;
 extern const struct frontend_kind frontend_xen;
+extern const struct frontend_kind frontend_proxy;
 
 #endif

@@ -5,6 +5,7 @@
  * sockets and the lane, which has one thing of the two channels at a time.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ struct frontend {
     bool has_request;               /* at the read end of control's buffer, under way */
     struct ctrl_request request;
     bool is_shut_down;
+    bool terminates;                /* with its first monitor */
     bool is_cancelled;              /* the lane is told when it is not in the middle of something */
     bool is_monitors;               /* what the lane has is the monitor's, not the guest's */
     bool is_serving;                /* a command of `data` is under way */
@@ -100,6 +102,13 @@ static void close_control(struct frontend *front)
     front->has_request = false;
 }
 
+/* In order, as by a signal: what the lane has just taken is finished. */
+static void leave(struct frontend *front)
+{
+    if (!front->stopped)
+        (void)raise(SIGTERM);
+}
+
 static void on_control_bytes(void *ctx)
 {
     look(ctx);
@@ -111,6 +120,12 @@ static void on_control_closed(void *ctx, const char *why)
 
     vt_info("swtpm: the control channel: %s", why);
     close_control(front);
+    if (front->terminates) {
+        monitor_leave(front->monitor);
+        look(front);
+        leave(front);
+        return;
+    }
     accept_control(front);
 }
 
@@ -231,6 +246,10 @@ static void end_session(struct frontend *front)
     front->is_shut_down = false;
     close_control(front);
     close_data(front);
+    if (front->terminates) {
+        leave(front);
+        return;
+    }
     accept_control(front);
     accept_data(front);
 }
@@ -388,7 +407,7 @@ static const char *where(const struct frontend *front)
 
 struct spec {
     const char *control, *data; /* unix:PATH or tcp:ADDR:PORT; data NULL: by descriptor */
-    bool not_need_init, startup_clear;
+    bool not_need_init, startup_clear, terminate;
 };
 
 static int bad_spec(const char *part, struct vt_why *why)
@@ -406,6 +425,8 @@ static int take_part(struct spec *spec, char *part, struct vt_why *why)
         spec->startup_clear = true;
     else if (strcmp(part, "not-need-init") == 0)
         spec->not_need_init = true;
+    else if (strcmp(part, "terminate") == 0)
+        spec->terminate = true;
     else
         return bad_spec(part, why);
     return VT_OK;
@@ -490,13 +511,14 @@ static int start(struct frontend **front_out, const char *text, const struct fro
     if (!front)
         return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
     front->host = host;
+    front->terminates = spec.terminate;
     *front_out = front;
     return begin(front, &spec, why);
 }
 
 const struct frontend_kind frontend_swtpm = {
     .scheme = "swtpm",
-    .form = "swtpm:ctrl=unix:PATH[,data=unix:PATH][,startup-clear][,not-need-init] or "
+    .form = "swtpm:ctrl=unix:PATH[,data=unix:PATH][,startup-clear][,not-need-init][,terminate] or "
             "swtpm:ctrl=tcp:ADDR:PORT,data=tcp:ADDR:PORT[,...]",
     .name = "swtpm",
     .start = start,

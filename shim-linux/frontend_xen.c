@@ -226,6 +226,7 @@ const struct frontend_kind frontend_xen = {
     .form = "xen",
     .name = "xen",
     .many = true,
+    .is_told = true,
     .start = start,
     .where = where,
     .stop = stop,

@@ -210,11 +210,7 @@ static void do_init(struct monitor *m)
 /* A monitor that ends waits for the answer: not for a server that is away. */
 static void do_shutdown(struct monitor *m)
 {
-    m->is_running = false;
-    /* A guest that may be at another host is not switched off with its machine here. */
-    m->wanted = m->is_stored || stateblob_is_given(m->blobs) ? RELAY_NO_DEED : RELAY_OFF;
-    forget_held(m);
-    stateblob_forget(m->blobs);
+    monitor_leave(m);
     answer_rc(m, 0);
     m->ops->shut_down(m->ctx);
 }
@@ -276,7 +272,7 @@ static void aside_done(struct monitor *m, const struct relay_result *result)
     if (kind == RELAY_OFF) {
         vt_warning("swtpm: the TPM could not be powered off: the next INIT does it");
     } else {
-        m->is_running = false;
+        m->is_running = m->is_stored = false;
         vt_error("swtpm: the TPM could not be powered on: it waits for INIT");
     }
 }
@@ -439,6 +435,15 @@ void monitor_hang_up(struct monitor *m)
         return;
     m->is_asked = false;
     m->way = NOTHING;
+}
+
+void monitor_leave(struct monitor *m)
+{
+    m->is_running = false;
+    /* A guest that may be at another host is not switched off with its machine here. */
+    m->wanted = m->is_stored || stateblob_is_given(m->blobs) ? RELAY_NO_DEED : RELAY_OFF;
+    forget_held(m);
+    stateblob_forget(m->blobs);
 }
 
 /* ---- Lane ---- */

@@ -51,6 +51,8 @@ void monitor_request(struct monitor *monitor, const struct ctrl_request *request
 void monitor_refuse(struct monitor *monitor, const struct ctrl_request *request);
 /* Who sent the request under way is gone: what the server was not told of yet does not happen. */
 void monitor_hang_up(struct monitor *monitor);
+/* The machine is gone, as by SHUTDOWN: its TPM is powered off, unless what it is was stored for another host. */
+void monitor_leave(struct monitor *monitor);
 
 /* ---- Lane ---- */
 

@@ -8,8 +8,8 @@
 #include "shim-linux/upstream.h"
 
 static const char help[] =
-    "usage: vtpm-shim --upstream U --credential FILE --frontend socket:... [options]\n"
-    "       vtpm-shim --upstream U --credential-dir DIR --frontend xen [options]\n"
+    "usage: vtpm-shim --upstream U --credential FILE --frontend socket:...|proxy [options]\n"
+    "       vtpm-shim --upstream U --credential-dir DIR --frontend xen|proxy [options]\n"
     "\n"
     "Stands where a guest expects a TPM and forwards its commands to vtpm-server. It listens at once and\n"
     "holds commands while the server is away.\n"
@@ -17,8 +17,10 @@ static const char help[] =
     "  --upstream U       the server: unix:PATH, tcp:HOST:PORT or vchan:DOMID\n"
     "  --credential FILE  made by `vtpmctl instance create --credential-out`; mode 0600\n"
     "  --credential-dir DIR  xen: a file UUID.cred for each guest; one that is not there yet is waited for\n"
+    "                     proxy: a device for each file UUID.cred, as files come and go\n"
     "  --frontend F       the guest: socket:tcp:ADDR:PORT (port 0: any), socket:unix:PATH, or xen: every guest\n"
-    "                     whose configuration has vtpm=[\"backend=THIS-DOMAIN,uuid=UUID\"]\n"
+    "                     whose configuration has vtpm=[\"backend=THIS-DOMAIN,uuid=UUID\"], or proxy: a /dev/tpmN\n"
+    "                     of this host by the kernel's tpm_vtpm_proxy, for a container\n"
     "  --startup WHAT     at power on: clear (default), state, or none: the guest sends TPM_Startup\n"
     "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
@@ -26,13 +28,16 @@ static const char help[] =
     "                     the server's only peer\n"
     "  --migrate-state    swtpm: the sealed state itself goes along, for a target that cannot reach this server; the\n"
     "                     instance leaves when the monitor saves it, whatever comes of that\n"
+    "  --device-link PATH  proxy: a symbolic link to the device; with --credential-dir, a directory of links UUID\n"
     "  --runtime-dir DIR  xen: what outlives a restart, on a tmpfs; default $RUNTIME_DIRECTORY or /run/vtpm-shim\n"
+    "                     proxy: what udev is told; default $RUNTIME_DIRECTORY or /run/vtpm-shim-proxy\n"
     "  --help, --version\n"
     "\n"
     "Exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 not found, 4 conflict (another program on the\n"
     "front end's address, or another shim took the instance over), 5 exists, 6 xenstore not reached,\n"
     "7 not permitted.\n"
-    "IPv6 addresses stand in brackets. The line `vtpm-shim: ready` on stderr says that the front end accepts.\n";
+    "IPv6 addresses stand in brackets. The line `vtpm-shim: ready` on stderr says that the front end accepts;\n"
+    "with proxy and --credential it comes with the device, once the server has answered.\n";
 
 static const struct option long_options[] = {
     {"upstream", required_argument, NULL, 'u'},   {"credential", required_argument, NULL, 'c'},
@@ -40,6 +45,7 @@ static const struct option long_options[] = {
     {"hold", required_argument, NULL, 'H'},       {"instance", required_argument, NULL, 'i'},
     {"runtime-dir", required_argument, NULL, 'r'}, {"credential-dir", required_argument, NULL, 'C'},
     {"migrate-to", required_argument, NULL, 'm'}, {"migrate-state", no_argument, NULL, 'S'},
+    {"device-link", required_argument, NULL, 'l'},
     {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -108,6 +114,9 @@ static int take_option(struct options *options, enum options_then *then, int opt
     case 'i':
         options->has_instance = vt_uuid_parse(&options->instance, value);
         return options->has_instance ? VT_OK : vt_fail(why, VT_EUSAGE, "--instance %s: not a uuid", value);
+    case 'l':
+        options->device_link = value;
+        return VT_OK;
     case 'C':
         options->credential_dir = value;
         return VT_OK;
@@ -127,12 +136,16 @@ static int check_credential(const struct options *options, const struct frontend
     if (options->credential_dir && !kind->many)
         return vt_fail(why, VT_EUSAGE, "--credential-dir %s: --frontend %s serves one instance: use --credential FILE",
                        options->credential_dir, kind->scheme);
-    if (options->has_instance && kind->many)
+    if (options->device_link && strcmp(kind->scheme, "proxy") != 0)
+        return vt_fail(why, VT_EUSAGE, "--device-link %s: --frontend %s makes no device", options->device_link, kind->scheme);
+    if (options->has_instance && options->credential_dir && !kind->is_told)
+        return vt_fail(why, VT_EUSAGE, "--instance: the files in --credential-dir say which instances are meant");
+    if (options->has_instance && kind->is_told)
         return vt_fail(why, VT_EUSAGE, "--instance: --frontend %s knows from the toolstack which instance is meant",
                        kind->scheme);
     if (!options->credential && !options->credential_dir)
         return vt_fail(why, VT_EUSAGE, kind->many ? "--credential-dir is missing: name the directory with UUID.cred files, "
-                                                    "or by --credential the file of a host's credential"
+                                                    "or by --credential one file"
                                                   : "--credential is missing: name the file that vtpmctl made for the "
                                                     "instance");
     return VT_OK;
@@ -147,7 +160,7 @@ static int check_complete(const struct options *options, struct vt_why *why)
     if (!options->upstream)
         return vt_fail(why, VT_EUSAGE, "--upstream is missing: say where the server is, unix:PATH, tcp:HOST:PORT or vchan:DOMID");
     if (!options->frontend)
-        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH or xen");
+        return vt_fail(why, VT_EUSAGE, "--frontend is missing: say socket:tcp:ADDR:PORT, socket:unix:PATH, xen or proxy");
     /* What is not in this build is said before anything that would only be needed for it. */
     err = frontend_find(options->frontend, &kind, &rest, why);
     if (!err)

@@ -48,6 +48,18 @@ static void end(struct shim *shim, int err)
 
 /* ---- Events ---- */
 
+static void say_ready(void *ctx)
+{
+    struct shim *shim = ctx;
+    const char *where = shim->kind->where(shim->front);
+
+    if (*where)
+        fprintf(stderr, "vtpm-shim: ready (%s)\n", where);
+    else
+        fprintf(stderr, "vtpm-shim: ready\n");
+    (void)vt_notify("READY=1");
+}
+
 static void on_failed(void *ctx, int err, const char *why)
 {
     struct shim *shim = ctx;
@@ -101,7 +113,8 @@ static int start_parts(struct shim *shim, const struct options *options, struct 
     const char *spec;
     int err = frontend_find(options->frontend, &shim->kind, &spec, why);
 
-    shim->host = (struct frontend_host){.loop = &shim->loop, .options = options, .failed = on_failed, .ctx = shim};
+    shim->host = (struct frontend_host){
+        .loop = &shim->loop, .options = options, .ready = say_ready, .failed = on_failed, .ctx = shim};
     if (!err)
         err = lanes_new(&shim->host.lanes, &shim->loop, options, shim->kind->name, on_empty, shim, why);
     if (!err)
@@ -136,17 +149,6 @@ static void start_signals(struct shim *shim)
     }
 }
 
-static void say_ready(struct shim *shim)
-{
-    const char *where = shim->kind->where(shim->front);
-
-    if (*where)
-        fprintf(stderr, "vtpm-shim: ready (%s)\n", where);
-    else
-        fprintf(stderr, "vtpm-shim: ready\n");
-    (void)vt_notify("READY=1");
-}
-
 static void free_parts(struct shim *shim)
 {
     /* Also the handles of a start that failed half-way. */
@@ -171,7 +173,8 @@ int shim_run(const struct options *options, struct vt_why *why)
     start_signals(&shim);
     err = start_parts(&shim, options, why);
     if (!err) {
-        say_ready(&shim);
+        if (!shim.kind->ready_later)
+            say_ready(&shim);
         uv_run(&shim.loop, UV_RUN_DEFAULT);
         err = shim.err;
         if (err)

@@ -36,7 +36,8 @@
     X(VT_EBROKEN,        -22,   4,    "instance is broken")                                       \
     X(VT_EPOWER,         -23,   4,    "instance needs a power on")                                \
     X(VT_ECLOSED,        -24,   1,    "connection closed")                                        \
-    X(VT_ENOSPC,         -25,   1,    "no space left")
+    X(VT_ENOSPC,         -25,   1,    "no space left")                                            \
+    X(VT_EMOVED,         -26,   7,    "moved to another server")
 
 enum vt_err {
 #define VT_ERR_ENUM(name, value, exit_code, text) name = value,

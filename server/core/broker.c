@@ -383,6 +383,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
     vt_list_init(&broker->admin_work);
     vt_list_init(&broker->arrivals);
     vt_list_init(&broker->handoffs);
+    vt_list_init(&broker->host_asked);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
     memcpy(broker->host_boot_id, config->boot_id, sizeof broker->host_boot_id);
     broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;

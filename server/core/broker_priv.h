@@ -43,6 +43,8 @@ struct broker {
     struct act_limit unbound;       /* of domains that are not bound to what they want to attach */
     struct act_limit quotes;        /* deep quotes for guests, all of them */
     uint64_t witnesses;             /* how many were asked of the host's TPM */
+    struct vt_list host_asked;      /* who waits for the host's PCRs, and no reading has begun for them */
+    bool host_reads;                /* one is on a worker */
     size_t runtime_refused;         /* instances whose runtime file met a disk that takes nothing */
     size_t works;                   /* under way on workers, by broker_work */
     bool works_over;                /* works is 0 again: broker_free waits for it */

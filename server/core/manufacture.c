@@ -18,6 +18,7 @@ struct making {
     struct db_instance row;
     struct vt_key *key;         /* the instance key, in the vault */
     bool with_ek, require_measure;
+    uint16_t host_pcrs;
     struct tpm_profile limits;
     char peer[96];
     void (*done)(void *arg, int err, const struct manufactured *made, const char *why);
@@ -57,7 +58,7 @@ static void on_stored(void *arg, int err)
 static int seal_first(struct making *m, const struct sandbox_state *state, struct db_sealed *sealed, uint8_t **bytes)
 {
     struct record record = {.seq = 1, .base_seq = 1, .power = RECORD_OFF};
-    struct measures measures = {.required = m->require_measure};
+    struct measures measures = {.required = m->require_measure, .host_pcrs = m->host_pcrs};
     uint8_t policy[MEASURE_BYTES_MAX];
     int err = record_set(&record.permanent, state->permanent.data, state->permanent.len);
 
@@ -98,7 +99,7 @@ static void store(struct making *m, const struct sandbox_state *state)
 {
     struct db_credential credential;
     struct db_create_args args = {.instance = &m->row, .credential = &credential};
-    struct db_audit audit = {.kind = "create", .uuid = &m->made.uuid, .peer = m->peer, .text = m->row.name};
+    struct db_audit audit = {.kind = m->made.is_moved ? "import-swtpm" : "create", .uuid = &m->made.uuid, .peer = m->peer, .text = m->row.name};
     uint8_t *bytes = NULL;
     int err;
 
@@ -118,13 +119,32 @@ static void store(struct making *m, const struct sandbox_state *state)
 
 /* ---- The engine ---- */
 
+/* What an engine says of hostile bytes is hostile, too: an error of ours, and text that can be shown. */
+static void end_refused(struct making *m, const uint8_t *payload, size_t len)
+{
+    struct rd r = rd_from(payload, len);
+    int err = (int32_t)rd_get32(&r);
+    char text[480];
+    size_t count = VT_MIN(r.left, sizeof text - 1);
+
+    for (size_t i = 0; i < count; i++)
+        text[i] = r.at[i] >= ' ' && r.at[i] <= '~' ? (char)r.at[i] : '?';
+    text[count] = '\0';
+    if (r.bad || err >= VT_OK || err < VT_ENOSPC)
+        err = VT_EFAIL;
+    end(m, err, count ? text : "the engine refused the state");
+}
+
 static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len)
 {
     struct making *m = arg;
     struct sandbox_state state;
 
-    if (type == SANDBOX_STATE && sandbox_rd_state(&state, payload, len) && state.permanent.len)
+    if (type == SANDBOX_STATE && sandbox_rd_state(&state, payload, len) && state.permanent.len &&
+        (!m->made.is_moved || sandbox_rd_swtpm_facts(&m->made.facts, &state.response)))
         store(m, &state);
+    else if (type == SANDBOX_FAILED && m->made.is_moved)
+        end_refused(m, payload, len);
     else
         end(m, VT_EFAIL, "the engine could not make a TPM; the log has the reason");
 }
@@ -137,19 +157,38 @@ static void on_gone(void *arg, const char *why)
 
 static const struct engine_ops ops = {.on_reply = on_reply, .on_gone = on_gone};
 
-static int ask(struct making *m)
+/* Behind seed and profile: with_ek, or key and file. */
+static int request(struct making *m, const uint8_t *head, size_t head_len, const struct manufacture_from *from)
 {
-    uint8_t seed[CR_DRBG_SEED], bytes[SANDBOX_PROFILE_LEN], with_ek = m->with_ek;
+    uint8_t with_ek = m->with_ek, bytes[SANDBOX_SWTPM_KEY_LEN + 4];
     struct wr w = wr_to(bytes, sizeof bytes);
-    struct cr_slice parts[] = {CR_SLICE(seed, sizeof seed), CR_SLICE(bytes, sizeof bytes), CR_SLICE(&with_ek, 1)};
-    int err = cr_key_random(seed, sizeof seed);
+    struct cr_slice parts[3] = {CR_SLICE(head, head_len), CR_SLICE(&with_ek, 1)};
+    int err;
+
+    if (!from)
+        return engine_request(m->engine, SANDBOX_MANUFACTURE, parts, 2);
+    sandbox_wr_swtpm_key(&w, &from->key);
+    wr_put32(&w, (uint32_t)from->len);
+    parts[1] = CR_SLICE(bytes, sizeof bytes);
+    parts[2] = CR_SLICE(from->file, from->len);
+    err = engine_request(m->engine, SANDBOX_SWTPM, parts, 3);
+    vt_wipe(bytes, sizeof bytes);
+    return err;
+}
+
+static int ask(struct making *m, const struct manufacture_from *from)
+{
+    uint8_t head[CR_DRBG_SEED + SANDBOX_PROFILE_LEN];
+    struct wr w = wr_to(head, sizeof head);
+    uint8_t *seed = wr_room(&w, CR_DRBG_SEED);
+    int err = cr_key_random(seed, CR_DRBG_SEED);
 
     tpm_profile_write(&w, &m->limits);
     if (!err)
         err = engine_spawn(m->broker->zygote, &ops, m, &m->engine);
     if (!err)
-        err = engine_request(m->engine, SANDBOX_MANUFACTURE, parts, VT_COUNT(parts));
-    vt_wipe(seed, sizeof seed);
+        err = request(m, head, sizeof head, from);
+    vt_wipe(head, sizeof head);
     return err;
 }
 
@@ -171,6 +210,8 @@ static int prepare(struct making *m, const struct manufacture *order)
     m->with_ek = order->with_ek;
     m->limits = *order->limits;
     m->require_measure = order->require_measure;
+    m->host_pcrs = order->host_pcrs;
+    m->made.is_moved = order->from != NULL;
     snprintf(m->peer, sizeof m->peer, "%s", order->peer);
     snprintf(m->row.name, sizeof m->row.name, "%s", order->name);
     snprintf(m->row.group, sizeof m->row.group, "%s", order->group);
@@ -193,7 +234,7 @@ void manufacture(struct broker *broker, const struct manufacture *order,
     m->arg = arg;
     err = prepare(m, order);
     if (!err)
-        err = ask(m);
+        err = ask(m, order->from);
     if (err)
         end(m, err, "no engine process can be started now");
 }

@@ -7,10 +7,10 @@
 #include "server/sandbox/messages.h"
 #include "server/wire/cursor.h"
 
-enum { FLAG_REQUIRED = 1 };
+enum { FLAG_REQUIRED = 1, FLAG_HOST = 2, FLAGS_KNOWN = 3 };
 enum { FLAG_ALWAYS = 1 };
 
-_Static_assert(MEASURE_MAX == SANDBOX_MEASURES_MAX, "a full queue is one request");
+_Static_assert(MEASURE_PCRS + MEASURE_MAX == SANDBOX_MEASURES_MAX, "the host's PCRs and a full queue are one request");
 
 static bool is_label(const char *label)
 {
@@ -41,10 +41,12 @@ size_t measures_encode(const struct measures *measures, uint8_t out[MEASURE_BYTE
 {
     struct wr w = wr_to(out, MEASURE_BYTES_MAX);
 
-    if (!measures->required && !measures->count)
+    if (!measures->required && !measures->count && !measures->host_pcrs)
         return 0;
-    wr_put8(&w, measures->required ? FLAG_REQUIRED : 0);
+    wr_put8(&w, (uint8_t)((measures->required ? FLAG_REQUIRED : 0) | (measures->host_pcrs ? FLAG_HOST : 0)));
     wr_put8(&w, (uint8_t)measures->count);
+    if (measures->host_pcrs)
+        wr_put16(&w, measures->host_pcrs);
     for (size_t i = 0; i < measures->count; i++)
         put_one(&w, &measures->list[i]);
     assert(!w.bad);
@@ -79,15 +81,23 @@ int measures_decode(struct measures *measures, const uint8_t *bytes, size_t len)
         return VT_OK;
     flags = rd_get8(&r);
     count = rd_get8(&r);
-    if (flags > FLAG_REQUIRED || count > MEASURE_MAX || (!flags && !count))
+    if (flags > FLAGS_KNOWN || count > MEASURE_MAX || (!flags && !count))
         return VT_EDAMAGED;
     measures->required = flags & FLAG_REQUIRED;
+    measures->host_pcrs = flags & FLAG_HOST ? rd_get16(&r) : 0;
+    if (!measures->host_pcrs != !(flags & FLAG_HOST))
+        return VT_EDAMAGED;
     measures->count = count;
     for (size_t i = 0; i < count; i++) {
         if (!get_one(&r, &measures->list[i]))
             return VT_EDAMAGED;
     }
     return rd_done(&r) ? VT_OK : VT_EDAMAGED;
+}
+
+bool measures_name_host(const uint8_t *bytes, size_t len)
+{
+    return len && bytes[0] & FLAG_HOST;
 }
 
 /* ---- Changes ---- */

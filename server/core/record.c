@@ -11,12 +11,13 @@
 #include "server/wire/cursor.h"
 
 #define RECORD_MAGIC 0x56545243u /* "VTRC" */
-#define RECORD_VERSION 2
-#define RECORD_PLAIN   1 /* the version of a record without measurements */
+#define RECORD_VERSION  3 /* of a record whose measurements name PCRs of the host: an older server must refuse it */
+#define RECORD_MEASURED 2 /* of one with measurements */
+#define RECORD_PLAIN    1 /* of one without */
 
 enum { FLAG_DOMID = 1, FLAG_RESUME_ARMED = 2, FLAG_WINDOW_OPEN = 4, FLAGS_KNOWN = 7 };
 
-/* Everything but the bytes of three strings: see put_head. Version 2 has a fourth one. */
+/* Everything but the bytes of three strings: see put_head. Versions 2 and 3 have a fourth one. */
 #define HEAD_LEN (4u + 2 + 1 + 1 + 8 + 8 + 16 + 16 + 8 + 32 + 16 + 4)
 #define STRINGS_LEN (3u * 4)
 
@@ -70,6 +71,13 @@ static void put_head(struct wr *w, const struct record *record, unsigned version
     wr_put32(w, record->guest.has_domid ? record->guest.domid : 0);
 }
 
+static unsigned version_of(const struct record *record, size_t measures_len)
+{
+    if (!measures_len)
+        return RECORD_PLAIN;
+    return measures_name_host(record->measures.data, record->measures.len) ? RECORD_VERSION : RECORD_MEASURED;
+}
+
 static void put_bytes(struct wr *w, const uint8_t *data, size_t len)
 {
     wr_put32(w, (uint32_t)len);
@@ -98,7 +106,7 @@ int record_encode(const struct record *record, uint8_t **out, size_t *len)
     if (!*out)
         return VT_ENOMEM;
     w = wr_to(*out, *len);
-    put_head(&w, record, measures_len ? RECORD_VERSION : RECORD_PLAIN);
+    put_head(&w, record, version_of(record, measures_len));
     put_bytes(&w, record->response.data, record->response.len);
     put_bytes(&w, record->volatile_state.data, record->volatile_state.len);
     put_bytes(&w, record->permanent.data, permanent_len);
@@ -138,7 +146,7 @@ static int get_bytes(struct rd *r, struct vt_bytes *bytes)
     return at ? record_set(bytes, at, len) : VT_OK;
 }
 
-/* A version 2 is written only for its sake, so it is not empty. */
+/* Each version is written only for its sake, so they are not empty. */
 static bool measures_sane(const struct record *record, unsigned version)
 {
     struct measures measures;
@@ -146,7 +154,8 @@ static bool measures_sane(const struct record *record, unsigned version)
     if (version == RECORD_PLAIN)
         return true;
     return record->measures.len && record->base_seq == record->seq &&
-           measures_decode(&measures, record->measures.data, record->measures.len) == VT_OK;
+           measures_decode(&measures, record->measures.data, record->measures.len) == VT_OK &&
+           (version == RECORD_VERSION) == (measures.host_pcrs != 0);
 }
 
 static int decode_body(struct record *record, struct rd *r, unsigned version, struct vt_why *why)

@@ -40,6 +40,8 @@ struct session {
     bool has_domain;                /* on a vchan: every attach must match a binding */
     struct vt_domain domain;
     bool is_guest;                  /* that domain is the guest itself: its word on power and locality is void */
+    /* The TPM is on, and another domain's: its power on failed (of a guest itself: was not asked for yet). */
+    bool is_refused;
     char older[96];                 /* whose channel it took over; "": nobody's */
     struct vt_uuid wanted;          /* of the Attach under way */
     struct guest_said said;
@@ -441,6 +443,8 @@ static void attach_now(struct session *s)
         return;
     }
     s->is_guest = role == BINDING_GUEST;
+    /* Only its power on tells which domain's PCRs these are. */
+    s->is_refused = s->is_guest;
     note_guest(s, &s->said);
     take_over(s);
     submit(s, &job);
@@ -661,6 +665,7 @@ static void on_powered(void *arg, const struct instance_answer *answer)
     struct session *s = arg;
     Vtpm__PowerResult result = VTPM__POWER_RESULT__INIT;
 
+    s->is_refused = answer->is_foreign;
     if (answer->err) {
         send_error(s, answer->err, answer->text, 0);
     } else {
@@ -737,6 +742,7 @@ static void on_execute(struct session *s, const Vtpm__Message *msg)
         .locality = (uint8_t)execute->locality,
         .data = execute->command.data,
         .len = execute->command.len,
+        .is_refused = s->is_refused,
     };
 
     if (execute->locality && refuse_guest(s, "a locality", execute->n))
@@ -764,7 +770,8 @@ static void on_platform_done(void *arg, const struct instance_answer *answer)
 static void on_platform(struct session *s, const Vtpm__Message *msg)
 {
     const Vtpm__Platform *platform = msg->platform;
-    struct instance_job job = {.kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4};
+    struct instance_job job = {
+        .kind = INSTANCE_PLATFORM, .done = on_platform_done, .arg = s, .locality = 4, .is_refused = s->is_refused};
 
     if (refuse_guest(s, "a platform act", 0))
         return;

@@ -42,3 +42,20 @@ int cr_aes128_ctr(const uint8_t key[16], const uint8_t iv[16], const void *in, s
     vt_wipe(stream, sizeof stream);
     return mbed_err(rc);
 }
+
+int cr_aes_cbc_decrypt(const uint8_t *key, size_t key_len, const uint8_t iv[16], const void *in, size_t len, uint8_t *out)
+{
+    mbedtls_aes_context ctx;
+    uint8_t chain[16];
+    int rc;
+
+    if ((key_len != 16 && key_len != 32) || len % sizeof chain || len > GCM_MAX)
+        return VT_EUSAGE;
+    memcpy(chain, iv, sizeof chain);
+    mbedtls_aes_init(&ctx);
+    rc = mbedtls_aes_setkey_dec(&ctx, key, (unsigned)key_len * 8);
+    if (!rc)
+        rc = mbedtls_aes_crypt_cbc(&ctx, MBEDTLS_AES_DECRYPT, len, chain, in, out);
+    mbedtls_aes_free(&ctx);
+    return mbed_err(rc);
+}

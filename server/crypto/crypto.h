@@ -57,6 +57,12 @@ int cr_hkdf(uint8_t *out, size_t out_len, const void *key, size_t key_len, const
 int cr_scrypt(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
               unsigned log2_n, unsigned r, unsigned p) VT_USE_RESULT;
 
+/* SHA-512 and PBKDF2 over it (RFC 8018): only to open what others derived so. rounds from 1. VT_ENOMEM, VT_EUSAGE. */
+#define CR_SHA512_LEN 64
+int cr_sha512(uint8_t out[CR_SHA512_LEN], const void *ptr, size_t len) VT_USE_RESULT;
+int cr_pbkdf2_sha512(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt, size_t salt_len,
+                     unsigned rounds) VT_USE_RESULT;
+
 /* ---- AES ---- */
 #define CR_GCM_NONCE 12
 #define CR_GCM_TAG 16
@@ -68,6 +74,13 @@ int cr_gcm_open(const struct vt_key *key, const uint8_t nonce[CR_GCM_NONCE], con
                 const void *in, size_t len, const uint8_t tag[CR_GCM_TAG], uint8_t *out) VT_USE_RESULT;
 /* AES-128 counter mode, big-endian 128-bit counter, from `iv`; encrypts and decrypts. out may be in. */
 int cr_aes128_ctr(const uint8_t key[16], const uint8_t iv[16], const void *in, size_t len, uint8_t *out) VT_USE_RESULT;
+
+/*
+ * AES-CBC, key_len 16 or 32, for reading what others wrote; len a multiple of 16. Padding is the caller's. out may be in.
+ * VT_EUSAGE.
+ */
+int cr_aes_cbc_decrypt(const uint8_t *key, size_t key_len, const uint8_t iv[16], const void *in, size_t len,
+                       uint8_t *out) VT_USE_RESULT;
 
 /* ---- Random ---- */
 /* From the operating system: getrandom(2). For the broker and for seeds. */

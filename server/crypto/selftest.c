@@ -118,6 +118,34 @@ static bool test_ctr(void)
            is_hex(data, sizeof data, "874d6191b620e3261bef6864990db6ce");
 }
 
+/* swtpm's file: AES-CBC, and what its key is made by. */
+static bool test_cbc(void)
+{
+    uint8_t key[32], iv[16], data[32];
+
+    count_up(key, sizeof key);
+    count_up(iv, sizeof iv);
+    count_up(data, sizeof data);
+    if (cr_aes_cbc_decrypt(key, 16, iv, data, sizeof data, data) ||
+        !is_hex(data, sizeof data, "7756e165ed666861921f273ef920b01669390a835a0a741ae647b833088ed8f3"))
+        return false;
+    count_up(data, sizeof data);
+    return !cr_aes_cbc_decrypt(key, 32, iv, data, sizeof data, data) &&
+           is_hex(data, sizeof data, "913cbee64d3ffbc75f7b8f81a1474a3d69032c07cd5c368b89cf07695955d382");
+}
+
+static bool test_pbkdf2(void)
+{
+    uint8_t out[70];
+
+    return !cr_sha512(out, "abc", 3) &&
+           is_hex(out, CR_SHA512_LEN, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+                                      "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f") &&
+           !cr_pbkdf2_sha512(out, sizeof out, "password", 8, "swtpm", 5, 1000) &&
+           is_hex(out, sizeof out, "e7e0e1e00b313f678bfda581bf72a7e25053d797e2180b6ca57b3a359123865ac04a239ac31b9202997d"
+                                   "ff4b27f9d3219b2cc240fc7950b5b81e0608f9ae2a572c5203178127");
+}
+
 static bool test_drbg(void)
 {
     uint8_t seed[CR_DRBG_SEED], out[40];
@@ -303,6 +331,8 @@ static const struct {
     { "scrypt", test_scrypt },
     { "AES-256-GCM", test_gcm },
     { "AES-128-CTR", test_ctr },
+    { "AES-CBC", test_cbc },
+    { "SHA-512 and PBKDF2", test_pbkdf2 },
     { "HMAC-DRBG", test_drbg },
     { "getrandom", test_os_random },
     { "MGF1", test_mgf1 },

@@ -19,10 +19,12 @@ int ctl_call(const struct ctl *ctl, const Vtpm__AdminRequest *request, Vtpm__Adm
 void print_instance(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_measurements(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_host_pcrs(const struct ctl *ctl, uint32_t mask);
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
+void print_moved_in(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
 void print_server_key(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply);
@@ -65,6 +67,24 @@ int save_put(const char *path, int fd, const void *bytes, size_t len, struct vt_
 int save_end(const char *path, int fd, struct vt_why *why) VT_USE_RESULT;
 void save_drop(const char *path, int fd);
 int load_file(const char *path, size_t max, uint8_t **bytes, size_t *len, struct vt_why *why) VT_USE_RESULT;
+
+/*
+ * swtpm_dir.c: swtpm's directory of one TPM 1.2. `open` locks it as swtpm does and reads tpm-00.permall (owned,
+ * vt_free_wiped); it stays locked until `close`. Nothing is ever written there. `key` gives 16 or 32 bytes.
+ */
+struct swtpm_dir {
+    uint8_t *file;
+    size_t len;
+    int lock;               /* -1: there is no lock file */
+    bool has_saved_state;   /* of TPM_SaveState: it does not come along */
+};
+int swtpm_dir_open(struct swtpm_dir *dir, const char *path, struct vt_why *why) VT_USE_RESULT;
+void swtpm_dir_close(struct swtpm_dir *dir);
+#define SWTPM_KEY 32
+int swtpm_key_from_file(const char *path, const char *format, uint8_t key[SWTPM_KEY], size_t *len,
+                        struct vt_why *why) VT_USE_RESULT;
+/* Always SWTPM_KEY bytes: a file of 128 bits takes the first half. */
+int swtpm_key_from_password(const char *path, const char *kdf, uint8_t key[SWTPM_KEY], struct vt_why *why) VT_USE_RESULT;
 
 /*
  * predict.c: a file of predicted PCRs, JSON or lines, as lines for hwtpm_pcrs_predict: the files that it names are

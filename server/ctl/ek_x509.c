@@ -14,6 +14,7 @@
 #include "server/base/alloc.h"
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
+#include "server/ctl/x509_priv.h"
 
 struct ek_ca {
     EVP_PKEY *key;
@@ -23,7 +24,7 @@ struct ek_ca {
 
 /* ---- The CA ---- */
 
-static X509 *read_cert(const char *path)
+X509 *x509_read(const char *path)
 {
     BIO *file = BIO_new_file(path, "r");
     X509 *cert = file ? PEM_read_bio_X509(file, NULL, NULL, NULL) : NULL;
@@ -68,7 +69,7 @@ int ek_ca_open(struct ek_ca **out, const char *key, const char *cert, unsigned d
     if (!ca)
         return vt_fail(why, VT_ENOMEM, "out of memory");
     ca->days = days;
-    ca->cert = read_cert(cert);
+    ca->cert = x509_read(cert);
     ca->key = ca->cert ? read_key(key) : NULL;
     err = check_ca(ca, key, cert, why);
     if (err)
@@ -107,17 +108,22 @@ static EVP_PKEY *rsa_from(const BIGNUM *n, const BIGNUM *e)
     return key;
 }
 
-static EVP_PKEY *key_of(const Vtpm__EkCert *ek)
+EVP_PKEY *x509_rsa(const uint8_t *modulus, size_t len, uint32_t exponent)
 {
-    BIGNUM *n = BN_bin2bn(ek->modulus.data, (int)VT_MIN(ek->modulus.len, (size_t)CR_RSA_MAX), NULL);
+    BIGNUM *n = BN_bin2bn(modulus, (int)VT_MIN(len, (size_t)CR_RSA_MAX), NULL);
     BIGNUM *e = BN_new();
     EVP_PKEY *key = NULL;
 
-    if (n && e && BN_set_word(e, ek->exponent))
+    if (n && e && BN_set_word(e, exponent))
         key = rsa_from(n, e);
     BN_free(n);
     BN_free(e);
     return key;
+}
+
+static EVP_PKEY *key_of(const Vtpm__EkCert *ek)
+{
+    return x509_rsa(ek->modulus.data, ek->modulus.len, ek->exponent);
 }
 
 /* ---- The certificate ---- */
@@ -167,14 +173,14 @@ static bool add_alt_name(X509 *x)
     return ok;
 }
 
-static bool add_key_purpose(X509 *x)
+static bool add_key_purpose(X509 *x, const char *oid)
 {
     EXTENDED_KEY_USAGE *purposes = sk_ASN1_OBJECT_new_null();
-    ASN1_OBJECT *ek = OBJ_txt2obj("2.23.133.8.1", 1); /* tcg-kp-EKCertificate */
-    bool ok = purposes && ek && sk_ASN1_OBJECT_push(purposes, ek) > 0;
+    ASN1_OBJECT *purpose = OBJ_txt2obj(oid, 1);
+    bool ok = purposes && purpose && sk_ASN1_OBJECT_push(purposes, purpose) > 0;
 
     if (!ok)
-        ASN1_OBJECT_free(ek);
+        ASN1_OBJECT_free(purpose);
     ok = ok && X509_add1_ext_i2d(x, NID_ext_key_usage, purposes, 0, 0) == 1;
     sk_ASN1_OBJECT_pop_free(purposes, ASN1_OBJECT_free);
     return ok;
@@ -240,14 +246,34 @@ static bool set_times(X509 *x, const struct ek_ca *ca)
     return ASN1_TIME_compare(X509_get0_notAfter(x), last) <= 0 || X509_set1_notAfter(x, last) == 1;
 }
 
+static bool begin(X509 *x, const struct ek_ca *ca, EVP_PKEY *key)
+{
+    return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && set_times(x, ca) &&
+           X509_set_issuer_name(x, X509_get_subject_name(ca->cert)) == 1 && X509_set_pubkey(x, key) == 1;
+}
+
 /* The subject stays empty (3.2.6): the alternative name says what it is, and nothing says whose. */
 static bool fill(X509 *x, const struct ek_ca *ca, EVP_PKEY *key)
 {
-    return X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && set_times(x, ca) &&
-           X509_set_issuer_name(x, X509_get_subject_name(ca->cert)) == 1 && X509_set_pubkey(x, key) == 1 &&
-           add_alt_name(x) && add_from_text(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
-           add_from_text(x, ca->cert, NID_key_usage, "critical,keyEncipherment") && add_key_purpose(x) &&
+    return begin(x, ca, key) && add_alt_name(x) &&
+           add_from_text(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
+           add_from_text(x, ca->cert, NID_key_usage, "critical,keyEncipherment") &&
+           add_key_purpose(x, "2.23.133.8.1") && /* tcg-kp-EKCertificate */
            add_specification(x) && add_from_text(x, ca->cert, NID_authority_key_identifier, "keyid,issuer");
+}
+
+/* Of an attestation key: it signs what its TPM says, and is nobody's but the host's that `name` tells. */
+static bool fill_ak(X509 *x, const struct ek_ca *ca, EVP_PKEY *key, const char *name)
+{
+    X509_NAME *subject = X509_get_subject_name(x);
+
+    return begin(x, ca, key) &&
+           X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const uint8_t *)name, -1, -1,
+                                      0) == 1 &&
+           add_from_text(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
+           add_from_text(x, ca->cert, NID_key_usage, "critical,digitalSignature") &&
+           add_key_purpose(x, "2.23.133.8.3") && /* tcg-kp-AIKCertificate */
+           add_from_text(x, ca->cert, NID_authority_key_identifier, "keyid,issuer");
 }
 
 /* Two of the kinds of key bring their own digest. */
@@ -256,23 +282,43 @@ static const EVP_MD *digest_for(const EVP_PKEY *key)
     return EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448") ? NULL : EVP_sha256();
 }
 
-int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, size_t *len, struct vt_why *why)
+/* Signs what was filled in, if it was; frees it. */
+static int finish(const struct ek_ca *ca, X509 *x, bool is_filled, uint8_t **der, size_t *len,
+                  struct vt_why *why)
 {
-    EVP_PKEY *key = key_of(ek);
-    X509 *x = X509_new();
     uint8_t *bytes = NULL;
     int n = -1;
 
-    if (key && x && fill(x, ca, key) && X509_sign(x, ca->key, digest_for(ca->key)) > 0)
+    if (is_filled && X509_sign(x, ca->key, digest_for(ca->key)) > 0)
         n = i2d_X509(x, &bytes);
     X509_free(x);
-    EVP_PKEY_free(key);
     *der = n > 0 ? vt_memdup(bytes, (size_t)n) : NULL;
     OPENSSL_free(bytes);
     if (!*der)
         return vt_fail(why, VT_ECRYPTO, "the certificate cannot be made or signed with this key");
     *len = (size_t)n;
     return VT_OK;
+}
+
+int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, size_t *len, struct vt_why *why)
+{
+    EVP_PKEY *key = key_of(ek);
+    X509 *x = X509_new();
+    bool is_filled = key && x && fill(x, ca, key);
+
+    EVP_PKEY_free(key);
+    return finish(ca, x, is_filled, der, len, why);
+}
+
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why)
+{
+    EVP_PKEY *key = x509_rsa(ak->n, ak->bytes, ak->e);
+    X509 *x = X509_new();
+    bool is_filled = key && x && fill_ak(x, ca, key, name);
+
+    EVP_PKEY_free(key);
+    return finish(ca, x, is_filled, der, len, why);
 }
 
 /* ---- Forms ---- */
@@ -422,6 +468,13 @@ void ek_ca_close(struct ek_ca *ca)
 int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, size_t *len, struct vt_why *why)
 {
     (void)ca, (void)ek, (void)der, (void)len;
+    return missing(why);
+}
+
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why)
+{
+    (void)ca, (void)ak, (void)name, (void)der, (void)len;
     return missing(why);
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The certificate of an endorsement key, made where the CA's key is (TCG Credential Profiles for TPM
- * Family 1.2, Level 2, 3.2; docs/ekcert.md). The one room of vtpmctl with X.509; without libcrypto each
- * function says VT_ENOTSUP.
+ * Family 1.2, Level 2, 3.2; docs/ekcert.md), and that of a host's attestation key
+ * (docs/attestation.md). With ak_x509.c the one place of vtpmctl for X.509; without libcrypto each function
+ * says VT_ENOTSUP.
  */
 #ifndef VTPM_CTL_EK_X509_H
 #define VTPM_CTL_EK_X509_H
 
 #include "proto/admin.pb-c.h"
-#include "server/base/err.h"
+#include "server/crypto/crypto.h"
 
 #define EK_DAYS     3650
 #define EK_DAYS_MAX 36500
@@ -26,6 +27,10 @@ void ek_ca_close(struct ek_ca *ca);
 /* *der and *text return owned (vt_free); `ek` must have a key. */
 int ek_ca_sign(const struct ek_ca *ca, const Vtpm__EkCert *ek, uint8_t **der, size_t *len,
                struct vt_why *why) VT_USE_RESULT;
+/* The same of a host's attestation key, extendedKeyUsage 2.23.133.8.3, subject CN=name (1 to 64 characters).
+ */
+int ek_ca_sign_ak(const struct ek_ca *ca, const struct cr_rsa_pub *ak, const char *name, uint8_t **der,
+                  size_t *len, struct vt_why *why) VT_USE_RESULT;
 int ek_key_pem(const Vtpm__EkCert *ek, char **text, struct vt_why *why) VT_USE_RESULT;
 int ek_cert_pem(const uint8_t *der, size_t len, char **text, struct vt_why *why) VT_USE_RESULT;
 

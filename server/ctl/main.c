@@ -12,68 +12,87 @@ struct verb {
     const char *noun, *name;            /* name NULL: the noun is all; it may be two words */
     const char *operands[3];            /* the last one in brackets: it may be missing */
     int operand_count;
-    uint64_t accepts, needs;            /* enum given */
+    option_set accepts, needs;
     int (*run)(const struct arguments *a, char *const *operands);
     const char *help;
 };
 
 static const struct verb verbs[] = {
     {"instance", "create", {"NAME"}, 1,
-     OPT_UUID | OPT_NO_EK | OPT_PROFILE | OPT_CREDENTIAL | OPT_GROUP | OPT_REQUIRE | OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS,
+     OPT(UUID) | OPT(NO_EK) | OPT(PROFILE) | OPT(CREDENTIAL) | OPT(GROUP) | OPT(REQUIRE) | OPT(CA_KEY) | OPT(CA_CERT) | OPT(DAYS) |
+         OPT(HOST_PCRS),
      0, run_create,
-     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--credential-out FILE]\n"
-     "      [--ca-key FILE --ca-cert FILE [--days N]]"},
+     "[--uuid U] [--no-ek] [--profile P] [--group G] [--require-measure] [--host-pcrs N,N-N]\n"
+     "      [--credential-out FILE] [--ca-key FILE --ca-cert FILE [--days N]]"},
     {"instance", "list", {NULL}, 0, 0, 0, run_list, ""},
     {"instance", "show", {"I"}, 1, 0, 0, run_show, ""},
     {"instance", "rename", {"I", "NAME"}, 2, 0, 0, run_rename, ""},
     {"instance", "power-cycle", {"I"}, 1, 0, 0, run_power_cycle, ""},
-    {"instance", "suspend", {"I"}, 1, OPT_CANCEL, 0, run_suspend, "[--cancel]"},
+    {"instance", "suspend", {"I"}, 1, OPT(CANCEL), 0, run_suspend, "[--cancel]"},
     {"instance", "measure", {"I"}, 1,
-     OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ONCE | OPT_ALWAYS | OPT_LIST | OPT_CLEAR, 0, run_measure,
+     OPT(PCR) | OPT(FILE) | OPT(DIGEST) | OPT(LABEL) | OPT(ONCE) | OPT(ALWAYS) | OPT(LIST) | OPT(CLEAR), 0, run_measure,
      "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
     {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
-    {"instance", "quote", {"I"}, 1, OPT_DEEP | OPT_NONCE | OPT_PCR | OPT_PCRS | OPT_OUT, OPT_DEEP | OPT_NONCE | OPT_OUT,
+    {"instance", "host-pcrs", {"I", "[N,N-N|none]"}, 2, 0, 0, run_host_pcrs, ""},
+    {"instance", "quote", {"I"}, 1, OPT(DEEP) | OPT(NONCE) | OPT(PCR) | OPT(PCRS) | OPT(OUT), OPT(DEEP) | OPT(NONCE) | OPT(OUT),
      run_quote, "--deep --nonce HEX [--pcr N,N] [--pcrs N,N (of the host)] --out FILE"},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},
     {"instance", "disable", {"I"}, 1, 0, 0, run_disable, ""},
-    {"instance", "delete", {"I"}, 1, OPT_YES, 0, run_delete, "[--yes]"},
-    {"instance", "export", {"I"}, 1, OPT_TO | OPT_OUT, OPT_TO | OPT_OUT, run_export, "--to PEER --out FILE"},
-    {"instance", "import", {"FILE"}, 1, 0, 0, run_import, ""},
-    {"instance", "expect", {"CREDENTIAL"}, 1, OPT_FROM, OPT_FROM, run_expect, "--from PEER"},
+    {"instance", "delete", {"I"}, 1, OPT(YES), 0, run_delete, "[--yes]"},
+    {"instance", "export", {"I"}, 1, OPT(TO) | OPT(OUT), OPT(TO) | OPT(OUT), run_export, "--to PEER --out FILE"},
+    {"instance", "import", {"FILE|NAME"}, 1,
+     OPT(SWTPM) | OPT(KEY_FILE) | OPT(KEY_FORMAT) | OPT(PWD_FILE) | OPT(KDF) | OPT(UUID) | OPT(PROFILE) | OPT(GROUP) | OPT(REQUIRE) |
+         OPT(CREDENTIAL),
+     0, run_import,
+     "(FILE of instance export)\n"
+     "      | --from-swtpm DIR [--key-file F [--key-format hex|binary] | --pwd-file F [--kdf pbkdf2|sha512]]\n"
+     "      [--uuid U] [--profile P] [--group G] [--require-measure] [--credential-out FILE] (NAME to be)"},
+    {"instance", "expect", {"CREDENTIAL"}, 1, OPT(FROM), OPT(FROM), run_expect, "--from PEER"},
     {"instance", "expected", {NULL}, 0, 0, 0, run_expected, ""},
     {"instance", "unexpect", {"UUID"}, 1, 0, 0, run_unexpect, ""},
-    {"instance", "take-back", {"I"}, 1, OPT_YES, 0, run_take_back, "[--yes]"},
-    {"credential", "rotate", {"I"}, 1, OPT_CREDENTIAL, OPT_CREDENTIAL, run_rotate, "--credential-out FILE"},
-    {"credential", "create-host", {"NAME"}, 1, OPT_CREDENTIAL | OPT_INSTANCE, OPT_CREDENTIAL | OPT_INSTANCE,
+    {"instance", "take-back", {"I"}, 1, OPT(YES), 0, run_take_back, "[--yes]"},
+    {"credential", "rotate", {"I"}, 1, OPT(CREDENTIAL), OPT(CREDENTIAL), run_rotate, "--credential-out FILE"},
+    {"credential", "create-host", {"NAME"}, 1, OPT(CREDENTIAL) | OPT(INSTANCE), OPT(CREDENTIAL) | OPT(INSTANCE),
      run_create_host, "--instance I ... --credential-out FILE"},
-    {"binding", "add", {"I"}, 1, OPT_PEER, OPT_PEER, run_binding_add, "--peer [backend:]uuid:U|[backend:]name:N|dom0"},
+    {"binding", "add", {"I"}, 1, OPT(PEER), OPT(PEER), run_binding_add, "--peer [backend:]uuid:U|[backend:]name:N|dom0"},
     {"binding", "list", {"[I]"}, 1, 0, 0, run_binding_list, ""},
-    {"binding", "remove", {"I"}, 1, OPT_PEER, 0, run_binding_remove, "[--peer P]"},
+    {"binding", "remove", {"I"}, 1, OPT(PEER), 0, run_binding_remove, "[--peer P]"},
     {"ekcert", "request", {"I"}, 1, 0, 0, run_ekcert_request, ""},
-    {"ekcert", "sign", {"I"}, 1, OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS | OPT_OUT, OPT_CA_KEY | OPT_CA_CERT, run_ekcert_sign,
+    {"ekcert", "sign", {"I"}, 1, OPT(CA_KEY) | OPT(CA_CERT) | OPT(DAYS) | OPT(OUT), OPT(CA_KEY) | OPT(CA_CERT), run_ekcert_sign,
      "--ca-key FILE --ca-cert FILE [--days N] [--out FILE]"},
     {"ekcert", "install", {"I", "FILE"}, 2, 0, 0, run_ekcert_install, ""},
-    {"ekcert", "show", {"I"}, 1, OPT_PEM, 0, run_ekcert_show, "[--pem]"},
+    {"ekcert", "show", {"I"}, 1, OPT(PEM), 0, run_ekcert_show, "[--pem]"},
     {"keyslot", "list", {NULL}, 0, 0, 0, run_keyslot_list, ""},
     {"keyslot", "add", {"SPEC"}, 1, 0, 0, run_keyslot_add, ""},
     {"keyslot", "remove", {"N"}, 1, 0, 0, run_keyslot_remove, ""},
     {"keyslot", "test", {"N"}, 1, 0, 0, run_keyslot_test, ""},
-    {"keyslot", "reseal", {"N"}, 1, OPT_PREDICT | OPT_DRY_RUN, 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
-    {"host-ak", "create", {NULL}, 0, OPT_YES | OPT_FILE, 0, run_host_ak_create, "[--yes] [--file F (TPM 1.2: owner's secret)]"},
+    {"keyslot", "reseal", {"N"}, 1, OPT(PREDICT) | OPT(DRY_RUN), 0, run_keyslot_reseal, "[--predict FILE] [--dry-run]"},
+    {"host-ak", "create", {NULL}, 0, OPT(YES) | OPT(FILE), 0, run_host_ak_create, "[--yes] [--file F (TPM 1.2: owner's secret)]"},
     {"host-ak", "show", {NULL}, 0, 0, 0, run_host_ak_show, ""},
-    {"verify-quote", NULL, {"FILE"}, 1, OPT_KEY | OPT_CA_CERT | OPT_NONCE | OPT_UUID, OPT_KEY | OPT_NONCE, run_verify_quote,
+    {"host-ak", "certify request", {NULL}, 0, OPT(OUT) | OPT(FILE), OPT(OUT), run_certify_request,
+     "--out REQUEST [--file F (TPM 1.2)]"},
+    {"host-ak", "certify challenge", {"REQUEST"}, 1, OPT(KEY) | OPT(CA_CERT) | OPT(OUT) | OPT(SECRET_OUT),
+     OPT(OUT) | OPT(SECRET_OUT), run_certify_challenge,
+     "(--key EK | --ca-cert MAKER) --out CHALLENGE --secret-out SECRET"},
+    {"host-ak", "certify answer", {"CHALLENGE"}, 1, OPT(OUT) | OPT(FILE), OPT(OUT), run_certify_answer,
+     "--out ANSWER [--file F (TPM 1.2)]"},
+    {"host-ak", "certify sign", {"ANSWER"}, 1,
+     OPT(SECRET) | OPT(CA_KEY) | OPT(CA_CERT) | OPT(DAYS) | OPT(LABEL) | OPT(OUT),
+     OPT(SECRET) | OPT(CA_KEY) | OPT(CA_CERT) | OPT(OUT), run_certify_sign,
+     "--secret SECRET --ca-key FILE --ca-cert FILE [--days N] [--label NAME] --out CERT"},
+    {"verify-quote", NULL, {"FILE"}, 1, OPT(KEY) | OPT(CA_CERT) | OPT(NONCE) | OPT(UUID), OPT(KEY) | OPT(NONCE), run_verify_quote,
      "--key FILE [--ca-cert FILE] --nonce HEX [--uuid U]"},
-    {"pcr-policy", "sign", {NULL}, 0, OPT_KEY | OPT_PCRS | OPT_PREDICT, OPT_KEY | OPT_PCRS | OPT_PREDICT,
+    {"pcr-policy", "sign", {NULL}, 0, OPT(KEY) | OPT(PCRS) | OPT(PREDICT), OPT(KEY) | OPT(PCRS) | OPT(PREDICT),
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
-    {"server", "peer add", {"NAME"}, 1, OPT_KEY | OPT_ADDRESS, OPT_KEY, run_peer_add,
+    {"server", "peer add", {"NAME"}, 1, OPT(KEY) | OPT(ADDRESS), OPT(KEY), run_peer_add,
      "--key FILE [--address tcp:HOST:PORT]"},
     {"server", "peer list", {NULL}, 0, 0, 0, run_peer_list, ""},
     {"server", "peer remove", {"NAME"}, 1, 0, 0, run_peer_remove, ""},
     {"backup", NULL, {"FILE"}, 1, 0, 0, run_backup, ""},
     {"check", NULL, {NULL}, 0, 0, 0, run_check, ""},
     {"anchor", NULL, {NULL}, 0, 0, 0, run_anchor, ""},
-    {"events", NULL, {NULL}, 0, OPT_VERIFY, 0, run_events, "[--verify]"},
+    {"events", NULL, {NULL}, 0, OPT(VERIFY), 0, run_events, "[--verify]"},
     {"status", NULL, {NULL}, 0, 0, 0, run_status, ""},
 };
 
@@ -105,79 +124,39 @@ static int usage(const struct arguments *a, const char *what, const char *why_te
     return ctl_fail(a, VT_EUSAGE, &why);
 }
 
+/* getopt_long's number of an option in options.def. */
+#define NUMBER(name) (256 + OPTION_##name)
+
 static const struct option options[] = {
-    {"admin", required_argument, NULL, 'a'},        {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},               {"version", no_argument, NULL, 'V'},
-    {"uuid", required_argument, NULL, 'u'},         {"no-ek", no_argument, NULL, 'n'},
-    {"profile", required_argument, NULL, 'p'},      {"credential-out", required_argument, NULL, 'c'},
-    {"yes", no_argument, NULL, 'y'},                {"verify", no_argument, NULL, 'v'},
-    {"instance", required_argument, NULL, 'i'},     {"group", required_argument, NULL, 'g'},
-    {"predict", required_argument, NULL, 'P'},      {"peer", required_argument, NULL, 'e'},
-    {"pcr", required_argument, NULL, 'r'},          {"file", required_argument, NULL, 'f'},
-    {"digest", required_argument, NULL, 'd'},       {"label", required_argument, NULL, 'l'},
-    {"once", no_argument, NULL, 'o'},               {"always", no_argument, NULL, 'w'},
-    {"list", no_argument, NULL, 'L'},               {"clear", no_argument, NULL, 'C'},
-    {"require-measure", no_argument, NULL, 'm'},    {"cancel", no_argument, NULL, 'x'},
-    {"dry-run", no_argument, NULL, 'D'},            {"key", required_argument, NULL, 'k'},
-    {"pcrs", required_argument, NULL, 's'},         {"to", required_argument, NULL, 't'},
-    {"out", required_argument, NULL, 'O'},          {"ca-key", required_argument, NULL, 'K'},
-    {"ca-cert", required_argument, NULL, 'A'},      {"days", required_argument, NULL, 'Y'},
-    {"pem", no_argument, NULL, 'M'},                {"nonce", required_argument, NULL, 'N'},
-    {"deep", no_argument, NULL, 'Q'},              {"address", required_argument, NULL, 'S'},
-    {"from", required_argument, NULL, 'F'},
+    {"admin", required_argument, NULL, 'a'}, {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},        {"version", no_argument, NULL, 'V'},
+#define TEXT(name, word, field) {word, required_argument, NULL, NUMBER(name)},
+#define FLAG(name, word)        {word, no_argument, NULL, NUMBER(name)},
+#define MANY(name, word, field) {word, required_argument, NULL, NUMBER(name)},
+#include "server/ctl/options.def"
     {NULL, 0, NULL, 0},
 };
 
-static bool take(struct arguments *a, int letter)
+/* False: more of them than there is room for. */
+static bool take(struct arguments *a, int number)
 {
-    static const struct {
-        int letter;
-        uint64_t bit;
-        size_t at; /* offset of the text in struct arguments; 0: a flag */
-    } plain[] = {
-        {'u', OPT_UUID, offsetof(struct arguments, uuid)},
-        {'p', OPT_PROFILE, offsetof(struct arguments, profile)},
-        {'c', OPT_CREDENTIAL, offsetof(struct arguments, credential)},
-        {'g', OPT_GROUP, offsetof(struct arguments, group)},
-        {'P', OPT_PREDICT, offsetof(struct arguments, predict)},
-        {'e', OPT_PEER, offsetof(struct arguments, peer)},
-        {'r', OPT_PCR, offsetof(struct arguments, pcr)},
-        {'f', OPT_FILE, offsetof(struct arguments, file)},
-        {'d', OPT_DIGEST, offsetof(struct arguments, digest)},
-        {'l', OPT_LABEL, offsetof(struct arguments, label)},
-        {'k', OPT_KEY, offsetof(struct arguments, key)},
-        {'t', OPT_TO, offsetof(struct arguments, to)},
-        {'O', OPT_OUT, offsetof(struct arguments, out)},
-        {'s', OPT_PCRS, offsetof(struct arguments, pcrs)},
-        {'K', OPT_CA_KEY, offsetof(struct arguments, ca_key)},
-        {'A', OPT_CA_CERT, offsetof(struct arguments, ca_cert)},
-        {'Y', OPT_DAYS, offsetof(struct arguments, days)},
-        {'N', OPT_NONCE, offsetof(struct arguments, nonce)},
-        {'S', OPT_ADDRESS, offsetof(struct arguments, address)},
-        {'F', OPT_FROM, offsetof(struct arguments, from)},
-        {'M', OPT_PEM, 0},
-        {'Q', OPT_DEEP, 0},
-        {'D', OPT_DRY_RUN, 0},
-        {'o', OPT_ONCE, 0},
-        {'w', OPT_ALWAYS, 0},
-        {'L', OPT_LIST, 0},
-        {'C', OPT_CLEAR, 0},
-        {'m', OPT_REQUIRE, 0},
-        {'x', OPT_CANCEL, 0},
-        {'n', OPT_NO_EK, 0},
-        {'y', OPT_YES, 0},
-        {'v', OPT_VERIFY, 0},
-    };
-
-    for (size_t k = 0; k < VT_COUNT(plain); k++) {
-        if (plain[k].letter != letter)
-            continue;
-        a->given |= plain[k].bit;
-        if (plain[k].at)
-            memcpy((char *)a + plain[k].at, &optarg, sizeof optarg);
+    a->given |= (option_set)1 << (number - 256);
+    switch (number) {
+#define TEXT(name, word, field) \
+    case NUMBER(name):          \
+        a->field = optarg;      \
+        return true;
+#define FLAG(name, word)
+#define MANY(name, word, field)                         \
+    case NUMBER(name):                                  \
+        if (a->field##_count == VT_COUNT(a->field))     \
+            return false;                               \
+        a->field[a->field##_count++] = optarg;          \
+        return true;
+#include "server/ctl/options.def"
+    default:
         return true;
     }
-    return false;
 }
 
 /* -1: go on; else the exit code. */
@@ -187,20 +166,17 @@ static int parse(struct arguments *a, int argc, char **argv)
 
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-        if (take(a, letter))
+        if (letter >= 256) {
+            if (!take(a, letter))
+                return usage(a, optarg, ": so often an option may not be given; 256 times are the most");
             continue;
+        }
         switch (letter) {
         case 'a':
             a->ctl.admin = optarg;
             break;
         case 'j':
             a->ctl.json = true;
-            break;
-        case 'i':
-            if (a->instance_count == INSTANCES_MAX)
-                return usage(a, optarg, ": too many --instance; 256 are the most");
-            a->instances[a->instance_count++] = optarg;
-            a->given |= OPT_INSTANCE;
             break;
         case 'h':
             print_help(stdout);
@@ -251,26 +227,17 @@ static const struct verb *find_verb(const struct arguments *a, int *words)
     return NULL;
 }
 
-static const char *option_name(uint64_t bits)
+/* The first of them. */
+static const char *option_name(option_set bits)
 {
-    static const struct {
-        uint64_t bit;
-        const char *name;
-    } names[] = {
-        {OPT_UUID, "--uuid"}, {OPT_NO_EK, "--no-ek"}, {OPT_PROFILE, "--profile"}, {OPT_CREDENTIAL, "--credential-out"},
-        {OPT_YES, "--yes"}, {OPT_VERIFY, "--verify"}, {OPT_INSTANCE, "--instance"}, {OPT_GROUP, "--group"},
-        {OPT_PREDICT, "--predict"}, {OPT_PEER, "--peer"}, {OPT_PCR, "--pcr"}, {OPT_FILE, "--file"},
-        {OPT_DIGEST, "--digest"}, {OPT_LABEL, "--label"}, {OPT_ONCE, "--once"}, {OPT_ALWAYS, "--always"},
-        {OPT_LIST, "--list"}, {OPT_CLEAR, "--clear"}, {OPT_REQUIRE, "--require-measure"},
-        {OPT_CANCEL, "--cancel"}, {OPT_DRY_RUN, "--dry-run"}, {OPT_KEY, "--key"}, {OPT_PCRS, "--pcrs"},
-        {OPT_TO, "--to"}, {OPT_OUT, "--out"}, {OPT_CA_KEY, "--ca-key"}, {OPT_CA_CERT, "--ca-cert"}, {OPT_DAYS, "--days"},
-        {OPT_ADDRESS, "--address"}, {OPT_FROM, "--from"}, {OPT_PEM, "--pem"}, {OPT_NONCE, "--nonce"}, {OPT_DEEP, "--deep"},
+    static const char *const words[] = {
+#define TEXT(name, word, field) "--" word,
+#define FLAG(name, word)        "--" word,
+#define MANY(name, word, field) "--" word,
+#include "server/ctl/options.def"
     };
 
-    for (size_t k = 0; k < VT_COUNT(names); k++)
-        if (bits & names[k].bit)
-            return names[k].name;
-    return "an option";
+    return words[__builtin_ctzll(bits)];
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "hwtpm/hwtpm.h"
 #include "server/base/text.h"
 #include "server/core/measure.h"
 #include "server/crypto/crypto.h"
@@ -31,6 +32,16 @@ static json_t *json_limits(const Vtpm__Instance *i)
     return object;
 }
 
+static json_t *json_pcrs(uint32_t mask)
+{
+    json_t *list = json_array();
+
+    for (unsigned n = 0; n < HWTPM_PCRS; n++)
+        if (mask >> n & 1)
+            json_array_append_new(list, json_integer(n));
+    return list;
+}
+
 static json_t *json_instance(const Vtpm__Instance *i)
 {
     json_t *object = json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
@@ -43,6 +54,7 @@ static json_t *json_instance(const Vtpm__Instance *i)
     if (object && i->has_measures) {
         json_object_set_new(object, "measurements", json_integer(i->measurements));
         json_object_set_new(object, "measure_required", json_boolean(i->measure_required));
+        json_object_set_new(object, "host_pcrs", json_pcrs(i->host_pcrs));
     }
     if (object && i->n_limits)
         json_object_set_new(object, "limits", json_limits(i));
@@ -126,6 +138,8 @@ static void show_limits(const Vtpm__Instance *i)
 
 static void show_instance(const Vtpm__Instance *i)
 {
+    char pcrs[HWTPM_PCRS_TEXT];
+
     printf("uuid         %s\nname         %s\n", i->uuid, i->name);
     if (*i->group)
         printf("group        %s\n", i->group);
@@ -146,6 +160,9 @@ static void show_instance(const Vtpm__Instance *i)
            (unsigned long long)i->generation);
     if (i->has_measures)
         printf("measured     %u queued%s\n", i->measurements, i->measure_required ? ", required" : "");
+    hwtpm_pcrs_text(pcrs, i->host_pcrs);
+    if (i->host_pcrs)
+        printf("host PCRs    %s\n", pcrs);
     printf("created      %s\nupdated      %s\n", i->created, i->updated);
 }
 
@@ -219,6 +236,17 @@ void print_measurements(const struct ctl *ctl, const Vtpm__AdminReply *reply)
     }
 }
 
+void print_host_pcrs(const struct ctl *ctl, uint32_t mask)
+{
+    char text[HWTPM_PCRS_TEXT];
+
+    hwtpm_pcrs_text(text, mask);
+    if (ctl->json)
+        emit(json_pack("{s:o}", "host_pcrs", json_pcrs(mask)));
+    else
+        printf("%s\n", text);
+}
+
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     if (ctl->json) {
@@ -285,6 +313,27 @@ void print_created(const struct ctl *ctl, const Vtpm__AdminReply *reply, const c
                        credential_file));
     else
         printf("%s\n", i->uuid);
+}
+
+/* The uuid on stdout, as `create` has it; what came along on stderr. */
+void print_moved_in(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)
+{
+    const Vtpm__Instance *i = reply->instances[0];
+    const Vtpm__SwtpmFacts *f = reply->swtpm;
+
+    if (ctl->json) {
+        emit(json_pack("{s:[{s:s s:s s:s?}] s:{s:b s:b s:b s:b s:i s:i s:i s:i s:i s:i}}", "instances", "uuid", i->uuid,
+                       "name", i->name, "credential_file", credential_file, "moved", "ek", f->has_ek, "owned", f->owned,
+                       "disabled", f->disabled, "deactivated", f->deactivated, "nv_areas", (int)f->nv_areas, "nv_bytes",
+                       (int)f->nv_bytes, "counters", (int)f->counters, "owner_keys", (int)f->owner_keys, "families",
+                       (int)f->families, "delegations", (int)f->delegations));
+        return;
+    }
+    printf("%s\n", i->uuid);
+    fprintf(stderr, "vtpmctl: imported and proved: %s endorsement key, %s owner%s%s, %u NV areas of %u bytes, %u counters, %u "
+            "keys of the owner, %u families, %u delegations\n", f->has_ek ? "an" : "no", f->owned ? "an" : "no",
+            f->disabled ? ", disabled" : "", f->deactivated ? ", deactivated" : "", f->nv_areas, f->nv_bytes, f->counters,
+            f->owner_keys, f->families, f->delegations);
 }
 
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file)

@@ -25,6 +25,21 @@ void print_quoted(const struct ctl *ctl, const char *file, size_t bytes)
         emit(json_pack("{s:{s:s s:I}}", "quote", "file", file, "bytes", (json_int_t)bytes));
 }
 
+void print_certify(const struct ctl *ctl, const char *step, const char *file, enum hwtpm_kind kind,
+                   const uint8_t ek[32], const uint8_t ak[32])
+{
+    const char *tpm = kind == HWTPM_TPM2 ? "tpm2" : "tpm12";
+    char ek_hex[2 * CR_SHA256_LEN + 1], ak_hex[2 * CR_SHA256_LEN + 1];
+
+    vt_hex(ek_hex, ek, CR_SHA256_LEN);
+    vt_hex(ak_hex, ak, CR_SHA256_LEN);
+    if (ctl->json)
+        emit(json_pack("{s:{s:s s:s s:s s:s}}", step, "file", file, "host_tpm", tpm, "ek_sha256", ek_hex,
+                       "ak_sha256", ak_hex));
+    else
+        printf("%-10s %s (%s)\nEK         %s\nAK         %s\n", step, file, tpm, ek_hex, ak_hex);
+}
+
 /* PCRs by their numbers. */
 static json_t *json_pcrs(uint32_t mask, const uint8_t *values, size_t step, size_t len)
 {

@@ -7,30 +7,37 @@
 
 #define INSTANCES_MAX 256
 
-enum given {
-    OPT_UUID = 1, OPT_NO_EK = 2, OPT_PROFILE = 4, OPT_CREDENTIAL = 8, OPT_YES = 16, OPT_VERIFY = 32, OPT_INSTANCE = 64,
-    OPT_GROUP = 128, OPT_PREDICT = 256, OPT_PEER = 1 << 16, OPT_PCR = 1 << 17, OPT_FILE = 1 << 18,
-    OPT_DIGEST = 1 << 19, OPT_LABEL = 1 << 20, OPT_ONCE = 1 << 21, OPT_ALWAYS = 1 << 22, OPT_LIST = 1 << 23,
-    OPT_CLEAR = 1 << 24, OPT_REQUIRE = 1 << 25, OPT_CANCEL = 1 << 26, OPT_DRY_RUN = 1 << 27,
-    OPT_KEY = 1 << 28, OPT_PCRS = 1 << 29, OPT_TO = 1 << 9, OPT_OUT = 1 << 10, OPT_CA_KEY = 1 << 11,
-    OPT_CA_CERT = 1 << 12, OPT_DAYS = 1 << 13, OPT_PEM = 1 << 14, OPT_NONCE = 1 << 15, OPT_DEEP = 1 << 30
+enum option_number {
+#define TEXT(name, word, field) OPTION_##name,
+#define FLAG(name, word)        OPTION_##name,
+#define MANY(name, word, field) OPTION_##name,
+#include "server/ctl/options.def"
+    OPTION_COUNT
 };
 
-/* An enum has no room for more. */
-#define OPT_ADDRESS (1ull << 32)
-#define OPT_FROM    (1ull << 33)
+/* A set of options: which were given, which a verb takes. */
+typedef uint64_t option_set;
+_Static_assert(OPTION_COUNT <= 64, "option_set has no room for more");
+#define OPT(name) ((option_set)1 << OPTION_##name)
 
 struct arguments {
     struct ctl ctl;
-    uint64_t given;         /* enum given, and the next two */
-    char *uuid, *profile, *credential, *group, *predict, *peer, *pcr, *file, *digest, *label, *key, *pcrs, *to;
-    char *address, *from;
-    char *out, *ca_key, *ca_cert, *days, *nonce;
-    char *instances[INSTANCES_MAX];
-    size_t instance_count;
+    option_set given;
+#define TEXT(name, word, field) char *field;
+#define FLAG(name, word)
+#define MANY(name, word, field)       \
+    char *field[INSTANCES_MAX];       \
+    size_t field##_count;
+#include "server/ctl/options.def"
     char *words[4];         /* noun, verb, operands */
     int word_count;
 };
+
+/* One of these options was given. */
+static inline bool is_given(const struct arguments *a, option_set any)
+{
+    return (a->given & any) != 0;
+}
 
 /* call.c. fail: says why (or the error's own text) and gives the exit code. */
 int ctl_fail(const struct arguments *a, int err, const struct vt_why *why);
@@ -47,11 +54,19 @@ int ctl_ask_for_key_then(const struct arguments *a, const Vtpm__AdminRequest *re
 /* Wipes keys in it. */
 void ctl_reply_free(Vtpm__AdminReply *reply);
 
+/* verbs_instance.c, for --profile: what create says of it; `file` must live as long. */
+struct profile_file;
+int ctl_take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                     struct vt_why *why) VT_USE_RESULT;
+
 /* verbs_ekcert.c, for `instance create`: the CA is opened before anything is made; *ca with ek_ca_close. */
 struct ek_ca;
 int ekcert_open_ca(const struct arguments *a, struct ek_ca **ca, struct vt_why *why) VT_USE_RESULT;
 /* The instance gets a certificate from it, silently: 0, or the exit code, said already. */
 int ekcert_certify(const struct arguments *a, const struct ek_ca *ca, char *instance);
+
+/* verbs_measure.c, for `instance create`: PCRs of the host as the server takes them. */
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why) VT_USE_RESULT;
 
 /* Verbs: 0 or the exit code. Operands are as many as the table in main.c says; an optional one may be NULL. */
 int run_create(const struct arguments *a, char *const *operands);
@@ -69,6 +84,7 @@ int run_binding_add(const struct arguments *a, char *const *operands);
 int run_binding_list(const struct arguments *a, char *const *operands);
 int run_binding_remove(const struct arguments *a, char *const *operands);
 int run_measure(const struct arguments *a, char *const *operands);
+int run_host_pcrs(const struct arguments *a, char *const *operands);
 int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);
@@ -81,6 +97,7 @@ int run_peer_list(const struct arguments *a, char *const *operands);
 int run_peer_remove(const struct arguments *a, char *const *operands);
 int run_export(const struct arguments *a, char *const *operands);
 int run_import(const struct arguments *a, char *const *operands);
+int run_import_swtpm(const struct arguments *a, char *const *operands);
 int run_take_back(const struct arguments *a, char *const *operands);
 int run_expect(const struct arguments *a, char *const *operands);
 int run_expected(const struct arguments *a, char *const *operands);
@@ -93,6 +110,10 @@ int run_ekcert_install(const struct arguments *a, char *const *operands);
 int run_ekcert_show(const struct arguments *a, char *const *operands);
 int run_host_ak_create(const struct arguments *a, char *const *operands);
 int run_host_ak_show(const struct arguments *a, char *const *operands);
+int run_certify_request(const struct arguments *a, char *const *operands);
+int run_certify_challenge(const struct arguments *a, char *const *operands);
+int run_certify_answer(const struct arguments *a, char *const *operands);
+int run_certify_sign(const struct arguments *a, char *const *operands);
 int run_quote(const struct arguments *a, char *const *operands);
 int run_verify_quote(const struct arguments *a, char *const *operands);
 int run_status(const struct arguments *a, char *const *operands);

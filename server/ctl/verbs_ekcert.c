@@ -167,11 +167,11 @@ static int show(const struct arguments *a, const Vtpm__EkCert *ek, const char *i
         err = vt_fail(&why, VT_ENOTFOUND, "%s has no certificate for its endorsement key", instance);
     if (!err)
         err = ek_cert_pem(ek->certificate.data, ek->certificate.len, &pem, &why);
-    if (!err && !(a->given & OPT_PEM))
+    if (!err && !is_given(a, OPT(PEM)))
         err = ek_cert_facts(&facts, ek->certificate.data, ek->certificate.len, &why);
     if (err)
         return ctl_fail(a, err, &why);
-    print_ek_cert(&a->ctl, ek, a->given & OPT_PEM ? NULL : &facts, pem);
+    print_ek_cert(&a->ctl, ek, is_given(a, OPT(PEM)) ? NULL : &facts, pem);
     return 0;
 }
 

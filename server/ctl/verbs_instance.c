@@ -38,8 +38,8 @@ static void print_created_checked(const struct ctl *ctl, const Vtpm__AdminReply 
 }
 
 /* A name is for the server to know; a file's limits go along. */
-static int take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
-                        struct vt_why *why)
+int ctl_take_profile(const struct arguments *a, struct profile_file *file, Vtpm__InstanceCreate *create,
+                     struct vt_why *why)
 {
     int err;
 
@@ -74,9 +74,9 @@ static int create_certified(const struct arguments *a, const Vtpm__AdminRequest 
     struct vt_why why = {0};
     int code, err = VT_OK;
 
-    if (~a->given & (OPT_CA_KEY | OPT_CA_CERT))
+    if (~a->given & (OPT(CA_KEY) | OPT(CA_CERT)))
         err = vt_fail(&why, VT_EUSAGE, "a certificate for the endorsement key needs --ca-key and --ca-cert");
-    else if (a->given & OPT_NO_EK)
+    else if (is_given(a, OPT(NO_EK)))
         err = vt_fail(&why, VT_EUSAGE, "--no-ek leaves nothing to certify: the endorsement key is the guest's to make");
     if (!err)
         err = ekcert_open_ca(a, &ca, &why);
@@ -96,18 +96,20 @@ int run_create(const struct arguments *a, char *const *operands)
     int err;
 
     create.name = operands[0];
-    create.no_ek = a->given & OPT_NO_EK;
-    create.require_measure = a->given & OPT_REQUIRE;
+    create.no_ek = is_given(a, OPT(NO_EK));
+    create.require_measure = is_given(a, OPT(REQUIRE));
     if (a->uuid)
         create.uuid = a->uuid;
-    err = a->profile ? take_profile(a, &profile, &create, &why) : VT_OK;
+    if (a->host_pcrs && host_pcrs_parse(a->host_pcrs, &create.host_pcrs, &why))
+        return ctl_fail(a, VT_EUSAGE, &why);
+    err = a->profile ? ctl_take_profile(a, &profile, &create, &why) : VT_OK;
     if (err)
         return ctl_fail(a, err, &why);
     if (a->group)
         create.group = a->group;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE;
     request.create = &create;
-    if (a->given & (OPT_CA_KEY | OPT_CA_CERT | OPT_DAYS))
+    if (is_given(a, OPT(CA_KEY) | OPT(CA_CERT) | OPT(DAYS)))
         return create_certified(a, &request);
     return ctl_ask_for_key(a, &request, print_created_checked);
 }
@@ -166,7 +168,7 @@ int run_power_cycle(const struct arguments *a, char *const *operands)
 
 int run_suspend(const struct arguments *a, char *const *operands)
 {
-    return run_ref(a, a->given & OPT_CANCEL ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
+    return run_ref(a, is_given(a, OPT(CANCEL)) ? VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL
                                             : VTPM__ADMIN_REQUEST__VERB_SUSPEND, operands[0]);
 }
 
@@ -184,7 +186,7 @@ int run_delete(const struct arguments *a, char *const *operands)
 {
     char answer[16];
 
-    if (!(a->given & OPT_YES)) {
+    if (!is_given(a, OPT(YES))) {
         if (!isatty(STDIN_FILENO))
             return print_error(&a->ctl, VT_EUSAGE, "delete erases the instance's key for ever: say --yes");
         fprintf(stderr, "Erase the TPM of %s for ever? All that was sealed to it is lost. Type yes: ", operands[0]);
@@ -216,7 +218,7 @@ int run_create_host(const struct arguments *a, char *const *operands)
     memcpy(instances, a->instances, sizeof instances);
     create.name = operands[0];
     create.instances = instances;
-    create.n_instances = a->instance_count;
+    create.n_instances = a->instances_count;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_CREATE_HOST;
     request.create_host = &create;
     return ctl_ask_for_key(a, &request, print_credential);

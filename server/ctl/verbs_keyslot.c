@@ -156,7 +156,7 @@ static int ask_reseal(const struct arguments *a, Vtpm__KeyslotRef *ref)
     Vtpm__AdminReply *reply;
     int code;
 
-    ref->dry_run = (a->given & OPT_DRY_RUN) != 0;
+    ref->dry_run = is_given(a, OPT(DRY_RUN));
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_KEYSLOT_RESEAL;
     request.keyslot_reseal = ref;
     code = ctl_ask(a, &request, &reply);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "hwtpm/hwtpm.h"
 #include "server/base/text.h"
 #include "server/core/measure.h"
 #include "server/crypto/crypto.h"
@@ -108,7 +109,7 @@ static int add(const struct arguments *a, char *instance)
     measure.instance = instance;
     measure.pcr = (uint32_t)pcr;
     measure.digest = (ProtobufCBinaryData){.data = digest, .len = sizeof digest};
-    measure.always = a->given & OPT_ALWAYS;
+    measure.always = is_given(a, OPT(ALWAYS));
     measure.label = label;
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_MEASURE;
     request.measure = &measure;
@@ -145,7 +146,7 @@ static int list(const struct arguments *a, char *instance)
 static int clear(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, a->given & OPT_ONCE ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
+    int code = ref_request(a, is_given(a, OPT(ONCE)) ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
                                                   : VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
 
     if (code)
@@ -157,21 +158,62 @@ static int clear(const struct arguments *a, char *instance)
 
 int run_measure(const struct arguments *a, char *const *operands)
 {
-    const unsigned queue = a->given & (OPT_LIST | OPT_CLEAR);
-    const unsigned adding = OPT_PCR | OPT_FILE | OPT_DIGEST | OPT_LABEL | OPT_ALWAYS |
-                            (queue == OPT_CLEAR ? 0 : OPT_ONCE);
+    const option_set queue = a->given & (OPT(LIST) | OPT(CLEAR));
+    const option_set adding = OPT(PCR) | OPT(FILE) | OPT(DIGEST) | OPT(LABEL) | OPT(ALWAYS) |
+                            (queue == OPT(CLEAR) ? 0 : OPT(ONCE));
 
-    if (queue == (OPT_LIST | OPT_CLEAR) || (queue && (a->given & adding)))
+    if (queue == (OPT(LIST) | OPT(CLEAR)) || (queue && is_given(a, adding)))
         return print_error(&a->ctl, VT_EUSAGE, "--list and --clear stand alone; --clear --once keeps those of --always");
-    if (queue == OPT_LIST)
+    if (queue == OPT(LIST))
         return list(a, operands[0]);
-    if (queue == OPT_CLEAR)
+    if (queue == OPT(CLEAR))
         return clear(a, operands[0]);
-    if (!(a->given & OPT_PCR) || !(a->given & OPT_FILE) == !(a->given & OPT_DIGEST))
+    if (!is_given(a, OPT(PCR)) || !is_given(a, OPT(FILE)) == !is_given(a, OPT(DIGEST)))
         return print_error(&a->ctl, VT_EUSAGE, "a measurement wants --pcr N and one of --file F and --digest HEX");
-    if ((a->given & OPT_ONCE) && (a->given & OPT_ALWAYS))
+    if (is_given(a, OPT(ONCE)) && is_given(a, OPT(ALWAYS)))
         return print_error(&a->ctl, VT_EUSAGE, "either --once or --always");
     return add(a, operands[0]);
+}
+
+/* ---- The host's PCRs ---- */
+
+int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why)
+{
+    if (hwtpm_pcrs_parse(text, mask, NULL) || *mask >> MEASURE_PCRS)
+        return vt_fail(why, VT_EUSAGE, "host PCRs %.40s: must be numbers from 0 to %d, as in 0-7 or 0,2,4, or none: the "
+                       "other PCRs can be reset without a power on", text, MEASURE_PCRS - 1);
+    return VT_OK;
+}
+
+static int show_host_pcrs(const struct arguments *a, char *instance)
+{
+    Vtpm__AdminReply *reply;
+    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_SHOW, instance, &reply);
+
+    if (code)
+        return code;
+    if (reply->n_instances == 1 && reply->instances[0]->has_measures)
+        print_host_pcrs(&a->ctl, reply->instances[0]->host_pcrs);
+    else
+        code = print_error(&a->ctl, VT_EDAMAGED, "the instance's record does not open: vtpmctl instance show, vtpmctl check");
+    ctl_reply_free(reply);
+    return code;
+}
+
+int run_host_pcrs(const struct arguments *a, char *const *operands)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__HostPcrs host = VTPM__HOST_PCRS__INIT;
+    struct vt_why why = {0};
+
+    if (!operands[1])
+        return show_host_pcrs(a, operands[0]);
+    if (host_pcrs_parse(operands[1], &host.pcrs, &why))
+        return ctl_fail(a, VT_EUSAGE, &why);
+    host.instance = operands[0];
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_PCRS;
+    request.host_pcrs = &host;
+    return ctl_do(a, &request);
 }
 
 int run_require_measure(const struct arguments *a, char *const *operands)

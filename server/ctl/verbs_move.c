@@ -136,7 +136,7 @@ int run_export(const struct arguments *a, char *const *operands)
     return code;
 }
 
-int run_import(const struct arguments *a, char *const *operands)
+static int import_bundle(const struct arguments *a, char *const *operands)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__InstanceImport import = VTPM__INSTANCE_IMPORT__INIT;
@@ -162,11 +162,24 @@ int run_import(const struct arguments *a, char *const *operands)
     return 0;
 }
 
+/* Two things come in by one verb: an exported instance, and a TPM that swtpm kept. */
+int run_import(const struct arguments *a, char *const *operands)
+{
+    struct vt_why why = {0};
+
+    if (is_given(a, OPT(SWTPM)))
+        return run_import_swtpm(a, operands);
+    if (!a->given)
+        return import_bundle(a, operands);
+    vt_fail(&why, VT_EUSAGE, "these options go with --from-swtpm DIR: an exported instance brings all of it along");
+    return ctl_fail(a, VT_EUSAGE, &why);
+}
+
 static bool confirmed(const struct arguments *a, const char *name)
 {
     char line[16] = "";
 
-    if (a->given & OPT_YES)
+    if (is_given(a, OPT(YES)))
         return true;
     if (!isatty(STDIN_FILENO))
         return false;

@@ -71,6 +71,8 @@ static int policy_of(const struct arguments *a, uint32_t *mask, uint8_t policy[C
         err = hwtpm_pcrs_check(&pcrs, why);
     if (!err)
         hwtpm_pcr_policy(&pcrs, policy);
+    if (!err && hwtpm_pcrs_separators(&pcrs))
+        print_warning("a PCR in it has the firmware's separator and nothing else: only the others protect");
     vt_free(text);
     return err;
 }

@@ -37,7 +37,7 @@ static int show_key(const struct arguments *a, const Vtpm__HostAk *ak)
 }
 
 /* The first line of a file is the secret, as tpm_takeownership was told it. */
-static int read_owner(const char *path, uint8_t owner[CR_SHA1_LEN], struct vt_why *why)
+int read_owner(const char *path, uint8_t owner[CR_SHA1_LEN], struct vt_why *why)
 {
     uint8_t *bytes;
     size_t len;
@@ -62,7 +62,7 @@ int run_host_ak_create(const struct arguments *a, char *const *operands)
     (void)operands;
     if (err)
         return ctl_fail(a, err, &why);
-    create.replace = a->given & OPT_YES;
+    create.replace = is_given(a, OPT(YES));
     if (a->file)
         create.owner = (ProtobufCBinaryData){.data = owner, .len = sizeof owner};
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_AK_CREATE;

@@ -81,7 +81,7 @@ int run_events(const struct arguments *a, char *const *operands)
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_EVENTS;
     request.events = &events;
     events.limit = EVENT_PAGE;
-    events.verify = a->given & OPT_VERIFY;
+    events.verify = is_given(a, OPT(VERIFY));
     do {
         int code = ctl_ask(a, &request, &reply);
         if (code)
@@ -95,6 +95,6 @@ int run_events(const struct arguments *a, char *const *operands)
         events.verify = false; /* the first call checked the whole chain */
         ctl_reply_free(reply);
     } while (count >= EVENT_PAGE - 1);
-    print_events_end(&a->ctl, list, a->given & OPT_VERIFY, note);
+    print_events_end(&a->ctl, list, is_given(a, OPT(VERIFY)), note);
     return 0;
 }

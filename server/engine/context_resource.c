@@ -24,7 +24,7 @@ static bool is_whole(const struct fz *f)
 
 static tpm_rc save_key(struct tpm *tpm, uint32_t handle, struct fz *f)
 {
-    struct key_slot *slot = handle < TPM_KH_SRK ? key_find(tpm, handle) : NULL;
+    struct key_slot *slot = !key_handle_reserved(handle) ? key_find(tpm, handle) : NULL;
 
     if (!slot)
         return TPM_INVALID_RESOURCE;

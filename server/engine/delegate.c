@@ -6,6 +6,7 @@
 #define BLOB_MAX      512 /* about 140 */
 #define SENSITIVE_LEN (2 + TPM_DIGEST_LEN)
 #define IV_LEN        16
+#define FOREIGN_LEN   32 /* SENSITIVE_LEN, padded to blocks of AES */
 #define TABLES_MAX    4096
 
 /* ---- Families and rows ---- */
@@ -223,20 +224,49 @@ tpm_rc delegation_hide(struct cmd *c, struct delegation *d, const struct vt_auth
     return crypt(c->tpm, iv, bytes, bytes);
 }
 
+static bool take_clear(const struct delegation *d, uint8_t bytes[FOREIGN_LEN])
+{
+    if (d->sensitive.len != SENSITIVE_LEN)
+        return false;
+    memcpy(bytes, d->sensitive.data, SENSITIVE_LEN);
+    return true;
+}
+
+static bool show(const struct tpm *tpm, const struct delegation *d, uint8_t bytes[FOREIGN_LEN])
+{
+    return d->sensitive.len == SENSITIVE_LEN && d->additional.len == IV_LEN &&
+           !crypt(tpm, d->additional.data, d->sensitive.data, bytes);
+}
+
+/*
+ * What libtpms hid before this TPM moved in from it (docs/swtpm-import.md): AES-128-CBC under its delegateKey, which begins
+ * ours, from an IV of zeros, with nothing in the additional area. The integrity digest says that it was this TPM.
+ */
+static bool is_foreign(const struct delegation *d)
+{
+    return d->sensitive.len == FOREIGN_LEN && !d->additional.len;
+}
+
+static bool show_foreign(const struct tpm *tpm, const struct delegation *d, uint8_t bytes[FOREIGN_LEN])
+{
+    static const uint8_t iv[IV_LEN];
+    bool good = !cr_aes_cbc_decrypt(tpm->perm.delegate_key.bytes, 16, iv, d->sensitive.data, FOREIGN_LEN, bytes);
+
+    for (size_t i = SENSITIVE_LEN; good && i < FOREIGN_LEN; i++)
+        good = bytes[i] == FOREIGN_LEN - SENSITIVE_LEN;
+    return good;
+}
+
 bool delegation_secret(const struct tpm *tpm, const struct delegation *d, bool clear, struct vt_auth *out)
 {
     struct tpm_delegate_sensitive sensitive;
-    uint8_t bytes[SENSITIVE_LEN] = {0};
-    struct rd r = rd_from(bytes, sizeof bytes);
+    uint8_t bytes[FOREIGN_LEN] = {0};
+    struct rd r = rd_from(bytes, SENSITIVE_LEN);
     bool good;
 
-    if (d->sensitive.len != SENSITIVE_LEN || (!clear && d->additional.len != IV_LEN))
-        return false;
-    memcpy(bytes, d->sensitive.data, sizeof bytes);
-    if (!clear && crypt(tpm, d->additional.data, bytes, bytes))
-        return false;
+    good = clear ? take_clear(d, bytes) : is_foreign(d) ? show_foreign(tpm, d, bytes) : show(tpm, d, bytes);
     rd_delegate_sensitive(&r, &sensitive);
-    good = !rd_result(&r);
+    good = good && !rd_result(&r);
     if (good)
         *out = sensitive.auth_value;
     vt_auth_wipe(&sensitive.auth_value);

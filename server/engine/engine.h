@@ -60,7 +60,7 @@ struct permanent {
     struct vt_auth tpm_proof;
     struct vt_auth ek_reset;
     struct vt_auth context_key; /* TPM_SaveContext's integrity and encryption */
-    struct vt_auth delegate_key;
+    struct vt_auth delegate_key; /* of a TPM from swtpm: begins with libtpms' key of 16 bytes */
     struct vt_auth daa_proof;
     struct vt_auth daa_blob_key;
     struct vt_auth daa_seed; /* zeros: none yet (daa.h) */

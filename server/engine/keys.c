@@ -29,10 +29,9 @@ unsigned key_free_slots(const struct tpm *tpm)
     return used < tpm->perm.profile.key_slots ? tpm->perm.profile.key_slots - used : 0;
 }
 
-/* Part 2, 4.4: from TPM_KH_SRK on they are reserved. */
 static bool handle_usable(struct tpm *tpm, uint32_t handle)
 {
-    return handle < TPM_KH_SRK && !key_find(tpm, handle) && !session_find(tpm, handle) &&
+    return !key_handle_reserved(handle) && !key_find(tpm, handle) && !session_find(tpm, handle) &&
            !daa_find(tpm, handle);
 }
 

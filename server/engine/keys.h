@@ -46,6 +46,12 @@ struct key_slot {
 
 /* ---- Slots ---- */
 
+/* Part 2, 4.4.1: TPM_KH_* and what else begins with 0x40. A loaded key has none of these. */
+static inline bool key_handle_reserved(uint32_t handle)
+{
+    return handle >> 24 == TPM_KH_SRK >> 24;
+}
+
 /*
  * The key behind a handle: a loaded one, or the SRK (TPM_KH_SRK, with an owner); NULL otherwise. TPM_KH_EK is
  * never found here: few commands may use the EK, and they name perm.ek themselves.

@@ -8,6 +8,8 @@
 #define VTPM_SANDBOX_MESSAGES_H
 
 #include "server/engine/profile.h"
+#include "server/engine/swtpm.h"
+#include "server/sandbox/sandbox.h"
 #include "server/wire/cursor.h"
 
 /* The profile in SANDBOX_MANUFACTURE is tpm_profile_write's. */
@@ -59,8 +61,8 @@ enum sandbox_act {
     SANDBOX_ACT_INIT = 6,
 };
 
-/* SANDBOX_POWER_ON's measurements. */
-#define SANDBOX_MEASURES_MAX 64
+/* SANDBOX_POWER_ON's measurements: what the host's PCRs hold (16 at most), then a queue. */
+#define SANDBOX_MEASURES_MAX 80
 #define SANDBOX_MEASURE_LEN  (1 + CR_SHA1_LEN) /* PCR, digest */
 
 /* SANDBOX_EK_INSTALL's verdict. */
@@ -85,6 +87,96 @@ static inline bool sandbox_rd_ek(struct sandbox_ek_public *ek, const void *respo
     sandbox_rd_blob(&r, &ek->modulus, CR_RSA_MAX);
     ek->exponent = rd_get32(&r);
     sandbox_rd_blob(&r, &ek->certificate, TPM_EK_CERT_MAX);
+    return rd_done(&r);
+}
+
+/* SANDBOX_EVIDENCE: what a deep quote is to be about. */
+#define SANDBOX_ASK_LEN (TPM_EVIDENCE_NONCE + 4 + 4 + TPM_PCRS_LEN)
+static inline void sandbox_wr_ask(struct wr *w, const struct tpm_evidence_ask *ask)
+{
+    wr_copy(w, ask->nonce, sizeof ask->nonce);
+    wr_put32(w, ask->mask);
+    wr_put32(w, ask->host_mask);
+    wr_copy(w, ask->pcr, sizeof ask->pcr);
+}
+
+/* Both TPMs have 24 PCRs, and one of the host must be meant. */
+static inline bool sandbox_rd_ask(struct tpm_evidence_ask *ask, const void *payload, size_t len)
+{
+    struct rd r = rd_from(payload, len);
+
+    rd_copy(&r, ask->nonce, sizeof ask->nonce);
+    ask->mask = rd_get32(&r);
+    ask->host_mask = rd_get32(&r);
+    rd_copy(&r, ask->pcr, sizeof ask->pcr);
+    return rd_done(&r) && !(ask->mask >> 24) && !(ask->host_mask >> 24) && ask->host_mask;
+}
+
+/*
+ * The frame of SANDBOX_EVIDENCE_IS up to the evidence: {length, type, err}. False: it is none, or its evidence is longer
+ * than `room`; else *len bytes of evidence follow.
+ */
+#define SANDBOX_TOLD_HEAD 9
+static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], size_t room, int *err, size_t *len)
+{
+    struct rd r = rd_from(head, SANDBOX_TOLD_HEAD);
+    const size_t frame = rd_get32(&r);
+    const uint8_t type = rd_get8(&r);
+
+    *err = (int32_t)rd_get32(&r);
+    *len = frame < 5 ? 0 : frame - 5;
+    return type == SANDBOX_EVIDENCE_IS && frame >= 5 && *len <= room;
+}
+
+/* ---- SANDBOX_SWTPM ---- */
+
+#define SANDBOX_SWTPM_KEY_LEN   (2 + TPM_SWTPM_KEY_MAX)
+#define SANDBOX_SWTPM_FACTS_LEN (4 + 6 * 4)
+
+static inline void sandbox_wr_swtpm_key(struct wr *w, const struct tpm_swtpm_key *key)
+{
+    wr_put8(w, key->len);
+    wr_put8(w, key->derived);
+    wr_copy(w, key->bytes, sizeof key->bytes);
+}
+
+static inline void sandbox_rd_swtpm_key(struct rd *r, struct tpm_swtpm_key *key)
+{
+    key->len = rd_get8(r);
+    key->derived = rd_get8(r) != 0;
+    rd_copy(r, key->bytes, sizeof key->bytes);
+    if (key->len > sizeof key->bytes)
+        r->bad = true;
+}
+
+static inline void sandbox_wr_swtpm_facts(struct wr *w, const struct tpm_swtpm_facts *facts)
+{
+    wr_put8(w, facts->has_ek);
+    wr_put8(w, facts->owned);
+    wr_put8(w, facts->disabled);
+    wr_put8(w, facts->deactivated);
+    wr_put32(w, facts->nv_areas);
+    wr_put32(w, facts->nv_bytes);
+    wr_put32(w, facts->counters);
+    wr_put32(w, facts->owner_keys);
+    wr_put32(w, facts->families);
+    wr_put32(w, facts->delegations);
+}
+
+static inline bool sandbox_rd_swtpm_facts(struct tpm_swtpm_facts *facts, const struct tpm_blob *response)
+{
+    struct rd r = rd_from(response->data, response->len);
+
+    facts->has_ek = rd_get8(&r) == 1;
+    facts->owned = rd_get8(&r) == 1;
+    facts->disabled = rd_get8(&r) == 1;
+    facts->deactivated = rd_get8(&r) == 1;
+    facts->nv_areas = rd_get32(&r);
+    facts->nv_bytes = rd_get32(&r);
+    facts->counters = rd_get32(&r);
+    facts->owner_keys = rd_get32(&r);
+    facts->families = rd_get32(&r);
+    facts->delegations = rd_get32(&r);
     return rd_done(&r);
 }
 

@@ -61,6 +61,11 @@ enum sandbox_request {
     SANDBOX_EK_INSTALL = 21,
     /* {} -> STATE, nothing dirty; response = 24 PCRs, 20 bytes each; empty: the TPM is not started */
     SANDBOX_PCR_READ = 22,
+    /*
+     * {seed[48], profile (wire form), key length u8, derived u8, key[32], file u32+bytes} -> STATE; response = what came
+     * along (messages.h). Instead of MANUFACTURE: swtpm's file (server/engine/swtpm.h). FAILED's text is for who asked.
+     */
+    SANDBOX_SWTPM = 40,
     /* The answer to EVIDENCE, while EXECUTE waits for it: {err i32, evidence}. Nothing but this may come then. */
     SANDBOX_EVIDENCE_IS = 23,
 };
@@ -69,7 +74,7 @@ enum sandbox_reply {
     /*
      * {dirty u8, is_on u8, has_ek u8, ek_sha256[32], response u32+bytes, volatile u32+bytes, permanent u32+bytes}
      * volatile: when dirty has TPM_DIRTY_VOLATILE; permanent: when dirty has TPM_DIRTY_PERMANENT; else empty.
-     * MANUFACTURE, POWER_ON and POWER_OFF always carry both.
+     * MANUFACTURE, SWTPM, POWER_ON and POWER_OFF always carry both.
      */
     SANDBOX_STATE = 64,
     /* {err i32 (enum vt_err), text}: the sandbox then exits. */

@@ -70,6 +70,31 @@ static int do_manufacture(struct serve *s, struct rd *r, struct vt_why *why)
     return VT_OK;
 }
 
+static int do_swtpm(struct serve *s, struct rd *r, struct vt_why *why)
+{
+    struct wr answer = wr_to(out + RESPONSE_AT, TPM_BUFFER);
+    const uint8_t *seed = rd_take(r, CR_DRBG_SEED);
+    struct tpm_swtpm_facts facts;
+    struct tpm_profile profile;
+    struct tpm_swtpm_key key;
+    struct tpm_blob file;
+    int err;
+
+    tpm_profile_read(r, &profile);
+    sandbox_rd_swtpm_key(r, &key);
+    sandbox_rd_blob(r, &file, TPM_SWTPM_FILE_MAX);
+    err = expect_end(r, why);
+    if (!err)
+        err = tpm_from_swtpm(&s->tpm, &profile, seed, file.data, file.len, &key, &ops, &facts, why);
+    vt_wipe(&key, sizeof key);
+    if (err)
+        return err;
+    sandbox_wr_swtpm_facts(&answer, &facts);
+    s->response_len = answer.len;
+    s->dirty = BOTH;
+    return VT_OK;
+}
+
 static int do_thaw(struct serve *s, struct rd *r, struct vt_why *why)
 {
     const uint8_t *entropy = rd_take(r, 32);
@@ -346,6 +371,7 @@ static const struct request {
     int (*fn)(struct serve *s, struct rd *r, struct vt_why *why);
 } requests[] = {
     {SANDBOX_MANUFACTURE, true, do_manufacture},
+    {SANDBOX_SWTPM, true, do_swtpm},
     {SANDBOX_THAW, true, do_thaw},
     {SANDBOX_EXECUTE, false, do_execute},
     {SANDBOX_POWER_ON, false, do_power_on},
@@ -467,8 +493,6 @@ static bool turn(struct serve *s, size_t len, int *status)
 
 /* ---- Evidence: asked for in the middle of an EXECUTE, whose bytes stay in `in` ---- */
 
-#define ASK_LEN (TPM_EVIDENCE_NONCE + 4 + 4 + TPM_PCRS_LEN)
-
 static bool read_exactly(int fd, uint8_t *to, size_t len)
 {
     while (len) {
@@ -486,33 +510,26 @@ static bool read_exactly(int fd, uint8_t *to, size_t len)
 
 static bool send_ask(int fd, const struct tpm_evidence_ask *ask)
 {
-    uint8_t frame[HEADER + ASK_LEN];
+    uint8_t frame[HEADER + SANDBOX_ASK_LEN];
     struct wr w = wr_to(frame, sizeof frame);
 
-    wr_put32(&w, 1 + ASK_LEN);
+    wr_put32(&w, 1 + SANDBOX_ASK_LEN);
     wr_put8(&w, SANDBOX_EVIDENCE);
-    wr_copy(&w, ask->nonce, sizeof ask->nonce);
-    wr_put32(&w, ask->mask);
-    wr_put32(&w, ask->host_mask);
-    wr_copy(&w, ask->pcr, sizeof ask->pcr);
+    sandbox_wr_ask(&w, ask);
     return !w.bad && send_all(fd, frame, w.len);
 }
 
 static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len)
 {
     const struct serve *s = ctx;
-    uint8_t head[HEADER + 4] = {0};
-    struct rd r = rd_from(head, sizeof head);
-    size_t frame;
+    uint8_t head[SANDBOX_TOLD_HEAD] = {0};
+    const size_t room = *len;
     int err;
 
     if (!send_ask(s->fd, ask) || !read_exactly(s->fd, head, sizeof head))
         return VT_ECLOSED;
-    frame = rd_get32(&r);
-    if (rd_get8(&r) != SANDBOX_EVIDENCE_IS || frame < 5 || frame - 5 > *len)
+    if (!sandbox_rd_told(head, room, &err, len))
         return VT_EPROTO;
-    err = (int32_t)rd_get32(&r);
-    *len = frame - 5;
     return read_exactly(s->fd, evidence, *len) ? err : VT_ECLOSED;
 }
 

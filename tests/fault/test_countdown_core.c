@@ -166,6 +166,87 @@ static void scenario_measured(void *arg)
     vtpm__admin_reply__free_unpacked(reply, NULL);
 }
 
+/* ---- The host's TPM, which does not fail: what is around it does ---- */
+
+static const struct hwtpm_config host = {.kind = HWTPM_TPM2, .where = "swtpm:port=1"};
+
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why);
+int __wrap_hwtpm_pcr_read(struct hwtpm *tpm, uint32_t mask, struct hwtpm_pcrs *pcrs, struct vt_why *why);
+
+int __wrap_hwtpm_run(const struct hwtpm_config *where, hwtpm_work work, void *arg, size_t size, struct vt_why *why)
+{
+    (void)where;
+    if (size != sizeof(struct hwtpm_pcrs))
+        return vt_fail(why, VT_EIO, "random numbers are no matter here");
+    return work(NULL, arg, why);
+}
+
+int __wrap_hwtpm_pcr_read(struct hwtpm *tpm, uint32_t mask, struct hwtpm_pcrs *pcrs, struct vt_why *why)
+{
+    (void)tpm;
+    (void)why;
+    *pcrs = (struct hwtpm_pcrs){.mask = mask, .len = 32};
+    return VT_OK;
+}
+
+static int set_host_pcrs(struct world *w)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__HostPcrs order = VTPM__HOST_PCRS__INIT;
+    Vtpm__AdminReply *reply;
+    int err;
+
+    order.instance = w->identity;
+    order.pcrs = 0x05;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_PCRS;
+    request.host_pcrs = &order;
+    reply = admin_ask(&w->rig, ADMIN_FULL, &request);
+    err = reply->err;
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    return err;
+}
+
+/* What the fake TPM counts for PCRs 0 and 2 of this host: zeros both. */
+static uint64_t counted(void)
+{
+    static const uint8_t zero[32];
+    uint8_t digest[CR_SHA1_LEN];
+
+    cr_sha1(digest, zero, sizeof zero);
+    return (digest[0] * 100u + 2) * 10 + digest[0];
+}
+
+/* The setting, and the power on that asks: refused or not, the TPM never runs without; and it is extended once. */
+static void scenario_host_pcrs(void *arg)
+{
+    struct world *w = arg;
+    struct seen seen;
+    bool acted = false;
+    uint64_t n = 0;
+    int err;
+
+    fresh_instance(w);
+    count_begin();
+    err = set_host_pcrs(w);
+    (void)count_end();
+    if (err && set_host_pcrs(w))
+        fail_msg("call %ld failed (%d): it cannot be set any more", count_nth(), err);
+    peer_open(&w->rig, &w->peer, w->identity);
+    count_begin();
+    if (!peer_attach(&w->peer, NULL))
+        (void)peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted);
+    (void)count_end();
+    if (acted)
+        peer_expect(&w->peer, ++n, FAKE_READ, counted(), 0);
+    else if (!w->peer.closed && !peer_execute(&w->peer, ++n, FAKE_READ, &seen) && !seen.rc)
+        fail_msg("call %ld failed: no power on, and a TPM", count_nth());
+    not_broken(w);
+    come_back(w);
+    peer_expect(&w->peer, n + 1, FAKE_READ, counted(), 0);
+    peer_close(&w->peer);
+    not_broken(w);
+}
+
 /* Said to be there: there, whatever comes next. Said to be not: the next one goes in, unless it had. */
 static int install(struct world *w)
 {
@@ -378,6 +459,19 @@ static void test_core__each_fault_in_a_measured_start__extended_once(void **stat
     rig_free(&w.rig);
 }
 
+static void test_core__each_fault_where_the_host_is_asked__with_it_or_not_at_all(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_make(&w.rig);
+    w.rig.config.hwtpm = &host;
+    rig_restart(&w.rig);
+    each_kind("host PCRs", scenario_host_pcrs, &w);
+    rig_free(&w.rig);
+}
+
 static void test_core__each_fault_in_create__all_or_nothing(void **state)
 {
     static struct world w;
@@ -438,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_core__each_fault_in_a_life__exactly_once),
         cmocka_unit_test(test_core__each_fault_after_a_restart__nothing_lost),
         cmocka_unit_test(test_core__each_fault_in_a_measured_start__extended_once),
+        cmocka_unit_test(test_core__each_fault_where_the_host_is_asked__with_it_or_not_at_all),
         cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
         cmocka_unit_test(test_core__each_fault_in_an_export__here_or_gone),
         cmocka_unit_test(test_core__each_fault_in_an_import__all_or_nothing),

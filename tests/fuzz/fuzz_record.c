@@ -102,6 +102,24 @@ static void fuzz_ek(const uint8_t *bytes, size_t len)
     FUZZ_CHECK(12 + (size_t)ek.modulus.len + ek.certificate.len == len);
 }
 
+/* What is asked for is told as it was meant; what is told fits where it goes. */
+static void fuzz_evidence(const uint8_t *bytes, size_t len)
+{
+    uint8_t again[SANDBOX_ASK_LEN];
+    struct wr w = wr_to(again, sizeof again);
+    struct tpm_evidence_ask ask;
+    size_t told;
+    int err;
+
+    if (sandbox_rd_ask(&ask, bytes, len)) {
+        FUZZ_CHECK(ask.host_mask && !(ask.host_mask >> 24) && !(ask.mask >> 24));
+        sandbox_wr_ask(&w, &ask);
+        FUZZ_CHECK(!w.bad && w.len == len && !memcmp(again, bytes, len));
+    }
+    if (len >= SANDBOX_TOLD_HEAD && sandbox_rd_told(bytes, TPM_EVIDENCE_MAX, &err, &told))
+        FUZZ_CHECK(bytes[4] == SANDBOX_EVIDENCE_IS && told <= TPM_EVIDENCE_MAX);
+}
+
 static void fuzz_profile(const uint8_t *bytes, size_t len)
 {
     uint8_t again[SANDBOX_PROFILE_LEN];
@@ -220,6 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     case STATE:
         fuzz_state(src.at, src.left);
         fuzz_ek(src.at, src.left);
+        fuzz_evidence(src.at, src.left);
         break;
     case PROFILE:
         fuzz_profile(src.at, src.left);
@@ -303,6 +322,21 @@ static void emit_state(fuzz_emit emit, void *arg)
     emit_mode(emit, arg, PROFILE, "seed-profile", bytes, w.len);
 }
 
+static void emit_evidence(fuzz_emit emit, void *arg)
+{
+    const struct tpm_evidence_ask ask = {.nonce = {1, 2}, .mask = 0x20401, .host_mask = 0x81, .pcr = {{3}}};
+    uint8_t bytes[SANDBOX_ASK_LEN];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    sandbox_wr_ask(&w, &ask);
+    emit_mode(emit, arg, STATE, "seed-ask", bytes, w.len);
+    w = wr_to(bytes, sizeof bytes);
+    wr_put32(&w, 5 + TPM_EVIDENCE_MAX);
+    wr_put8(&w, SANDBOX_EVIDENCE_IS);
+    wr_put32(&w, 0);
+    emit_mode(emit, arg, STATE, "seed-told", bytes, w.len);
+}
+
 void fuzz_seeds(fuzz_emit emit, void *arg)
 {
 #define SALT "\"salt\":\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\""
@@ -315,6 +349,7 @@ void fuzz_seeds(fuzz_emit emit, void *arg)
 
     emit_record(emit, arg);
     emit_state(emit, arg);
+    emit_evidence(emit, arg);
     emit_mode(emit, arg, PARAMS, "seed-params", params, sizeof params - 1);
     emit_mode(emit, arg, PARAMS, "seed-scrypt", scrypt, sizeof scrypt - 1);
     emit_mode(emit, arg, SLOT, "seed-slot", params, sizeof params - 1);

@@ -11,7 +11,7 @@ from tpm12 import Auth, Socket, Tpm, WELL_KNOWN
 
 OWNER, DATA, SECRET = b"\x11" * 20, b"\x22" * 20, b"what the guest sealed"
 SRK = 0x40000000
-CONFLICT, NOT_PERMITTED, UNREACHED = 4, 7, 6
+CONFLICT, NOT_PERMITTED, UNREACHED, MOVED = 4, 7, 6, 26
 
 
 class Link:
@@ -201,7 +201,7 @@ def the_usual_course(pair):
     check(at_b.bring(ticket) == 0, "B takes the ticket, and A serves on")
     check(pair.lives(a) and not pair.lives(b), "nothing has moved yet")
     check(at_b.attach() == 0, "the guest's first command at B brings the instance")
-    check(pair.shim.peer.until_end().get(1) == NOT_PERMITTED, "the shim at A is told, and cut off")
+    check(pair.shim.peer.until_end().get(1) == MOVED, "the shim at A is told, and cut off")
     pair.shim.close()
     guest = Tpm(at_b)
     rc, _, out = guest.raw("Unseal", handles=struct.pack(">I", SRK), params=blob,
@@ -211,7 +211,7 @@ def the_usual_course(pair):
     check("handed over to B at 20" in a.ctl("instance", "show", "web1").stdout, "A says where it went")
     check(a.ctl("instance", "enable", "web1", ok=False).returncode == CONFLICT, "A does not enable it")
     shim = Shim(a, pair.cred)
-    check(shim.attach() == NOT_PERMITTED and "handed over to B" in shim.text, "A refuses to serve it")
+    check(shim.attach() == MOVED and "handed over to B" in shim.text, "A refuses to serve it")
     shim.close()
     check(b.ctl_json("instance", "expected")["expected"] == [], "B expects nothing any more")
     check(pair.one_serves() is b, "B serves")
@@ -434,10 +434,7 @@ def with_state(pair):
     check(target.load(blobs) == 0 and not pair.lives(away), "it loads; nothing is written yet")
     guest = target.guest()
     check(guest.pcr(10) == pcr and pair.lives(away), "the guest goes on at the target")
-    other = Monitor(pair, away)
-    check(other.load(blobs) == 9, "a state is taken once")
-    other.shim.stop()
-    check(guest.pcr(10) == pcr, "and the guest goes on")
+    check(target.load(blobs) == 9, "a state is taken once")
     for monitor in (source, target):
         monitor.shim.stop()
     pair.swap()

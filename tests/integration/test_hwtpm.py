@@ -79,6 +79,29 @@ def write(rig, name, text):
     return path
 
 
+SEPARATORS = b"\xff" * 4, b"\0" * 4, b"\0\0\0\1"
+
+
+def separators(rig, tpm):
+    """What firmware leaves in PCRs that it measures nothing into."""
+    n = PCR[type(tpm)]
+    init = [program("vtpm-server"), "init", "--data-dir", rig.data, "--allow-root", "--keyslot"]
+    for text in SEPARATORS:
+        tpm.reboot()
+        tpm.extend(n, text)
+        r = run([*init, "%s:pcrs=%d:%s" % (tpm.kind, n, tpm.spec)], ok=2)
+        check("PCR %d: the firmware's separator and nothing else" % n in r.stderr and "pcrs=none" in r.stderr,
+              "separator %s alone: refused, the way out is told" % text.hex())
+        check(not os.path.exists(os.path.join(rig.data, "vtpm.db")), "and no store was made")
+    tpm.extend(2, b"option rom")
+    mixed = rig.path("mixed")
+    r = run([program("vtpm-server"), "init", "--data-dir", mixed, "--allow-root", "--keyslot",
+             "%s:pcrs=%d,2:%s" % (tpm.kind, n, tpm.spec)])
+    check("WARNING" in r.stderr.upper() and "PCR %d: the firmware's separator" % n in r.stderr,
+          "beside a measured PCR: made, with a warning: " + r.stderr.strip())
+    tpm.reboot()
+
+
 def life(kind):
     """What both kinds of TPM must do."""
     with Rig() as rig:
@@ -89,6 +112,7 @@ def life(kind):
                  (tpm.kind, n, tpm.spec), "--allow-root"], ok=2)
         check("PCR %d is all zero" % n in r.stderr and "pcrs=none" in r.stderr, "a PCR of zeros is refused")
         check(not os.path.exists(os.path.join(rig.data, "vtpm.db")), "and no store was made")
+        separators(rig, tpm)
         begin(rig, tpm)
         store = Store(rig, tpm)
         store.opens("after init")
@@ -140,7 +164,8 @@ def life(kind):
         # 5. Wrong predictions are refused with the line.
         store.by_recovery()
         for text, why in (("%d: 00" % n, "hex digits"), ("nonsense", "must be"), ("23: " + "ab" * 32, "not bound"),
-                          ("%d: %s" % (n, "00" * len(tpm.digest(b""))), "all zero")):
+                          ("%d: %s" % (n, "00" * len(tpm.digest(b""))), "all zero"),
+                          ("reset %d\nextend %d %s" % (n, n, tpm.digest(SEPARATORS[1]).hex()), "separator")):
             r = rig.ctl("keyslot", "reseal", "0", "--predict", write(rig, "wrong", text), ok=False)
             check(r.returncode == 2 and why in r.stderr, "prediction %r is refused: %s" % (text[:20], why))
         rig.ctl("keyslot", "reseal", "0")
@@ -337,6 +362,30 @@ def signed2():
         r = subprocess.run([program("vtpm-server"), "check", "--data-dir", rig.data, "--keyslot", "tpm2-signed:signatures=" +
                             signatures, "--allow-root"], capture_output=True, text=True, timeout=60)
         check(r.returncode == 0, "a server opens the store with what the operator signed: " + r.stderr[-200:])
+        check("whatever is booted" not in r.stderr, "and has nothing to warn of")
+        unmeasured(rig, tpm, signatures)
+
+
+def unmeasured(rig, tpm, signatures):
+    """Signed by other means, or made by an older version: it opens and is warned of; ours does not sign it."""
+    value = hashlib.sha256(bytes(32) + tpm.digest(SEPARATORS[0])).digest()
+    prediction = write(rig, "nothing", "7: %s\n" % value.hex())
+    r = subprocess.run([program("vtpmctl"), "pcr-policy", "sign", "--key", rig.path("operator.key"), "--pcrs", "7",
+                        "--predict", prediction], capture_output=True, text=True)
+    check(r.returncode == 2 and "separator" in r.stderr, "pcr-policy sign refuses a separator: " + r.stderr.strip())
+    pcrs = bytes.fromhex("0000017f" "00000001" "000b" "03" "800000")
+    policy = hashlib.sha256(bytes(32) + pcrs + hashlib.sha256(value).digest()).digest()
+    with open(rig.path("policy"), "wb") as f:
+        f.write(policy)
+    run(["openssl", "dgst", "-sha256", "-sign", rig.path("operator.key"), "-out", rig.path("signed"), rig.path("policy")])
+    with open(signatures, "a") as f:
+        f.write("pcrs=7 policy=%s signature=%s\n" % (policy.hex(), open(rig.path("signed"), "rb").read().hex()))
+    tpm.reboot()
+    tpm.extend(7, SEPARATORS[0])
+    r = subprocess.run([program("vtpm-server"), "check", "--data-dir", rig.data, "--keyslot", "tpm2-signed:signatures=" +
+                        signatures, "--allow-root"], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0 and "whatever is booted" in r.stderr, "a slot that measures nothing opens, with a warning: " +
+          r.stderr.strip()[-400:])
 
 
 def special12():

@@ -12,6 +12,7 @@ from tpm12 import Socket, Tpm, WELL_KNOWN
 
 OWNER, DATA = b"\x11" * 20, b"\x22" * 20
 SRK = 0x40000000
+FAIL = 9
 SECRET = b"what the guest sealed"
 
 
@@ -116,6 +117,10 @@ def source_refuses(a, guest, uuid):
     mark = os.path.getsize(a.path("server.log"))
     shim = a.start_shim("late", credential=guest.credential, wait=False)
     a.server.wait_line("exported to B at", mark)
+    begun, tpm = time.monotonic(), Tpm(Socket(a.path("late.tpm")))
+    check(tpm.raw("PcrRead", params=bytes(4))[0] == FAIL and tpm.startup() == FAIL, "a guest there gets TPM_FAIL")
+    check(time.monotonic() - begun < 10, "at once: it does not wait for a TPM that is elsewhere")
+    shim.wait_line("exported to B at")
     shim.stop()
     for verb in "enable", "power-cycle", "suspend":
         r = a.ctl("instance", verb, "vm", ok=False)

@@ -10,7 +10,8 @@ from rig import Process, Rig, check, has_sanitizer, need, program, run
 
 UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/systemd")
 # In tenths of systemd's measure, 100 is without any protection; a listener on the network and user units are what is left.
-EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-xen.service": 20}
+EXPOSURE = {"vtpm-server.service": 20, "vtpm-shim@.service": 35, "vtpm-shim-xen.service": 20,
+            "vtpm-shim-proxy.service": 25}
 # Who offers vchans grants pages; who maps rings and vchans of others does not.
 XEN_DEVICES = {"vtpm-shim-xen.service": {"xenbus", "gntdev", "evtchn"},
                "vtpm-server.service.d/xen.conf": {"xenbus", "gntalloc", "evtchn"}}
@@ -26,6 +27,13 @@ MUST = {
         "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "LimitCORE": "0", "UMask": "0077",
         "RuntimeDirectoryPreserve": "yes", "RuntimeDirectoryMode": "0700", "RestrictNamespaces": "yes", "WatchdogSec": "60",
         "MemoryDenyWriteExecute": "yes", "Restart": "always", "Type": "notify", "DevicePolicy": "closed",
+    },
+    "vtpm-shim-proxy.service": {
+        "User": "vtpm-shim", "SupplementaryGroups": "vtpm", "NoNewPrivileges": "yes", "CapabilityBoundingSet": "CAP_SYS_ADMIN",
+        "AmbientCapabilities": "CAP_SYS_ADMIN", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes",
+        "LimitCORE": "0", "RestrictNamespaces": "yes", "WatchdogSec": "60", "MemoryDenyWriteExecute": "yes",
+        "Restart": "always", "Type": "notify", "DevicePolicy": "closed", "DeviceAllow": "/dev/vtpmx rw",
+        "RuntimeDirectory": "vtpm-shim-proxy", "SystemCallFilter": "@system-service",
     },
     "vtpm-shim@.service": {"NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "LimitCORE": "0"},
 }

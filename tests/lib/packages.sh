@@ -6,8 +6,8 @@ protobuf-c-compiler protobuf-compiler libsqlite3-dev libseccomp-dev libssl-dev l
 PACKAGES_DEMO="trousers tpm-tools sqlite3"
 PACKAGES_TEST="$PACKAGES_DEMO tpm-quote-tools tpm-tools-pkcs11 opencryptoki clang libclang-rt-dev libcmocka-dev python3 swtpm tpm2-tools openssl mandoc git binutils systemd strace valgrind
 shellcheck busybox-static"
-# tests/xen; Xen itself and what goes into its image is downloaded by tests/xen/image.py, not installed.
-PACKAGES_XEN="qemu-system-x86 e2fsprogs"
+# tests/xen and tests/qemu; Xen itself and what goes into its image is downloaded by tests/xen/image.py, not installed.
+PACKAGES_XEN="qemu-system-x86 e2fsprogs udev libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients"
 
 # Installs those that are missing; says so first; sudo where needed.
 install_packages() {

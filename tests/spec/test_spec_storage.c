@@ -161,6 +161,65 @@ static void test_unseal__blob_of_another_tpm__not_a_sealed_blob(void **state)
     assert_int_equal(unseal(tc, &s, NULL), TPM_NOTSEALED_BLOB);
 }
 
+/*
+ * Part 2, 9.3: storedDigest leaves encDataSize and encData out; else no blob of another TPM 1.2 with this key and proof
+ * would open. What this engine sealed before, with a size of zero behind, opens as it did; anything else does not.
+ */
+static tpm_rc unseal_with_digest(struct tc *tc, const struct sk_sealed *like, const void *header, size_t len)
+{
+    struct tpm_sealed_data sealed = {.payload = TPM_PT_SEAL, .auth_data = tc_secret("data"), .tpm_proof = tc->tpm->perm.tpm_proof,
+                                     .data = {.len = 20, .data = plain}};
+    struct tpm_stored_data stored = like->data;
+    struct cr_drbg drbg = {.calls = 1};
+    uint8_t bytes[CR_RSA_MAX], enc[CR_RSA_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct sk_sealed made;
+
+    cr_sha1(sealed.stored_digest.bytes, header, len);
+    wr_sealed_data(&w, &sealed);
+    assert_int_equal(cr_rsa_oaep_encrypt(&tc->tpm->perm.srk.key.rsa.pub, "TCPA", 4, bytes, w.len, &drbg, enc), VT_OK);
+    stored.enc_data = (struct tpm_blob){.len = sizeof enc, .data = enc};
+    sk_sealed_keep(&made, &stored);
+    return unseal(tc, &made, NULL);
+}
+
+/*= p3:10.2#6 */
+static void test_unseal__stored_digest__is_of_the_header_alone(void **state)
+{
+    /* ver, sealInfoSize; encDataSize */
+    static const uint8_t header[] = {1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    struct sk_sealed s;
+
+    assert_int_equal(seal_plain(*state, 20, &s), TPM_SUCCESS);
+    assert_int_equal(unseal_with_digest(*state, &s, header, 8), TPM_SUCCESS);
+    assert_int_equal(unseal_with_digest(*state, &s, header, 12), TPM_SUCCESS);
+    assert_int_equal(unseal_with_digest(*state, &s, header, 4), TPM_NOTSEALED_BLOB);
+    assert_int_equal(unseal_with_digest(*state, &s, header, 11), TPM_NOTSEALED_BLOB);
+}
+
+/* And that is what TPM_Seal makes. */
+static void test_seal__stored_digest__is_of_the_header_alone(void **state)
+{
+    static const uint8_t header[] = {1, 1, 0, 0, 0, 0, 0, 0};
+    struct tc *tc = *state;
+    struct tpm_sealed_data sealed;
+    uint8_t out[CR_RSA_MAX], digest[CR_SHA1_LEN];
+    struct cr_rsa *rsa;
+    struct sk_sealed s;
+    struct rd r;
+    size_t len;
+
+    assert_int_equal(seal_plain(tc, 20, &s), TPM_SUCCESS);
+    assert_int_equal(cr_rsa_load(&rsa, &tc->tpm->perm.srk.key.rsa), VT_OK);
+    assert_int_equal(cr_rsa_oaep_decrypt(rsa, "TCPA", 4, s.data.enc_data.data, s.data.enc_data.len, out, &len), VT_OK);
+    cr_rsa_free(rsa);
+    r = rd_from(out, len);
+    rd_sealed_data(&r, &sealed);
+    assert_int_equal(rd_result(&r), TPM_SUCCESS);
+    cr_sha1(digest, header, sizeof header);
+    assert_memory_equal(sealed.stored_digest.bytes, digest, sizeof digest);
+}
+
 static void test_unseal__wrong_parent_or_a_key_blob__not_a_sealed_blob(void **state)
 {
     struct vt_auth auth = tc_secret("key"), data = tc_secret("data");
@@ -346,6 +405,8 @@ int main(void)
         OWNED(test_seal__parents_that_are_not_for_it__invalid_keyusage),
         OWNED(test_unseal__any_byte_altered__not_a_sealed_blob),
         OWNED(test_unseal__blob_of_another_tpm__not_a_sealed_blob),
+        OWNED(test_unseal__stored_digest__is_of_the_header_alone),
+        OWNED(test_seal__stored_digest__is_of_the_header_alone),
         OWNED(test_unseal__wrong_parent_or_a_key_blob__not_a_sealed_blob),
         OWNED(test_seal__to_pcrs__opens_with_these_values_only),
         OWNED(test_seal__to_a_locality__opens_there_only),

@@ -27,3 +27,5 @@ foreach(part dirty replay)
 endforeach()
 # Four such sessions: long under sanitizers.
 set_tests_properties(test_engine_replay PROPERTIES TIMEOUT 900)
+vtpm_test(test_swtpm LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_swtpm.c ${CMAKE_CURRENT_LIST_DIR}/make_swtpm.c
+  LIBS vt_engine vt_fixture_keys)

@@ -2,6 +2,7 @@
 #include "tests/unit/fake_engine.h"
 
 #include "server/base/alloc.h"
+#include "server/engine/swtpm.h"
 #include "server/wire/cursor.h"
 
 struct tpm {
@@ -29,6 +30,18 @@ int tpm_manufacture(struct tpm **tpm, const struct tpm_profile *profile, const u
     t->has_ek = with_ek;
     *tpm = t;
     return VT_OK;
+}
+
+/* A file of one byte is a TPM with an endorsement key; any other is refused with bytes that cannot be shown. */
+int tpm_from_swtpm(struct tpm **tpm, const struct tpm_profile *profile, const uint8_t seed[CR_DRBG_SEED],
+                   const uint8_t *file, size_t len, const struct tpm_swtpm_key *key, const struct tpm_ops *ops,
+                   struct tpm_swtpm_facts *facts, struct vt_why *why)
+{
+    (void)file;
+    *facts = (struct tpm_swtpm_facts){.has_ek = true, .nv_areas = (uint32_t)len, .counters = key->len};
+    if (len != 1)
+        return vt_fail(why, VT_EDAMAGED, "field\x1b[31m at\n byte 7");
+    return tpm_manufacture(tpm, profile, seed, true, ops);
 }
 
 int tpm_thaw(struct tpm **tpm, const uint8_t *permanent, size_t permanent_len, const uint8_t *volatile_state,

@@ -228,6 +228,7 @@ static void run(struct fake *fake, const Vtpm__Execute *execute)
 
     memcpy(fake->stream, execute->stream.data, 16);
     fake->n = execute->n;
+    fake->locality = execute->locality;
     fake->has_record = true;
     memcpy(fake->command, execute->command.data, execute->command.len);
     fake->command_len = execute->command.len;

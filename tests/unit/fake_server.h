@@ -24,6 +24,7 @@ struct fake {
     struct vt_key key;
     bool unknown;           /* the identity is not known (yet) */
     bool on;
+    unsigned locality;      /* of the last command */
     unsigned power_ons, power_acts, startup;
     unsigned domid;         /* of the last PowerOn; UINT32_MAX: none */
     char domain[65];        /* and its name */

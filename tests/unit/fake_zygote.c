@@ -178,7 +178,7 @@ static void power_on(struct fake_tpm *t, struct rd *r, struct answer *a)
     }
     assert(rd_done(r));
     if (t->is_started)
-        respond(a, t, startup == SANDBOX_STARTUP_STATE ? 9 : 0);
+        respond(a, t, startup == SANDBOX_STARTUP_STATE && !fake.has_state ? 9 : 0);
     fake.powered_on++;
 }
 
@@ -317,6 +317,28 @@ static void told(struct engine *e, struct rd *r)
     reply_state(e, &a);
 }
 
+/* Seed, profile, key, and a file of one byte: a TPM with an endorsement key. Any other: refused. */
+static int swtpm(struct engine *e, struct rd *r, struct answer *a)
+{
+    struct wr w = wr_to(a->response, sizeof a->response);
+    struct tpm_swtpm_facts facts = {.has_ek = true};
+    struct tpm_swtpm_key key;
+    struct tpm_blob file;
+
+    rd_take(r, CR_DRBG_SEED + SANDBOX_PROFILE_LEN);
+    sandbox_rd_swtpm_key(r, &key);
+    sandbox_rd_blob(r, &file, TPM_SWTPM_FILE_MAX);
+    assert(rd_done(r));
+    facts.counters = key.len;
+    facts.families = key.derived;
+    if (file.len != 1)
+        return VT_EDAMAGED;
+    e->tpm = (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = true};
+    sandbox_wr_swtpm_facts(&w, &facts);
+    a->response_len = w.len;
+    return VT_OK;
+}
+
 static void serve(struct engine *e)
 {
     struct rd r = rd_from(e->request, e->len);
@@ -334,6 +356,9 @@ static void serve(struct engine *e)
     case SANDBOX_MANUFACTURE:
         e->tpm =
             (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = e->len && e->request[e->len - 1] != 0};
+        break;
+    case SANDBOX_SWTPM:
+        err = swtpm(e, &r, &a);
         break;
     case SANDBOX_THAW:
         a.dirty = 0;

@@ -55,6 +55,7 @@ struct fake {
     bool asks_twice;
     unsigned witness_deaths; /* so many engines die right after they have asked */
     bool refuse_thaw; /* FAILED(VT_EDAMAGED) */
+    bool has_state;   /* TPM_Startup(ST_STATE) finds what was saved */
 
     /* To be looked at. */
     unsigned spawned, alive, thawed, executed, powered_on;

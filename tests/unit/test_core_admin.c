@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "server/engine/swtpm.h"
+
 #define UUID "5b1c2f0e-7c1d-4b8a-9f2e-3d4c5b6a7988"
 
 static void test_create__bad_argument__is_refused_and_nothing_made(void **state)
@@ -53,6 +55,90 @@ static void test_create__bad_argument__is_refused_and_nothing_made(void **state)
     rig_free(&rig);
 }
 
+/* ---- A TPM from swtpm ---- */
+
+static Vtpm__AdminReply *import(struct rig *rig, char *name, size_t file_len, size_t key_len)
+{
+    static uint8_t bytes[TPM_SWTPM_FILE_MAX + 1];
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceCreate create = VTPM__INSTANCE_CREATE__INIT;
+    Vtpm__SwtpmImport import = VTPM__SWTPM_IMPORT__INIT;
+
+    create.name = name;
+    import.create = &create;
+    import.file = (ProtobufCBinaryData){.data = bytes, .len = file_len};
+    import.key = (ProtobufCBinaryData){.data = bytes, .len = key_len};
+    import.derived = key_len == 32;
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_IMPORT_SWTPM;
+    request.import_swtpm = &import;
+    return admin_ask(rig, ADMIN_FULL, &request);
+}
+
+static void test_import_swtpm__taken__is_there_off_with_its_credential(void **state)
+{
+    struct vt_uuid uuid;
+    Vtpm__AdminReply *reply;
+    struct rig rig;
+    char name[] = "moved", power[24];
+
+    (void)state;
+    rig_make(&rig);
+    reply = import(&rig, name, 1, 32);
+    assert_int_equal(reply->err, VT_OK);
+    assert_int_equal(reply->n_instances, 1);
+    assert_int_equal(reply->credential->key.len, 32);
+    assert_true(reply->swtpm && reply->swtpm->has_ek && !reply->swtpm->owned);
+    assert_int_equal(reply->swtpm->counters, 32); /* the key went to the sandbox */
+    assert_int_equal(reply->swtpm->families, 1);  /* and that it is from a password */
+    assert_true(vt_uuid_parse(&uuid, reply->instances[0]->uuid));
+    rig_state(&rig, &uuid, power);
+    assert_string_equal(power, "ready");
+    assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM event WHERE kind = 'import-swtpm'"), 1);
+    assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM instance WHERE ek_sha256 IS NOT NULL"), 1);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+    rig_free(&rig);
+}
+
+/* Whatever a sandbox says that had hostile bytes, or however it ends: no row, and text that a terminal can bear. */
+static void test_import_swtpm__refused_or_garbage__nothing_made(void **state)
+{
+    static const struct {
+        size_t file, key;
+        enum fake_garbage garbage;
+        unsigned crashes;
+        int err;
+    } rows[] = {
+        {0, 0, GARBAGE_NONE, 0, VT_EUSAGE},   {TPM_SWTPM_FILE_MAX + 1, 0, GARBAGE_NONE, 0, VT_EUSAGE},
+        {1, 33, GARBAGE_NONE, 0, VT_EUSAGE},  {2, 0, GARBAGE_NONE, 0, VT_EDAMAGED},
+        {1, 0, GARBAGE_FAILED, 0, VT_EFAIL},  {1, 0, GARBAGE_EMPTY, 0, VT_EFAIL},
+        {1, 0, GARBAGE_TYPE, 0, VT_EFAIL},    {1, 0, GARBAGE_SHORT, 0, VT_EFAIL},
+        {1, 0, GARBAGE_RESPONSE, 0, VT_EFAIL}, {1, 0, GARBAGE_NO_PERMANENT, 0, VT_EFAIL},
+        {1, 0, GARBAGE_NONE, 1, VT_EFAIL},
+    };
+    struct rig rig;
+    char name[] = "never";
+
+    (void)state;
+    rig_make(&rig);
+    for (size_t k = 0; k < VT_COUNT(rows); k++) {
+        Vtpm__AdminReply *reply;
+
+        fake.garbage = rows[k].garbage;
+        fake.garbage_count = rows[k].garbage != GARBAGE_NONE;
+        fake.crashes = rows[k].crashes;
+        reply = import(&rig, name, rows[k].file, rows[k].key);
+        if (reply->err != rows[k].err || !*reply->text || reply->n_instances || reply->credential || reply->swtpm)
+            fail_msg("row %zu: %d %s", k, reply->err, reply->text);
+        for (const char *at = reply->text; *at; at++)
+            assert_in_range(*at, ' ', '~');
+        vtpm__admin_reply__free_unpacked(reply, NULL);
+        assert_int_equal(fake.alive, 0);
+    }
+    assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM instance"), 0);
+    assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM event WHERE kind = 'import-swtpm'"), 0);
+    rig_free(&rig);
+}
+
 static void test_roles__table__holds(void **state)
 {
     static const struct {
@@ -74,6 +160,7 @@ static void test_roles__table__holds(void **state)
         {VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, false},
         {VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP, false}, {VTPM__ADMIN_REQUEST__VERB_SUSPEND_CANCEL, false},
         {VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE, false},
+        {VTPM__ADMIN_REQUEST__VERB_IMPORT_SWTPM, false},
         {VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL, false}, {VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW, true},
     };
     struct rig rig;
@@ -365,6 +452,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create__bad_argument__is_refused_and_nothing_made),
+        cmocka_unit_test(test_import_swtpm__taken__is_there_off_with_its_credential),
+        cmocka_unit_test(test_import_swtpm__refused_or_garbage__nothing_made),
         cmocka_unit_test(test_roles__table__holds),
         cmocka_unit_test(test_rename__free_taken_and_bad_names),
         cmocka_unit_test(test_list__300_instances__all_are_there),

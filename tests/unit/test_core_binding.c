@@ -325,6 +325,26 @@ static void test_guest_itself__power_and_locality__are_not_its_to_say(void **sta
     assert_string_equal(text, "web(6)");
 }
 
+/* A new domain that does not say that it is one would go on with the PCRs of the domain before it. */
+static void test_guest_itself__no_power_on__gets_nothing_of_a_tpm_that_is_on(void **state)
+{
+    const struct guest none = {.domid = -1};
+    bool acted;
+
+    (void)state;
+    assert_int_equal(admin_bind(&rig, "a", "name:web"), VT_OK);
+    assert_int_equal(attach_from(domain(5, DRIVER_UUID, "web")), 0);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, none, &acted), 0);
+    peer_expect(&peer, 1, FAKE_BUMP_VOLATILE, 1, 0);
+    assert_int_equal(attach_from(domain(6, DRIVER_UUID, "web")), 0);
+    assert_int_equal(peer.msg->attached->power, VTPM__POWER__POWER_ON);
+    peer_expect_fail(&peer, 1, FAKE_READ);
+    peer_expect_fail(&peer, 2, FAKE_BUMP_BOTH);
+    assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, none, &acted), 0);
+    assert_true(acted);
+    peer_expect(&peer, 3, FAKE_READ, 0, 0);
+}
+
 static void test_backend__serves_a_domain__only_when_bound_as_one(void **state)
 {
     const struct guest first = {.boot = 1, .domid = 7}, second = {.boot = 1, .domid = 8};
@@ -396,6 +416,7 @@ int main(void)
         TEST(test_add__what_a_person_types__has_one_form),
         TEST(test_list__all_or_of_one__in_order),
         TEST(test_guest_itself__power_and_locality__are_not_its_to_say),
+        TEST(test_guest_itself__no_power_on__gets_nothing_of_a_tpm_that_is_on),
         TEST(test_backend__serves_a_domain__only_when_bound_as_one),
         TEST(test_changes__each__are_events),
 #ifdef VTPM_TEST_HOOKS

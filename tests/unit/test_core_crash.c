@@ -63,7 +63,8 @@ static void test_crash__power_on_twice__is_an_error_and_acts_later(void **state)
     fake.crashes = 2;
     assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, (struct guest){1, 2}, &acted),
                      -VT_EFAIL);
-    peer_expect(&peer, 2, FAKE_READ, 1, 1);
+    /* What is on are the PCRs of the domain before. */
+    peer_expect_fail(&peer, 2, FAKE_READ);
     fake.crashes = 1;
     assert_int_equal(peer_power_on(&peer, VTPM__STARTUP__STARTUP_CLEAR, (struct guest){1, 2}, &acted), 0);
     assert_true(acted);

@@ -2,7 +2,7 @@
 /* Deep quotes between a guest's engine, which is hostile, and the host's TPM, which is absent or far. */
 #include "tests/unit/core_one.h"
 
-#include "hwtpm/hwtpm.h"
+#include "server/core/evidence/enrol.h"
 
 /* Nobody listens there; it is not even tried without an attestation key. */
 static struct hwtpm_config nowhere = {.kind = HWTPM_TPM2, .where = "swtpm:port=1", .limit_ms = 1000};
@@ -135,6 +135,65 @@ static void test_quote__what_cannot_be__refused_with_the_reason(void **state)
     assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM event WHERE kind = 'quote'"), 0);
 }
 
+/* ---- Enrolment of the attestation key ---- */
+
+static void expect_enrol(enum admin_role role, Vtpm__AdminRequest *request, int err, const char *word)
+{
+    Vtpm__AdminReply *reply = admin_ask(&rig, role, request);
+
+    if (reply->err != err || !strstr(reply->text, word))
+        fail_msg("%d: %s", reply->err, reply->text);
+    assert_int_equal(reply->enrolment.len, 0);
+    vtpm__admin_reply__free_unpacked(reply, NULL);
+}
+
+static void expect_request(enum admin_role role, size_t owner_len, int err, const char *word)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__HostAkRequest ask = VTPM__HOST_AK_REQUEST__INIT;
+    static uint8_t owner[32];
+
+    ask.owner = (ProtobufCBinaryData){.data = owner, .len = owner_len};
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_AK_REQUEST;
+    request.host_ak_request = &ask;
+    expect_enrol(role, &request, err, word);
+}
+
+static void expect_answer(enum hwtpm_kind kind, size_t cut, int err, const char *word)
+{
+    const struct enrol_challenge challenge = {.kind = kind, .box = {.credential_len = 68, .secret_len = 256}};
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__HostAkAnswer answer = VTPM__HOST_AK_ANSWER__INIT;
+    uint8_t bytes[ENROL_MAX];
+    size_t len = sizeof bytes;
+
+    assert_int_equal(enrol_challenge_write(bytes, &len, &challenge), VT_OK);
+    answer.challenge = (ProtobufCBinaryData){.data = bytes, .len = len - cut};
+    request.verb_case = VTPM__ADMIN_REQUEST__VERB_HOST_AK_ANSWER;
+    request.host_ak_answer = &answer;
+    expect_enrol(ADMIN_FULL, &request, err, word);
+}
+
+static void test_enrolment__server_without_tpm__refused(void **state)
+{
+    (void)state;
+    expect_request(ADMIN_FULL, 0, VT_ENOTFOUND, "--hwtpm");
+    expect_answer(HWTPM_TPM2, 0, VT_ENOTFOUND, "--hwtpm");
+}
+
+static void test_enrolment__what_cannot_be__refused_with_the_reason(void **state)
+{
+    (void)state;
+    expect_request(ADMIN_MONITOR, 0, VT_EPERM, "monitor");
+    expect_request(ADMIN_FULL, 19, VT_EUSAGE, "SHA-1");
+    expect_request(ADMIN_FULL, 21, VT_EUSAGE, "SHA-1");
+    expect_request(ADMIN_FULL, 20, VT_ENOTFOUND, "host-ak create");
+    expect_answer(HWTPM_TPM2, 0, VT_ENOTFOUND, "host-ak create");
+    expect_answer(HWTPM_TPM2, 1, VT_EUSAGE, "no challenge");
+    expect_answer(HWTPM_TPM12, 0, VT_EKEY, "another kind");
+    assert_int_equal(rig_sql(&rig, "SELECT count(*) FROM event WHERE kind = 'host-ak'"), 0);
+}
+
 #define ONE(fn, setup) cmocka_unit_test_setup_teardown(fn, setup, end)
 
 int main(void)
@@ -147,6 +206,8 @@ int main(void)
         ONE(test_engine__asks_in_a_form_that_is_none__is_a_crash, begin),
         ONE(test_engine__dies_while_the_tpm_is_asked__command_runs_again, begin_with_tpm),
         ONE(test_quote__what_cannot_be__refused_with_the_reason, begin_with_tpm),
+        ONE(test_enrolment__server_without_tpm__refused, begin),
+        ONE(test_enrolment__what_cannot_be__refused_with_the_reason, begin_with_tpm),
     };
 
     hwtpm_init();

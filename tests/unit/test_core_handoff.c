@@ -53,8 +53,8 @@ static void test_hand_off__nothing_fails__goes_on_at_the_target_with_volatile_st
     assert_int_equal(pair_claim(&pair, &pair.b), VT_OK);
     /* Its shim at the source is cut off, and told. */
     assert_true(pair.at_a.closed);
-    assert_int_equal(pair.at_a.close_err, VT_EPERM);
-    assert_int_equal(pair_go_on(&pair), -VT_EPERM);
+    assert_int_equal(pair.at_a.close_err, VT_EMOVED);
+    assert_int_equal(pair_go_on(&pair), -VT_EMOVED);
     assert_non_null(strstr(pair.at_a.close_text, "handed over to b at 20"));
     assert_int_equal(rig_sql(&pair.b, "SELECT count(*) FROM arriving"), 0);
     expect_at(&pair.b, &pair.a, 2);
@@ -88,7 +88,7 @@ static void test_hand_off__and_back__comes_home_without_being_expected(void **un
     memcpy(old, pair.ticket, sizeof old);
     assert_int_equal(pair_claim(&pair, &pair.b), VT_OK);
     /* The line of the test goes one way: what comes back, comes as a file. */
-    assert_int_equal(pair_bring(&pair, &pair.a), VT_EPERM); /* its first ticket, where it was given */
+    assert_int_equal(pair_bring(&pair, &pair.a), VT_EMOVED); /* its first ticket, where it was given */
     assert_non_null(strstr(pair.text, "handed over to b"));
 }
 
@@ -630,7 +630,7 @@ static void test_claim__a_command_at_the_same_moment__one_is_first(void **unused
         handoff_forget(pair.a.broker, &answered);
         peer_ask(&pair.at_a, 3, FAKE_BUMP_BOTH);
         err = peer_take(&pair.at_a, &seen);
-        assert_int_equal(err, -VT_EPERM);
+        assert_int_equal(err, -VT_EMOVED);
         assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE); /* the answer is lost */
         assert_int_equal(pair_claim(&pair, &pair.b), VT_OK);
         expect_at(&pair.b, &pair.a, 2);

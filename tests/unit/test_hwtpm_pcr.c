@@ -67,6 +67,81 @@ static void test_pcrs_check__all_zero_or_one__is_refused(void **state)
     assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_OK);
 }
 
+/* As a host under SeaBIOS shows them, and those of other firmware; computed elsewhere (Python's hashlib). */
+static const struct {
+    uint32_t len;
+    const char *value;
+} separators[] = {
+    {32, "e21b703ee69c77476bccb43ec0336a9a1b2914b378944f7b00a10214ca8fea93"},
+    {32, "3d458cfe55cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969"},
+    {32, "a1534f67ec3c933d7b2b33d1a8f7f2801731e849184c9b05fb8c42b2e2cb0106"},
+    {32, "d27cc12614b5f4ff85ed109495e320fb1e5495eb28d507e952d51091e7ae2a72"},
+    {32, "4413abf55ae932604a172819945e421e230631e8a77b75e628ba1ad65fa6c61f"},
+    {32, "50bd7d88f0414b40608f8ffc56fd4f3201b5ed0644e36b8128d33624ebe0f053"},
+    {32, "c2c37f16b169937edc76ff5f91adcccc8fdcbcb2329bf6579e21f88d8ba77952"},
+    {20, "3a3f780f11a4b49969fcaa80cd6e3957c33b2275"},
+    {20, "b2a83b0ebf2f8374299a5b2bdfc31ea955ad7236"},
+};
+
+static void set_hex(struct hwtpm_pcrs *pcrs, unsigned n, const char *hex)
+{
+    assert_true(vt_unhex(pcrs->value[n], pcrs->len, hex));
+}
+
+static void test_pcrs_check__separators_alone__are_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(separators); i++) {
+        struct hwtpm_pcrs pcrs = some(0x81, separators[i].len);
+        struct vt_why why = {0};
+
+        set_hex(&pcrs, 7, separators[i].value);
+        assert_int_equal(hwtpm_pcrs_separators(&pcrs), 0x80);
+        /* PCR 0 is measured. */
+        assert_int_equal(hwtpm_pcrs_check(&pcrs, &why), VT_OK);
+        set_hex(&pcrs, 0, separators[i].value);
+        assert_int_equal(hwtpm_pcrs_separators(&pcrs), 0x81);
+        assert_int_equal(hwtpm_pcrs_check(&pcrs, &why), VT_EUSAGE);
+        assert_non_null(strstr(why.text, "PCR 0,7: the firmware's separator and nothing else"));
+        assert_non_null(strstr(why.text, "pcrs=none"));
+        pcrs.mask = 0x80;
+        assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_EUSAGE);
+        /* What Secure Boot's firmware measures comes before the separator. */
+        pcrs.value[7][0] ^= 1;
+        assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_OK);
+        pcrs.mask = 0;
+        assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_OK);
+    }
+}
+
+static void test_pcrs_check__separator_over_a_measurement__is_measured(void **state)
+{
+    struct hwtpm_pcrs pcrs = {.mask = 0x80, .len = 32};
+    uint8_t digest[32];
+
+    (void)state;
+    cr_sha256(digest, "db", 2);
+    hwtpm_pcrs_extend(&pcrs, 7, digest);
+    cr_sha256(digest, "\0\0\0", 4);
+    hwtpm_pcrs_extend(&pcrs, 7, digest);
+    assert_int_equal(hwtpm_pcrs_separators(&pcrs), 0);
+    assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_OK);
+}
+
+static void test_pcrs_check__locality_of_the_start__is_refused(void **state)
+{
+    struct hwtpm_pcrs pcrs = some(0x11, 32);
+    struct vt_why why = {0};
+
+    (void)state;
+    memset(pcrs.value[0], 0, 32);
+    pcrs.value[0][31] = 3;
+    assert_int_equal(hwtpm_pcrs_check(&pcrs, &why), VT_EUSAGE);
+    assert_non_null(strstr(why.text, "PCR 0 holds the locality"));
+    pcrs.value[0][31] = 5;
+    assert_int_equal(hwtpm_pcrs_check(&pcrs, NULL), VT_OK);
+}
+
 static void test_pcrs_predict__values_and_measurements(void **state)
 {
     struct hwtpm_pcrs pcrs = some(0x90, 20);
@@ -192,6 +267,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pcrs_parse__what_people_write),
         cmocka_unit_test(test_pcrs_check__all_zero_or_one__is_refused),
+        cmocka_unit_test(test_pcrs_check__separators_alone__are_refused),
+        cmocka_unit_test(test_pcrs_check__separator_over_a_measurement__is_measured),
+        cmocka_unit_test(test_pcrs_check__locality_of_the_start__is_refused),
         cmocka_unit_test(test_pcrs_predict__values_and_measurements),
         cmocka_unit_test(test_pcrs_predict__wrong__names_the_line),
         cmocka_unit_test(test_prints__differ__by_pcr),

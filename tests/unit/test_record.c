@@ -158,8 +158,9 @@ static void test_record__contradictions__are_damaged(void **state)
     (void)state;
     damaged_at(0, 'X', "not a record");
     damaged_at(AT_VERSION + 1, 0, "not a record");
-    damaged_at(AT_VERSION + 1, 3, "newer");
+    damaged_at(AT_VERSION + 1, 4, "newer");
     damaged_at(AT_VERSION + 1, 2, "length"); /* without its fourth string */
+    damaged_at(AT_VERSION + 1, 3, "length");
     damaged_at(AT_POWER, 3, "contradict");
     damaged_at(AT_FLAGS, 0x0f, "contradict");
     damaged_at(AT_FLAGS, 0x06, "contradict"); /* a domid without its flag */
@@ -201,6 +202,54 @@ static void test_record__measures__are_version_2_and_survive(void **state)
     same(&out.permanent, &in.permanent);
     vt_free(bytes);
     vt_free(plain);
+}
+
+/* An older server would leave them out; so it must not take the record. */
+static void test_record__host_pcrs__are_version_3_and_survive(void **state)
+{
+    static const struct measures some[] = {
+        {.host_pcrs = 0x8001},
+        {.host_pcrs = 0x00ff, .required = true, .count = 1, .list = {{.pcr = 4, .size = 7, .label = "vmlinuz"}}},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < VT_COUNT(some); k++) {
+        AUTO_RECORD in = full();
+        AUTO_RECORD out = {0};
+        uint8_t encoded[MEASURE_BYTES_MAX], *bytes;
+        struct measures again;
+        size_t len = measures_encode(&some[k], encoded);
+
+        assert_int_equal(record_set(&in.measures, encoded, len), VT_OK);
+        assert_int_equal(record_encode(&in, &bytes, &len), VT_OK);
+        assert_int_equal(bytes[AT_VERSION + 1], 3);
+        assert_int_equal(record_decode(&out, bytes, len, NULL), VT_OK);
+        assert_int_equal(measures_decode(&again, out.measures.data, out.measures.len), VT_OK);
+        assert_memory_equal(&again, &some[k], sizeof again);
+        record_free(&out);
+        /* Under the version of another content it is refused. */
+        bytes[AT_VERSION + 1] = 2;
+        assert_int_equal(record_decode(&out, bytes, len, NULL), VT_EDAMAGED);
+        vt_free(bytes);
+    }
+}
+
+static void test_measures__host_pcrs_that_cannot_be__are_damaged(void **state)
+{
+    static const uint8_t wrong[][4] = {
+        {2, 0, 0, 0},   /* the flag without a PCR */
+        {4, 0, 0, 1},   /* no such flag */
+        {0, 0, 0, 1},
+        {1, 0, 0, 1},   /* PCRs without the flag */
+    };
+    struct measures measures;
+
+    (void)state;
+    for (size_t k = 0; k < VT_COUNT(wrong); k++)
+        assert_int_equal(measures_decode(&measures, wrong[k], 4), VT_EDAMAGED);
+    assert_int_equal(measures_decode(&measures, (const uint8_t[]){2, 0, 0}, 3), VT_EDAMAGED);
+    assert_int_equal(measures_decode(&measures, (const uint8_t[]){2, 0, 0, 1}, 4), VT_OK);
+    assert_int_equal(measures.host_pcrs, 1);
 }
 
 static void test_record__measures_that_cannot_be__are_damaged(void **state)
@@ -469,6 +518,8 @@ int main(void)
         cmocka_unit_test(test_record__cut_or_longer__is_damaged),
         cmocka_unit_test(test_record__contradictions__are_damaged),
         cmocka_unit_test(test_record__measures__are_version_2_and_survive),
+        cmocka_unit_test(test_record__host_pcrs__are_version_3_and_survive),
+        cmocka_unit_test(test_measures__host_pcrs_that_cannot_be__are_damaged),
         cmocka_unit_test(test_record__measures_that_cannot_be__are_damaged),
         cmocka_unit_test(test_record__runtime_record__carries_no_permanent),
         cmocka_unit_test(test_record_encode__nonsense_or_too_big__is_refused),

@@ -527,6 +527,61 @@ static void test_relay__attach_refused__retries_slowly(void **state VT_UNUSED)
     }
 }
 
+/* The instance was exported: what waits and what comes is answered at once, until it is back. */
+static void test_relay__moved__tpm_fail_at_once_until_it_is_back(void **state VT_UNUSED)
+{
+    struct world w;
+    uint64_t begun;
+
+    world_start(&w, 0);
+    w.fake.attach_error = VT_EMOVED;
+    submit(&w, 1);
+    begun = w.now;
+    expect_code(&w, 9);
+    assert_int_equal(w.connects, 1);
+    submit(&w, 2);
+    expect_code(&w, 9);
+    assert_in_range(w.now - begun, 0, 1000);
+    /* Tried again, but slowly, and the guest does not wait for that. */
+    assert_false(run_until(&w, w.now + 60000));
+    assert_in_range(w.connects, 10, 21);
+    submit(&w, 3);
+    begun = w.now;
+    expect_code(&w, 9);
+    assert_in_range(w.now - begun, 0, 1000);
+    w.fake.attach_error = 0;
+    assert_false(run_until(&w, w.now + 10000));
+    submit(&w, 4);
+    expect_response(&w, 4);
+    assert_int_equal(w.fake.total, 1);
+    world_stop(&w);
+}
+
+/* Sent, its outcome unknown, and then the instance left: the number stays the command's. */
+static void test_relay__moved_after_it_was_sent__number_is_kept(void **state VT_UNUSED)
+{
+    struct world w;
+
+    world_start(&w, 0);
+    submit(&w, 1);
+    expect_response(&w, 1);
+    w.fake.no_answer = true;
+    submit(&w, 2);
+    assert_false(run_until(&w, w.now + 1000));
+    assert_int_equal(w.fake.effects[2], 1);
+    w.fake.attach_error = VT_EMOVED;
+    cut(&w);
+    expect_code(&w, 9);
+    w.fake.attach_error = 0;
+    w.fake.no_answer = false;
+    assert_false(run_until(&w, w.now + 10000));
+    /* The same bytes again: what was done is not done twice. */
+    submit(&w, 2);
+    expect_response(&w, 2);
+    assert_int_equal(w.fake.effects[2], 1);
+    world_stop(&w);
+}
+
 static void test_relay__fenced__ends(void **state VT_UNUSED)
 {
     struct world w;
@@ -921,6 +976,8 @@ int main(void)
         cmocka_unit_test(test_relay__wrong_credential__retries_slowly_until_right),
         cmocka_unit_test(test_relay__new_key_after_refusal__goes_on),
         cmocka_unit_test(test_relay__attach_refused__retries_slowly),
+        cmocka_unit_test(test_relay__moved__tpm_fail_at_once_until_it_is_back),
+        cmocka_unit_test(test_relay__moved_after_it_was_sent__number_is_kept),
         cmocka_unit_test(test_relay__fenced__ends),
         cmocka_unit_test(test_relay__another_shim_between__command_fails_and_new_stream_goes_on),
         cmocka_unit_test(test_relay__another_shim_while_idle__new_stream_goes_on),

@@ -67,13 +67,19 @@ def lives(h, web):
 
 
 def forks(h, a, b):
-    """The checkpoint is restored where the guest was, too. Its driver waits there, two minutes before it gives up."""
+    """The checkpoint is restored where the guest was, too. Its driver is told at once that its TPM is not there."""
     a.xl_ok("restore", "/etc/xen/web.cfg", "/data/checkpoint")
     domain, why = "domain %d device 0 " % h.domid("web"), "exported to %s at" % b.name
     h.wait("%s refuses the restored guest" % a.name, "grep '%s' %s/%s.log" % (why, LOGS, a.name))
     told = h.wait("the shim is told", "grep '%s.*%s' %s/shim.log" % (domain, why, LOGS))
     check(domain + "attached" not in h.log_text("shim"),
           "%s: restored there after the export, the guest has no TPM: %s" % (a.name, told.splitlines()[0]))
+    h.wait_guest("web")
+    # Its driver's patience is two minutes.
+    h.wait("the guest's driver is told", "agent ask web 20 'dmesg | grep \"TPM error (9)\"'", 40)
+    status, out = h.guest("web", "set -- /dev/tpm[1-9]; TPM_DEVICE=$1 timeout 20 tpmcmd pcr 10", 40)
+    check(status != 0 and status != 124 and len(out.strip()) != 40,
+          "%s: the restored guest hears TPM_FAIL at once: %d, %s" % (a.name, status, out.strip()))
     h.ok("xl destroy web", 60)
 
 

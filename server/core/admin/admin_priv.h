@@ -73,6 +73,9 @@ void admin_measure_list(struct admin_call *call);
 void admin_measure_clear(struct admin_call *call);
 void admin_measure_drop(struct admin_call *call);
 void admin_require_measure(struct admin_call *call);
+void admin_host_pcrs(struct admin_call *call);
+/* May an instance of this server begin with these PCRs of the host? */
+int admin_host_pcrs_check(const struct admin_call *call, uint32_t pcrs, struct vt_why *why) VT_USE_RESULT;
 /* server.c */
 void admin_server_key_show(struct admin_call *call);
 void admin_peer_add(struct admin_call *call);
@@ -85,6 +88,7 @@ void admin_export(struct admin_call *call);
 void admin_take_back(struct admin_call *call);
 /* import.c */
 void admin_import(struct admin_call *call);
+void admin_import_swtpm(struct admin_call *call);
 /* expect.c */
 void admin_expect(struct admin_call *call);
 void admin_expected_list(struct admin_call *call);
@@ -100,6 +104,22 @@ void admin_ekcert_show(struct admin_call *call);
 void admin_host_ak_create(struct admin_call *call);
 void admin_host_ak_show(struct admin_call *call);
 void admin_quote(struct admin_call *call);
+#define HOST_KEY_LIMIT_MS 60000 /* a slow TPM looks for primes that long */
+/* The secret of the owner of the host's TPM, if it was told: a TPM 1.2 makes and enrols keys for its owner only. */
+struct host_owner {
+    bool is_told;
+    struct vt_auth secret;
+};
+static inline const struct vt_auth *host_owner(const struct host_owner *owner)
+{
+    return owner->is_told ? &owner->secret : NULL;
+}
+/* Where the host's TPM is, for work of HOST_KEY_LIMIT_MS, and its owner. VT_ENOTFOUND, VT_EUSAGE: call->why says. */
+int admin_host_tpm(struct admin_call *call, const ProtobufCBinaryData *secret, struct hwtpm_config *config,
+                   struct host_owner *owner) VT_USE_RESULT;
+/* enrol.c */
+void admin_host_ak_request(struct admin_call *call);
+void admin_host_ak_answer(struct admin_call *call);
 /* keyslot.c */
 void admin_keyslot_list(struct admin_call *call);
 void admin_keyslot_add(struct admin_call *call);

@@ -8,14 +8,11 @@
 #include "server/base/log.h"
 #include "server/core/evidence/deepquote.h"
 
-#define MAKE_LIMIT_MS 60000 /* a slow TPM looks for primes that long */
-
 /* ---- The key ---- */
 
 /* On the TPM's thread: by value. */
 struct make_job {
-    bool has_owner;
-    struct vt_auth owner;
+    struct host_owner owner;
     struct hwtpm_key key;
     struct cr_rsa_pub pub;
 };
@@ -33,7 +30,7 @@ static int do_make(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
     struct make_job *job = arg;
 
-    return hwtpm_key_make(tpm, job->has_owner ? &job->owner : NULL, &job->key, &job->pub, why);
+    return hwtpm_key_make(tpm, host_owner(&job->owner), &job->key, &job->pub, why);
 }
 
 /* What the TPM made, as the store has it. */
@@ -119,35 +116,42 @@ static void made(void *arg)
     vt_free_wiped(m, sizeof *m);
 }
 
+int admin_host_tpm(struct admin_call *call, const ProtobufCBinaryData *secret, struct hwtpm_config *config,
+                   struct host_owner *owner)
+{
+    const struct hwtpm_config *host = hosttpm_config(call->broker->hosttpm);
+
+    if (!host)
+        return vt_fail(&call->why, VT_ENOTFOUND,
+                       "this server uses no TPM of the host (--hwtpm): there is nobody to make or use a key");
+    if (secret->len && secret->len != sizeof owner->secret.bytes)
+        return vt_fail(&call->why, VT_EUSAGE, "the owner's secret must be a SHA-1 digest");
+    *config = *host;
+    config->limit_ms = HOST_KEY_LIMIT_MS;
+    owner->is_told = secret->len != 0;
+    if (secret->len)
+        memcpy(owner->secret.bytes, secret->data, sizeof owner->secret.bytes);
+    return VT_OK;
+}
+
 void admin_host_ak_create(struct admin_call *call)
 {
     const Vtpm__HostAkCreate *asked = call->request->host_ak_create;
-    const struct hwtpm_config *config = hosttpm_config(call->broker->hosttpm);
-    struct making *m;
+    struct making *m = VT_NEW(struct making);
+    int err;
 
-    if (!config) {
-        admin_fail(call, VT_ENOTFOUND,
-                   "this server uses no TPM of the host (--hwtpm): there is nobody to make a key");
-        return;
-    }
-    if (asked->owner.len && asked->owner.len != sizeof m->job.owner.bytes) {
-        admin_fail(call, VT_EUSAGE, "the owner's secret must be a SHA-1 digest");
-        return;
-    }
-    m = VT_NEW(struct making);
     if (!m) {
         admin_done(call, VT_ENOMEM);
         return;
     }
-    *m = (struct making){.call = call, .config = *config, .replace = asked->replace, .err = VT_ENOMEM};
-    m->config.limit_ms = MAKE_LIMIT_MS;
-    m->job.has_owner = asked->owner.len != 0;
-    if (asked->owner.len)
-        memcpy(m->job.owner.bytes, asked->owner.data, sizeof m->job.owner.bytes);
-    if (!admin_work(call->broker, work_make, made, m))
+    *m = (struct making){.call = call, .replace = asked->replace, .err = VT_ENOMEM};
+    err = admin_host_tpm(call, &asked->owner, &m->config, &m->job.owner);
+    if (!err)
+        err = admin_work(call->broker, work_make, made, m);
+    if (!err)
         return;
     vt_free_wiped(m, sizeof *m);
-    admin_done(call, VT_ENOMEM);
+    admin_done(call, err);
 }
 
 void admin_host_ak_show(struct admin_call *call)

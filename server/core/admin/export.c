@@ -66,7 +66,7 @@ static void on_fenced(void *arg, const struct instance_answer *answer)
 
     /* An unknown outcome too: it may have left. If not, a shim attaches again. */
     if ((!answer->err || answer->err == VT_EUNKNOWN) && instance)
-        instance_evict(instance, VT_EPERM, "the instance was exported to another server");
+        instance_evict(instance, VT_EMOVED, "the instance was exported to another server");
     if (answer->err) {
         vt_fail(&call->why, answer->err, "%s", answer->text);
         end(leaving, answer->err);

@@ -180,6 +180,7 @@ static void shown(void *arg)
         listing.rows[0]->has_measures = true;
         listing.rows[0]->measurements = (uint32_t)work->measures.count;
         listing.rows[0]->measure_required = work->measures.required;
+        listing.rows[0]->host_pcrs = work->measures.host_pcrs;
     }
     if (!err && work->has_profile) {
         listing.rows[0]->n_limits = profile_rows(&work->profile, rows, limits);
@@ -210,6 +211,21 @@ void admin_show(struct admin_call *call)
 
 /* ---- Create ---- */
 
+static Vtpm__SwtpmFacts *show_facts(Vtpm__SwtpmFacts *msg, const struct tpm_swtpm_facts *facts)
+{
+    msg->has_ek = facts->has_ek;
+    msg->owned = facts->owned;
+    msg->disabled = facts->disabled;
+    msg->deactivated = facts->deactivated;
+    msg->nv_areas = facts->nv_areas;
+    msg->nv_bytes = facts->nv_bytes;
+    msg->counters = facts->counters;
+    msg->owner_keys = facts->owner_keys;
+    msg->families = facts->families;
+    msg->delegations = facts->delegations;
+    return msg;
+}
+
 static void on_created(void *arg, int err, const struct manufactured *made, const char *why)
 {
     struct admin_call *call = arg;
@@ -217,6 +233,7 @@ static void on_created(void *arg, int err, const struct manufactured *made, cons
     Vtpm__Credential credential = VTPM__CREDENTIAL__INIT;
     Vtpm__Instance instance = VTPM__INSTANCE__INIT;
     Vtpm__Instance *rows[] = {&instance};
+    Vtpm__SwtpmFacts facts = VTPM__SWTPM_FACTS__INIT;
     char uuid[VT_UUID_TEXT];
     VT_SECRET_KEY psk;
 
@@ -233,16 +250,23 @@ static void on_created(void *arg, int err, const struct manufactured *made, cons
     reply.credential = &credential;
     reply.instances = rows;
     reply.n_instances = 1;
+    if (made->is_moved)
+        reply.swtpm = show_facts(&facts, &made->facts);
     admin_reply(call, &reply);
 }
 
-void admin_create(struct admin_call *call)
+static void create_instance(struct admin_call *call, const Vtpm__InstanceCreate *create, const struct manufacture_from *from)
 {
-    const Vtpm__InstanceCreate *create = call->request->create;
     struct manufacture order = {.with_ek = !create->no_ek, .require_measure = create->require_measure,
-                                .group = create->group, .peer = call->peer};
+                                .host_pcrs = (uint16_t)create->host_pcrs, .group = create->group, .peer = call->peer,
+                                .from = from};
+    int err = admin_host_pcrs_check(call, create->host_pcrs, &call->why);
     struct tpm_profile limits;
 
+    if (err) {
+        admin_done(call, err);
+        return;
+    }
     if (!vt_name_valid(create->name)) {
         admin_fail(call, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ - and not in the shape of a uuid",
                    create->name);
@@ -265,6 +289,31 @@ void admin_create(struct admin_call *call)
     snprintf(call->name, sizeof call->name, "%s", create->name);
     order.name = call->name;
     manufacture(call->broker, &order, on_created, call);
+}
+
+void admin_create(struct admin_call *call)
+{
+    create_instance(call, call->request->create, NULL);
+}
+
+/* The bytes are for the sandbox to judge; what is stored is stored as by `create`, in one transaction, or not at all. */
+void admin_import_swtpm(struct admin_call *call)
+{
+    const Vtpm__SwtpmImport *import = call->request->import_swtpm;
+    struct manufacture_from from = {.file = import->file.data, .len = import->file.len};
+
+    if (!import->create || !import->file.len || import->file.len > TPM_SWTPM_FILE_MAX ||
+        import->key.len > sizeof from.key.bytes) {
+        admin_fail(call, VT_EUSAGE, "this is no state of a TPM 1.2 by swtpm: a file of %zu bytes, a key of %zu",
+                   import->file.len, import->key.len);
+        return;
+    }
+    from.key.len = (uint8_t)import->key.len;
+    from.key.derived = import->derived;
+    if (from.key.len)
+        memcpy(from.key.bytes, import->key.data, from.key.len);
+    create_instance(call, import->create, &from);
+    vt_wipe(&from.key, sizeof from.key);
 }
 
 /* ---- Changes of the row ---- */

@@ -57,6 +57,30 @@ void admin_require_measure(struct admin_call *call)
     admin_submit(call, asked->instance, &job);
 }
 
+int admin_host_pcrs_check(const struct admin_call *call, uint32_t pcrs, struct vt_why *why)
+{
+    if (pcrs >> MEASURE_PCRS)
+        return vt_fail(why, VT_EUSAGE, "host PCRs: from 0 to %d, since the others can be reset without a power on",
+                       MEASURE_PCRS - 1);
+    if (pcrs && !hosttpm_config(call->broker->hosttpm))
+        return vt_fail(why, VT_ECONFLICT, "host PCRs: this server uses no TPM of the host, and each power on would be "
+                       "refused: start it with --hwtpm");
+    return VT_OK;
+}
+
+void admin_host_pcrs(struct admin_call *call)
+{
+    const Vtpm__HostPcrs *asked = call->request->host_pcrs;
+    const struct instance_job job = {.kind = INSTANCE_MEASURE, .act = MEASURING_HOST,
+                                     .host_pcrs = (uint16_t)asked->pcrs};
+    int err = admin_host_pcrs_check(call, asked->pcrs, &call->why);
+
+    if (err)
+        admin_done(call, err);
+    else
+        admin_submit(call, asked->instance, &job);
+}
+
 /* ---- List ---- */
 
 int admin_read_measures(struct broker *broker, const struct vt_uuid *uuid, struct measures *out, struct vt_why *why)

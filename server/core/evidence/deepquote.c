@@ -39,20 +39,20 @@ static int do_quote(struct hwtpm *tpm, void *arg, struct vt_why *why)
     return err;
 }
 
-static int take_key(struct deepquote *dq)
+int deepquote_key(struct broker *broker, enum hwtpm_kind kind, struct hwtpm_key *key, struct vt_why *why)
 {
     struct db_host_ak ak;
-    int err = db_host_ak_get(dq->broker->db, &ak);
+    int err = db_host_ak_get(broker->db, &ak);
 
     if (err == VT_ENOTFOUND)
-        return vt_fail(&dq->why, err, "the host's TPM has no attestation key yet: vtpmctl host-ak create");
+        return vt_fail(why, err, "the host's TPM has no attestation key yet: vtpmctl host-ak create");
     if (err)
-        return vt_fail(&dq->why, err, "the store cannot be read: %s", vt_err_text(err));
-    if (strcmp(ak.kind, dq->config.kind == HWTPM_TPM2 ? "tpm2" : "tpm12") != 0)
-        return vt_fail(&dq->why, VT_EKEY,
+        return vt_fail(why, err, "the store cannot be read: %s", vt_err_text(err));
+    if (strcmp(ak.kind, kind == HWTPM_TPM2 ? "tpm2" : "tpm12") != 0)
+        return vt_fail(why, VT_EKEY,
                        "the attestation key is of another TPM (%s): vtpmctl host-ak create --yes", ak.kind);
-    dq->job.key.len = (uint32_t)ak.blob_len;
-    memcpy(dq->job.key.bytes, ak.blob, ak.blob_len);
+    key->len = (uint32_t)ak.blob_len;
+    memcpy(key->bytes, ak.blob, ak.blob_len);
     return VT_OK;
 }
 
@@ -60,7 +60,7 @@ static void work(void *arg)
 {
     struct deepquote *dq = arg;
 
-    dq->err = take_key(dq);
+    dq->err = deepquote_key(dq->broker, dq->config.kind, &dq->job.key, &dq->why);
     if (!dq->err)
         dq->err = hwtpm_run(&dq->config, do_quote, &dq->job, sizeof dq->job, &dq->why);
     dq->len = sizeof dq->evidence;

@@ -21,9 +21,17 @@ typedef void (*deepquote_done)(void *arg, const struct deepquote_answer *answer)
 
 /*
  * `statement` is copied and is what the caller vouches for; its store is filled in here. done is called once,
- * later. VT_ENOMEM; VT_ENOTFOUND: this server uses no TPM of the host.
+ * later; before this returns if there is no memory for a worker. VT_ENOMEM; VT_ENOTFOUND: this server uses no
+ * TPM of the host.
  */
 int deepquote_start(struct broker *broker, const struct evidence_statement *statement, uint32_t host_mask,
                     deepquote_done done, void *arg, struct vt_why *why) VT_USE_RESULT;
+
+/*
+ * The attestation key of a TPM of this kind, from the store. A worker's. VT_ENOTFOUND; VT_EKEY: the one that
+ * is there is of the other kind.
+ */
+int deepquote_key(struct broker *broker, enum hwtpm_kind kind, struct hwtpm_key *key,
+                  struct vt_why *why) VT_USE_RESULT;
 
 #endif

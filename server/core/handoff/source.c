@@ -57,7 +57,7 @@ static void on_gone(void *arg, const struct instance_answer *answer)
     int err = answer->err;
 
     if ((!err || err == VT_EUNKNOWN) && instance)
-        instance_evict(instance, VT_EPERM, "the instance was handed over to another server");
+        instance_evict(instance, VT_EMOVED, "the instance was handed over to another server");
     if (!err)
         err = leave_bundle(g->op.broker, &g->op.ticket.instance, broker_work, on_state, g);
     if (err)
@@ -307,7 +307,7 @@ static void on_left(void *arg, const struct instance_answer *answer)
 
     /* An unknown outcome too: it may have left. If not, a shim attaches again. */
     if ((!answer->err || answer->err == VT_EUNKNOWN) && instance)
-        instance_evict(instance, VT_EPERM, "the instance was handed over to another server");
+        instance_evict(instance, VT_EMOVED, "the instance was handed over to another server");
     if (answer->err)
         job_failed(a, answer);
     else

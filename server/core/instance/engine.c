@@ -153,6 +153,8 @@ static void on_state(struct instance *i, const struct sandbox_state *reply)
         crashed(i, "its reply makes no sense");
         return;
     }
+    if (job->what.kind == INSTANCE_POWER_ON && !instance_host_is_in(i, reply->response.data, reply->response.len))
+        return;
     instance_stage(i);
     if (stage_strings(i, reply) || (job->what.kind == INSTANCE_POWER_ON && instance_use_measures(i))) {
         instance_drop_engine(i);

@@ -8,7 +8,6 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/evidence/deepquote.h"
-#include "server/sandbox/sandbox.h"
 
 /* The instance may be gone, or be at something else, when the TPM has answered. */
 struct witness {
@@ -58,6 +57,7 @@ static void on_quoted(void *arg, const struct deepquote_answer *answer)
     vt_free(witness);
 }
 
+/* It waits before it asks: without memory for a worker the answer comes at once. */
 static int ask(struct instance *i, const struct evidence_statement *statement, uint32_t host_mask,
                struct vt_why *why)
 {
@@ -67,14 +67,14 @@ static int ask(struct instance *i, const struct evidence_statement *statement, u
     if (!witness)
         return VT_ENOMEM;
     *witness = (struct witness){.broker = i->broker, .uuid = i->node.uuid, .ticket = ++i->broker->witnesses};
+    i->witness = witness->ticket;
+    i->step = STEP_WITNESSING;
     err = deepquote_start(i->broker, statement, host_mask, on_quoted, witness, why);
     if (err) {
         vt_free(witness);
-        return err;
+        i->step = STEP_RUNNING;
     }
-    i->witness = witness->ticket;
-    i->step = STEP_WITNESSING;
-    return VT_OK;
+    return err;
 }
 
 /* The host's TPM is slow, and everybody's: so often for one guest, so often for all. */
@@ -87,29 +87,19 @@ static bool may_ask(struct instance *i)
            act_limit_pass(&i->broker->quotes, EVIDENCE_MOST_ALL, EVIDENCE_WINDOW_S, now, &held);
 }
 
-static bool read_ask(struct evidence_statement *statement, uint32_t *host_mask, const uint8_t *payload,
-                     size_t len)
-{
-    struct rd r = rd_from(payload, len);
-
-    rd_copy(&r, statement->nonce, sizeof statement->nonce);
-    statement->mask = rd_get32(&r);
-    *host_mask = rd_get32(&r);
-    rd_copy(&r, statement->pcr, sizeof statement->pcr);
-    return rd_done(&r) && !(statement->mask >> EVIDENCE_PCRS) && !(*host_mask >> HWTPM_PCRS) && *host_mask;
-}
-
 bool instance_wants_evidence(struct instance *i, const uint8_t *payload, size_t len)
 {
     struct evidence_statement statement = {.origin = EVIDENCE_GUEST};
     struct job *job = instance_current(i);
+    struct tpm_evidence_ask asked;
     struct vt_why why = {0};
-    uint32_t host_mask;
     int err;
 
-    if (job->what.kind != INSTANCE_EXECUTE || job->is_witnessed ||
-        !read_ask(&statement, &host_mask, payload, len))
+    if (job->what.kind != INSTANCE_EXECUTE || job->is_witnessed || !sandbox_rd_ask(&asked, payload, len))
         return false;
+    memcpy(statement.nonce, asked.nonce, sizeof statement.nonce);
+    statement.mask = asked.mask;
+    memcpy(statement.pcr, asked.pcr, sizeof statement.pcr);
     job->is_witnessed = true;
     if (!may_ask(i)) {
         instance_tell_evidence(i, VT_EAGAIN, NULL, 0);
@@ -117,7 +107,7 @@ bool instance_wants_evidence(struct instance *i, const uint8_t *payload, size_t 
     }
     err = instance_statement(i, &statement);
     if (!err)
-        err = ask(i, &statement, host_mask, &why);
+        err = ask(i, &statement, asked.host_mask, &why);
     if (err) {
         log_outcome(i, err, why.text[0] ? why.text : vt_err_text(err));
         instance_tell_evidence(i, VT_EIO, NULL, 0);

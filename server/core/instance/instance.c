@@ -71,7 +71,7 @@ static int refuse_life(const struct db_instance *row, struct vt_why *why)
         return VT_OK;
     case DB_DISABLED:
         if (row->reason[0])
-            return vt_fail(why, VT_EPERM, "instance %s was %s: it lives there and not here", row->name, row->reason);
+            return vt_fail(why, VT_EMOVED, "instance %s was %s: it lives there and not here", row->name, row->reason);
         return vt_fail(why, VT_EPERM, "instance %s is disabled: vtpmctl instance enable %s", row->name, row->name);
     case DB_BROKEN:
         return vt_fail(why, VT_EBROKEN, "instance %s is broken and kept as it is: %s", row->name, row->reason);
@@ -130,6 +130,7 @@ static void job_free(struct job *job)
         } data = {.in = job->what.data};
         vt_free_wiped(data.out, job->what.len);
     }
+    vt_free(job->host);
     vt_free_wiped(job, sizeof *job);
 }
 
@@ -168,6 +169,25 @@ void instance_forget(struct instance *i, void *arg)
     }
 }
 
+static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
+{
+    return memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->has_domid == b->has_domid &&
+           a->domid == b->domid;
+}
+
+/* Only a new domain is a new life of a guest whose TPM is on. */
+static bool is_new_domain(const struct record *record, const struct guest_epoch *guest)
+{
+    return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest);
+}
+
+/* Not loaded: nobody knows. */
+static bool is_foreign(const struct instance *i, const struct job *job)
+{
+    return job->what.kind == INSTANCE_POWER_ON &&
+           (!i->is_loaded || (i->record.power == RECORD_ON && is_new_domain(&i->record, &job->what.guest)));
+}
+
 static void report(struct instance *i, const struct job *job, int err, const char *text)
 {
     struct instance_answer answer = {
@@ -175,6 +195,7 @@ static void report(struct instance *i, const struct job *job, int err, const cha
         .text = text ? text : vt_err_text(err),
         .record = i->is_loaded ? &i->record : NULL,
         .acted = i->next_acted,
+        .is_foreign = err && is_foreign(i, job),
     };
     bool outer;
 
@@ -235,18 +256,6 @@ void instance_finish(struct instance *i, int err, const char *text)
 
 /* ---- One job ---- */
 
-static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
-{
-    return memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->has_domid == b->has_domid &&
-           a->domid == b->domid;
-}
-
-/* Only a new domain is a new life of a guest whose TPM is on. */
-static bool is_new_domain(const struct record *record, const struct guest_epoch *guest)
-{
-    return guest->has_domid && record->guest.has_domid && !same_epoch(&record->guest, guest);
-}
-
 /* docs/record-and-recovery.md, "Power". */
 static bool power_on_acts(const struct record *record, const struct guest_epoch *guest)
 {
@@ -274,7 +283,7 @@ static void resume(struct instance *i, const struct job *job)
 static void decide_power_on(struct instance *i, struct job *job)
 {
     if (power_on_acts(&i->record, &job->what.guest)) {
-        if (instance_measures_allow(i))
+        if (instance_measures_allow(i) && !instance_needs_host(i))
             instance_run(i);
         return;
     }
@@ -328,8 +337,11 @@ static void decide_execute(struct instance *i, struct job *job)
     case RECORD_RUN:
         break;
     }
-    /* Off, or PCRs lost: TPM_Startup too must fail, or the guest could fill fresh PCRs as it likes. */
-    if (i->record.power != RECORD_ON)
+    /*
+     * Off, or PCRs lost: TPM_Startup too must fail, or the guest could fill fresh PCRs as it likes. On for another domain,
+     * whose PCRs are not this one's: the same.
+     */
+    if (i->record.power != RECORD_ON || job->what.is_refused)
         instance_answer_rc(i, 9 /* TPM_FAIL */);
     else
         instance_run(i);
@@ -337,11 +349,12 @@ static void decide_execute(struct instance *i, struct job *job)
 
 static void decide_platform(struct instance *i, const struct job *job)
 {
-    if (i->record.power != RECORD_ON)
+    if (i->record.power != RECORD_ON || job->what.is_refused)
         instance_finish(i, VT_EPOWER, "the TPM is off");
     else if (job->what.act == SANDBOX_ACT_INIT && !instance_measures_allow_init(i))
         instance_finish(i, VT_ECONFLICT,
-                        "it requires a measured start, and a reset by the monitor is none: restart the guest");
+                        "it requires a measured start, or the host's PCRs in its own, and a reset by the monitor gives "
+                        "neither: restart the guest");
     else
         instance_run(i);
 }

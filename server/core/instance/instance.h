@@ -24,6 +24,7 @@ struct instance_answer {
     const uint8_t *response;        /* EXECUTE, PLATFORM, EK_READ, PCR_READ, POWER_ON with a Startup */
     size_t response_len;
     bool acted;                     /* POWER_ON */
+    bool is_foreign;                /* POWER_ON that failed: for all that is known the TPM is on for another domain */
 };
 typedef void (*instance_done)(void *arg, const struct instance_answer *answer);
 
@@ -45,7 +46,10 @@ enum instance_job_kind {
 /* What an ARM_RESUME does; its `act`. */
 enum instance_resume { RESUME_ALLOW, RESUME_CANCEL };
 /* What a MEASURE does; its `act`. DROP: those that are for one power on. */
-enum instance_measuring { MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX };
+enum instance_measuring {
+    MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX,
+    MEASURING_HOST          /* host_pcrs */
+};
 
 /* A job to be queued: filled by the caller, copied (command and data too). */
 struct instance_job {
@@ -59,6 +63,8 @@ struct instance_job {
     size_t len;
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
+    uint16_t host_pcrs;             /* MEASURE with MEASURING_HOST */
+    bool is_refused;                /* EXECUTE, PLATFORM: by a guest whose power on was refused */
     const struct db_export *export; /* EXPORT: borrowed until done */
     uint64_t seq;                   /* EXPORT by a ticket: only if this is the last record; 0: by an administrator */
     int64_t until;                  /* and only until then, seconds since 1970 */

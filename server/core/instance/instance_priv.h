@@ -14,6 +14,7 @@ enum instance_step {
     STEP_IDLE,
     STEP_ACQUIRING,     /* store: epoch */
     STEP_LOADING,       /* worker: record read and opened */
+    STEP_READING_HOST,  /* the host's TPM: its PCRs, before a power on */
     STEP_THAWING,       /* engine: state */
     STEP_RUNNING,       /* engine: the job */
     STEP_WITNESSING,    /* the host's TPM: the job's engine waits for evidence */
@@ -27,6 +28,7 @@ struct job {
     unsigned crashes;               /* engines that died of it */
     unsigned kills;                 /* engines that were killed under it, from outside */
     bool is_witnessed;              /* its engine has asked for evidence */
+    struct hwtpm_pcrs *host;        /* POWER_ON: what the host's PCRs held; NULL: not read (yet). Owned */
     unsigned unknown;               /* commits of unknown outcome */
     uint64_t unknown_seq;           /* seq of the last of them; 0: none */
 };
@@ -64,12 +66,12 @@ struct instance {
     struct vt_bytes side;           /* answer of a job that is no TPM command; the record keeps the last command's */
     char domain[65];                /* as the inventory has it */
     struct act_limit attaches, refusals, quotes;
-    uint64_t witness;               /* WITNESSING: which of the broker's questions */
+    uint64_t witness;               /* WITNESSING, READING_HOST: which of the broker's questions */
     uint64_t uncounted;
     int64_t last_seen;
 };
 
-static inline struct job *instance_current(struct instance *i)
+static inline struct job *instance_current(const struct instance *i)
 {
     return VT_LIST_ENTRY(i->jobs.next, struct job, node);
 }
@@ -110,15 +112,28 @@ void instance_measures(const struct instance *i, struct measures *out);
 void instance_change_measures(struct instance *i);
 /* May the current POWER_ON act? If not it is finished, and said why. */
 bool instance_measures_allow(struct instance *i);
+/* The current POWER_ON did not act, and will not: an event, the log, the answer. */
+void instance_refuse_power_on(struct instance *i, const char *why);
 /* May a monitor reset the TPM without a power on? Its PCRs would be those of no measured start. */
 bool instance_measures_allow_init(struct instance *i);
-/* The queue as SANDBOX_POWER_ON has it; returns the length. */
-#define INSTANCE_DIGESTS_MAX (1u + MEASURE_MAX * (1 + MEASURE_DIGEST))
+/* The host's PCRs and the queue as SANDBOX_POWER_ON has them; returns the length. */
+#define INSTANCE_DIGESTS_MAX (1u + SANDBOX_MEASURES_MAX * SANDBOX_MEASURE_LEN)
 size_t instance_put_digests(const struct instance *i, uint8_t out[INSTANCE_DIGESTS_MAX]);
 /* The queue was extended: the staged record keeps only what stays. */
 int instance_use_measures(struct instance *i) VT_USE_RESULT;
 /* The event of a MEASURE or of a POWER_ON that acted. */
 void instance_measure_text(const struct instance *i, const struct job *job, char *out, size_t size);
+
+/* hostpcrs.c */
+/* The current POWER_ON may act, and must know first what the host's PCRs hold: true, and it comes back to decide. */
+bool instance_needs_host(struct instance *i) VT_USE_RESULT;
+/* SHA-1 of what the host's PCR n held: what the same PCR of the instance is extended with. */
+void instance_host_digest(const struct hwtpm_pcrs *host, unsigned n, uint8_t digest[MEASURE_DIGEST]);
+/* The TPM was started with the PCRs that it must have? If not the job is finished, and said why. */
+bool instance_host_is_in(struct instance *i, const uint8_t *response, size_t len) VT_USE_RESULT;
+/* Which PCRs of the host the current POWER_ON extends; 0: none. */
+uint32_t instance_host_mask(const struct instance *i);
+void instance_log_host(const struct instance *i);
 
 /* ek.c */
 /* May the current EK_INSTALL run? If not it is finished, and said why. */

@@ -44,6 +44,9 @@ static int apply(const struct instance_job *job, struct measures *measures, stru
     case MEASURING_RELAX:
         measures->required = job->act == MEASURING_REQUIRE;
         return VT_OK;
+    case MEASURING_HOST:
+        measures->host_pcrs = job->host_pcrs;
+        return VT_OK;
     }
     return vt_fail(why, VT_EUSAGE, "no such change");
 }
@@ -85,6 +88,12 @@ static void tell_refused(struct instance *i, const struct job *job, const char *
         act_write(i->broker, "power-on-refused", &i->node.uuid, job->what.peer[0] ? job->what.peer : "server", why);
 }
 
+void instance_refuse_power_on(struct instance *i, const char *why)
+{
+    tell_refused(i, instance_current(i), why);
+    instance_finish(i, VT_ECONFLICT, why);
+}
+
 bool instance_measures_allow(struct instance *i)
 {
     const struct job *job = instance_current(i);
@@ -97,10 +106,12 @@ bool instance_measures_allow(struct instance *i)
     else if (measures.count && job->what.startup != VTPM__STARTUP__STARTUP_CLEAR)
         why = "measurements are queued, and only a shim with --startup clear leaves a moment to extend them before the "
               "guest: start it so, or clear the queue";
+    else if (measures.host_pcrs && job->what.startup == VTPM__STARTUP__STARTUP_NONE)
+        why = "the host's PCRs are extended before the guest, and only a shim with --startup clear leaves a moment for "
+              "that: start it so, or vtpmctl instance host-pcrs I none";
     if (!why)
         return true;
-    tell_refused(i, job, why);
-    instance_finish(i, VT_ECONFLICT, why);
+    instance_refuse_power_on(i, why);
     return false;
 }
 
@@ -109,16 +120,26 @@ bool instance_measures_allow_init(struct instance *i)
     struct measures measures;
 
     instance_measures(i, &measures);
-    return !measures.required;
+    return !measures.required && !measures.host_pcrs;
 }
 
 size_t instance_put_digests(const struct instance *i, uint8_t out[INSTANCE_DIGESTS_MAX])
 {
+    const struct hwtpm_pcrs *host = instance_current(i)->host;
     struct wr w = wr_to(out, INSTANCE_DIGESTS_MAX);
+    const uint32_t mask = instance_host_mask(i);
+    uint8_t digest[MEASURE_DIGEST];
     struct measures measures;
 
     instance_measures(i, &measures);
-    wr_put8(&w, (uint8_t)measures.count);
+    wr_put8(&w, (uint8_t)(measures.count + (size_t)__builtin_popcount(mask)));
+    for (unsigned n = 0; n < MEASURE_PCRS; n++) {
+        if (!(mask >> n & 1))
+            continue;
+        instance_host_digest(host, n, digest);
+        wr_put8(&w, (uint8_t)n);
+        wr_copy(&w, digest, sizeof digest);
+    }
     for (size_t k = 0; k < measures.count; k++) {
         wr_put8(&w, measures.list[k].pcr);
         wr_copy(&w, measures.list[k].digest, sizeof measures.list[k].digest);
@@ -150,6 +171,7 @@ int instance_use_measures(struct instance *i)
     if (!i->record.measures.len)
         return VT_OK;
     instance_measures(i, &measures);
+    instance_log_host(i);
     log_extended(i, &measures);
     measures_use(&measures);
     return stage_queue(i, &measures);
@@ -175,13 +197,20 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
         [MEASURING_REQUIRE] = "no power on without measurements",
         [MEASURING_RELAX] = "a power on needs no measurements",
     };
-    char extended[MEASURES_TEXT];
+    char extended[MEASURES_TEXT], host[HWTPM_PCRS_TEXT];
     struct measures measures;
 
     if (job->what.kind == INSTANCE_POWER_ON) {
+        const uint32_t mask = instance_host_mask(i);
+
         instance_measures(i, &measures);
         measures_text(extended, &measures);
-        snprintf(out, size, "powered on%s%s", measures.count ? ", measured: " : "", extended);
+        hwtpm_pcrs_text(host, mask);
+        snprintf(out, size, "powered on%s%s%s%s", mask ? ", with the host's PCR " : "", mask ? host : "",
+                 measures.count ? ", measured: " : "", extended);
+    } else if (job->what.act == MEASURING_HOST) {
+        hwtpm_pcrs_text(host, job->what.host_pcrs);
+        snprintf(out, size, "of the host's PCRs in its own at each power on: %s", host);
     } else if (job->what.act == MEASURING_ADD) {
         text_of_added(out, size, &job->what.measure);
     } else {

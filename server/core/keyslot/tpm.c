@@ -104,6 +104,22 @@ static int seal_job_start(struct seal_job *job, const struct keyslot_place *plac
     return VT_OK;
 }
 
+/* On success: what the slot does not protect against. The first text stays. */
+static void warn_made(const struct seal_job *job, struct vt_why *why)
+{
+    char empty[HWTPM_PCRS_TEXT];
+    uint32_t mask = hwtpm_pcrs_separators(&job->now);
+
+    if (!job->policy.pcrs.mask)
+        vt_fail(why, VT_OK, "pcrs=none: this slot opens on this host whatever was booted: it protects a stolen disk, "
+                "not a changed system");
+    if (!mask)
+        return;
+    hwtpm_pcrs_text(empty, mask);
+    vt_fail(why, VT_OK, "PCR %s: the firmware's separator and nothing else: this firmware measures nothing there, only the "
+            "other PCRs of the slot protect it", empty);
+}
+
 int keyslot_tpm_make(struct params_writer *w, const struct keyslot_making *making, struct vt_why *why)
 {
     struct seal_job *job = VT_NEW(struct seal_job);
@@ -122,9 +138,7 @@ int keyslot_tpm_make(struct params_writer *w, const struct keyslot_making *makin
         keyslot_place_put(w, &place);
         keyslot_sealed_put(w, &job->sealed);
         report(making->report, job);
-        if (!place.mask)
-            vt_fail(why, VT_OK, "pcrs=none: this slot opens on this host whatever was booted: it protects a stolen disk, "
-                    "not a changed system");
+        warn_made(job, why);
     }
     vt_auth_wipe(&place.config.srk_auth);
     vt_free_wiped(job, sizeof *job);
@@ -138,6 +152,7 @@ struct unseal_job {
     struct keyslot_sealed sealed;
     struct keyslot_approvals approvals;
     char signatures[KEYSLOT_PATH];
+    struct hwtpm_pcrs now;
     uint8_t secret[HWTPM_SECRET];
 };
 
@@ -186,14 +201,13 @@ static int choose_approval(struct unseal_job *job, const struct hwtpm_pcrs *now,
 static int do_unseal(struct hwtpm *tpm, void *arg, struct vt_why *why)
 {
     struct unseal_job *job = arg;
-    struct hwtpm_pcrs now;
     size_t which = 0;
-    int err = hwtpm_pcr_read(tpm, job->policy.pcrs.mask, &now, why);
+    int err = hwtpm_pcr_read(tpm, job->policy.pcrs.mask, &job->now, why);
 
     if (!err)
-        err = choose_object(job, &now, &which, why);
+        err = choose_object(job, &job->now, &which, why);
     if (!err)
-        err = choose_approval(job, &now, why);
+        err = choose_approval(job, &job->now, why);
     return err ? err : hwtpm_unseal(tpm, &job->policy, &job->sealed.object[which], job->secret, why);
 }
 
@@ -206,6 +220,16 @@ static int unseal_job_start(struct unseal_job *job, const struct keyslot_place *
     job->policy.signer = place->signer;
     memcpy(job->signatures, place->signatures, sizeof job->signatures);
     return place->is_signed ? keyslot_read_approvals(place, &job->approvals, why) : VT_OK;
+}
+
+/* A slot that was made before its PCRs were looked at so closely opens, and says so. */
+static void warn_opened(const struct unseal_job *job, struct vt_why *why)
+{
+    struct vt_why nothing = {0};
+
+    if (hwtpm_pcrs_check(&job->now, &nothing))
+        vt_fail(why, VT_OK, "it opens, whatever is booted: %.300s (vtpmctl keyslot add, then keyslot remove of this one)",
+                nothing.text);
 }
 
 int keyslot_tpm_own(const char *params, const struct keyslot_spec *spec, uint8_t **secret, size_t *len,
@@ -226,6 +250,7 @@ int keyslot_tpm_own(const char *params, const struct keyslot_spec *spec, uint8_t
         *secret = vt_memdup(job->secret, HWTPM_SECRET);
         *len = HWTPM_SECRET;
         err = *secret ? VT_OK : VT_ENOMEM;
+        warn_opened(job, why);
     }
     vt_auth_wipe(&place.config.srk_auth);
     vt_free_wiped(job, sizeof *job);

@@ -19,7 +19,10 @@ int keyslot_tpm12_check(const char *arg, struct vt_why *why) VT_USE_RESULT;
 
 /* Seals making->secret and writes the row's parameters, all but the salt. why may hold a warning on success. */
 int keyslot_tpm_make(struct params_writer *w, const struct keyslot_making *making, struct vt_why *why) VT_USE_RESULT;
-/* Unseals. spec, if not NULL, says where the TPM is now. *secret returns owned (vt_free_wiped). */
+/*
+ * Unseals. spec, if not NULL, says where the TPM is now. *secret returns owned (vt_free_wiped). why may hold a warning on
+ * success.
+ */
 int keyslot_tpm_own(const char *params, const struct keyslot_spec *spec, uint8_t **secret, size_t *len,
                     struct vt_why *why) VT_USE_RESULT;
 

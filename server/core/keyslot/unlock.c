@@ -66,6 +66,8 @@ static int try_own(struct unlock *u, const struct db_keyslot *slot)
         note(u, slot, why.text);
         return err;
     }
+    if (why.text[0])
+        vt_warning("store: key slot %lld (%s): %s", (long long)slot->id, slot->kind, why.text);
     err = try_secret(u, slot, secret, len);
     vt_free_wiped(secret, len);
     return err;

@@ -128,7 +128,7 @@ static tpm_rc cap_sym_mode(struct cmd *c, struct sub_cap *sub, struct wr *w)
 
 static tpm_rc cap_key_status(struct cmd *c, struct sub_cap *sub, struct wr *w)
 {
-    const struct key_slot *slot = sub->number < TPM_KH_SRK ? key_find(c->tpm, sub->number) : NULL;
+    const struct key_slot *slot = !key_handle_reserved(sub->number) ? key_find(c->tpm, sub->number) : NULL;
 
     return slot ? put_bool(w, slot->owner_evict) : TPM_INVALID_KEYHANDLE;
 }

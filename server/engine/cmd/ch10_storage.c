@@ -15,8 +15,11 @@ static tpm_rc check_parent(const struct tpm_key_obj *parent)
                                                                                  : TPM_INVALID_KEYUSAGE;
 }
 
-/* storedDigest: SHA-1 of the stored data without what is encrypted. */
-static void stored_digest(const struct tpm_stored_data *stored, uint8_t out[TPM_DIGEST_LEN])
+/*
+ * Part 2, 9.3: SHA-1 of the stored data without encDataSize and encData. of_before: as this TPM made it once, with a size
+ * of zero behind; what was sealed so opens as it did.
+ */
+static void stored_digest(const struct tpm_stored_data *stored, bool of_before, uint8_t out[TPM_DIGEST_LEN])
 {
     uint8_t bytes[PCR_BINDING_MAX + 16];
     struct tpm_stored_data bare = *stored;
@@ -24,7 +27,16 @@ static void stored_digest(const struct tpm_stored_data *stored, uint8_t out[TPM_
 
     bare.enc_data = (struct tpm_blob){0};
     wr_stored_data(&w, &bare);
-    cr_sha1(out, bytes, w.len);
+    cr_sha1(out, bytes, of_before ? w.len : w.len - 4);
+}
+
+static bool is_digest_of(const struct tpm_stored_data *stored, const uint8_t digest[TPM_DIGEST_LEN])
+{
+    uint8_t now[TPM_DIGEST_LEN], before[TPM_DIGEST_LEN];
+
+    stored_digest(stored, false, now);
+    stored_digest(stored, true, before);
+    return vt_ct_equal(digest, now, sizeof now) || vt_ct_equal(digest, before, sizeof before);
 }
 
 /*
@@ -84,7 +96,7 @@ static tpm_rc encrypt_sealed(struct cmd *c, struct tpm_sealed_data *sealed, stru
 
     sealed->payload = TPM_PT_SEAL;
     sealed->tpm_proof = c->tpm->perm.tpm_proof;
-    stored_digest(stored, sealed->stored_digest.bytes);
+    stored_digest(stored, false, sealed->stored_digest.bytes);
     wr_sealed_data(&w, sealed);
     if (w.bad)
         rc = TPM_BAD_DATASIZE;
@@ -165,7 +177,6 @@ static tpm_rc open_sealed(struct cmd *c, const struct tpm_stored_data *stored, u
                           struct tpm_sealed_data *sealed)
 {
     const struct vt_auth *proof = &c->tpm->perm.tpm_proof;
-    uint8_t digest[TPM_DIGEST_LEN];
     struct rd r;
     size_t len;
     tpm_rc rc = key_unwrap_blob(c->keys[0], &stored->enc_data, plain, &len);
@@ -176,10 +187,9 @@ static tpm_rc open_sealed(struct cmd *c, const struct tpm_stored_data *stored, u
         return rc;
     r = rd_from(plain, len);
     rd_sealed_data(&r, sealed);
-    stored_digest(stored, digest);
     if (rd_result(&r) || sealed->payload != TPM_PT_SEAL ||
         !vt_ct_equal(sealed->tpm_proof.bytes, proof->bytes, sizeof proof->bytes) ||
-        !vt_ct_equal(sealed->stored_digest.bytes, digest, sizeof digest))
+        !is_digest_of(stored, sealed->stored_digest.bytes))
         return TPM_NOTSEALED_BLOB;
     return TPM_SUCCESS;
 }

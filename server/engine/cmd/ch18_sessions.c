@@ -261,7 +261,7 @@ static tpm_rc end_transport(struct tpm *tpm, uint32_t handle)
 
 static tpm_rc end_key(struct tpm *tpm, uint32_t handle)
 {
-    struct key_slot *slot = handle < TPM_KH_SRK ? key_find(tpm, handle) : NULL;
+    struct key_slot *slot = !key_handle_reserved(handle) ? key_find(tpm, handle) : NULL;
 
     if (!slot)
         return TPM_BAD_PARAMETER;

@@ -57,7 +57,7 @@ tpm_rc cmd_key_control_owner(struct cmd *c, const struct key_control_owner_in *i
 
     (void)out;
     /* 1 was the pipeline's. 2. Root keys are not in slots. */
-    if (c->handles[0] >= TPM_KH_SRK)
+    if (key_handle_reserved(c->handles[0]))
         return TPM_INVALID_KEYHANDLE;
     if (!usage_may_stay(slot->key.usage))
         return TPM_INVALID_KEYUSAGE;

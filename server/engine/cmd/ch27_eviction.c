@@ -9,7 +9,7 @@ static const struct tpm_bytes16 no_label;
 /* TPM 1.2 Part 3, 27.1.1 TPM_EvictKey */
 tpm_rc cmd_evict_key(struct cmd *c, const struct evict_key_in *in, struct evict_key_out *out)
 {
-    struct key_slot *slot = c->handles[0] < TPM_KH_SRK ? key_find(c->tpm, c->handles[0]) : NULL;
+    struct key_slot *slot = !key_handle_reserved(c->handles[0]) ? key_find(c->tpm, c->handles[0]) : NULL;
 
     (void)in;
     (void)out;
@@ -25,7 +25,7 @@ tpm_rc cmd_evict_key(struct cmd *c, const struct evict_key_in *in, struct evict_
 tpm_rc cmd_save_key_context(struct cmd *c, const struct save_key_context_in *in,
                             struct save_key_context_out *out)
 {
-    struct key_slot *slot = c->handles[0] < TPM_KH_SRK ? key_find(c->tpm, c->handles[0]) : NULL;
+    struct key_slot *slot = !key_handle_reserved(c->handles[0]) ? key_find(c->tpm, c->handles[0]) : NULL;
     tpm_rc rc;
 
     (void)in;

@@ -58,7 +58,7 @@ static bool handle_good(const struct tpm *tpm, uint32_t at)
 {
     uint32_t handle = tpm->keys[at].handle;
 
-    if (!handle || handle >= TPM_KH_SRK)
+    if (!handle || key_handle_reserved(handle))
         return false;
     for (uint32_t i = 0; i < KEY_SLOTS_MAX; i++)
         if (i != at && tpm->keys[i].handle == handle)
