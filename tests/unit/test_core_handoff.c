@@ -337,11 +337,18 @@ static void test_hand_off__the_target_is_started_anew__exactly_one_serves(void *
 
 /* ---- Stores that fail ---- */
 
+/* The next commit, and not that of an event which is still on its way. */
+static void fail_next(struct rig *rig, int err, bool after)
+{
+    db_drain(rig->broker->db);
+    db_test_fail_commits(rig->broker->db, 1, err, after);
+}
+
 static void test_claim__the_source_cannot_write__it_serves_on(void **unused)
 {
     (void)unused;
     give_and_bring();
-    db_test_fail_commits(pair.a.broker->db, 1, VT_EUNAVAILABLE, false);
+    fail_next(&pair.a, VT_EUNAVAILABLE, false);
     assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE);
     assert_true(pair_lives(&pair, &pair.a));
     assert_int_equal(pair_go_on(&pair), 0);
@@ -355,7 +362,7 @@ static void test_claim__the_source_s_commit_is_of_unknown_outcome__one_serves(vo
     (void)unused;
     for (int after = 0; after < 2; after++, again()) {
         give_and_bring();
-        db_test_fail_commits(pair.a.broker->db, 1, VT_EUNKNOWN, after);
+        fail_next(&pair.a, VT_EUNKNOWN, after);
         for (int i = 0; i < 5 && pair_claim(&pair, &pair.b); i++)
             rig_turn(&pair.b, 20);
         expect_at(&pair.b, &pair.a, 2);
@@ -368,14 +375,14 @@ static void test_claim__the_target_cannot_write__not_lost(void **unused)
     (void)unused;
     for (int restart = 0; restart < 2; restart++, again()) {
         give_and_bring();
-        db_test_fail_commits(pair.b.broker->db, 1, VT_EUNAVAILABLE, false);
+        fail_next(&pair.b, VT_EUNAVAILABLE, false);
         assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE);
         assert_true(pair_lives(&pair, &pair.a)); /* it was not even asked */
         assert_int_equal(pair.asked, 1);
         pair_fault(&pair, 1, FAULT_ANSWER_LOST);
         assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE);
         assert_false(pair_lives(&pair, &pair.a));
-        db_test_fail_commits(pair.b.broker->db, 1, VT_EUNAVAILABLE, false);
+        fail_next(&pair.b, VT_EUNAVAILABLE, false);
         assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE);
         assert_false(pair_lives(&pair, &pair.b));
         if (restart)
@@ -393,7 +400,7 @@ static void test_claim__the_import_is_of_unknown_outcome__comes_once(void **unus
         pair_fault(&pair, 1, FAULT_ANSWER_LOST);
         assert_int_equal(pair_claim(&pair, &pair.b), VT_EUNAVAILABLE);
         /* The row's commit is not needed: the resolver's claim writes none. */
-        db_test_fail_commits(pair.b.broker->db, 1, VT_EUNKNOWN, after);
+        fail_next(&pair.b, VT_EUNKNOWN, after);
         pair_resolve(&pair);
         rig_turn(&pair.b, 50);
         pair_resolve(&pair);
