@@ -371,8 +371,8 @@ static int begin_state(struct taking *t, const uint8_t *bundle, size_t len, bool
 {
     struct arrive_args args = {.bundle = bundle, .len = len, .peer = t->op.peer, .claimed = &t->op.ticket.instance,
                                .source = &t->source.store, .only_looks = only_looks, .work = broker_work};
-    struct bundle_head head;
-    bool is_here, has_left = false;
+    struct bundle_head head = {.time = 0};
+    bool is_here = false, has_left = false;
     int err = t->op.broker->draining ? VT_EAGAIN : bundle_read(&head, bundle, len, &t->op.why);
 
     t->op.ticket.source = head.source;
