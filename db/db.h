@@ -187,6 +187,8 @@ int db_event_each(struct db *db, int64_t after, int64_t limit, db_event_fn fn, v
 /* ---- Moving between servers (docs/moving.md): reading ---- */
 #define DB_PUBLIC     65    /* a public key: CR_EC_PUBLIC */
 #define DB_EXPORT_ID  16
+#define DB_ADDRESS    160
+#define DB_TICKET     120   /* bytes of a ticket: server/core/handoff/ticket.h */
 #define DB_PEERS_KNOWN 256  /* other servers that one store knows, at most */
 
 /* The store's own key; VT_ENOTFOUND: it was never needed. */
@@ -211,6 +213,7 @@ struct db_peer {
     char name[65];
     struct vt_uuid store;
     uint8_t public[DB_PUBLIC];
+    char address[DB_ADDRESS];   /* where it listens, "tcp:HOST:PORT"; "": not known */
 };
 typedef int (*db_peer_fn)(void *ctx, const struct db_peer *peer);
 int db_peer_each(struct db *db, db_peer_fn fn, void *ctx) VT_USE_RESULT;
@@ -226,6 +229,19 @@ struct db_export {
 int db_export_get(struct db *db, const struct vt_uuid *uuid, struct db_export *out) VT_USE_RESULT;
 /* Was this export imported here, ever? */
 int db_imported(struct db *db, const uint8_t id[DB_EXPORT_ID], bool *seen) VT_USE_RESULT;
+
+/* An instance that is expected here (docs/moving.md, "Live migration"). */
+struct db_arriving {
+    struct vt_uuid uuid, store; /* store: from which it comes */
+    uint8_t sealed[128];        /* its shim's PSK, sealed as version 1 of a credential */
+    size_t sealed_len;          /* 0: the credential is that of an instance which left from here */
+    uint8_t ticket[DB_TICKET];  /* with which its source is being asked for it */
+    bool has_ticket;
+    int64_t time;               /* given by the store */
+};
+int db_arriving_get(struct db *db, const struct vt_uuid *uuid, struct db_arriving *out) VT_USE_RESULT; /* VT_ENOTFOUND */
+typedef int (*db_arriving_fn)(void *ctx, const struct db_arriving *row);
+int db_arriving_each(struct db *db, db_arriving_fn fn, void *ctx) VT_USE_RESULT;
 
 /* ---- Writing (asynchronous; loop thread; arguments are copied before return) ---- */
 
@@ -304,7 +320,8 @@ int db_peer_remove(struct db *db, const char *name, const struct db_audit *audit
 /*
  * An instance from another server, live, in one transaction with the id of its export. VT_EEXISTS: that export was
  * imported before, or the name or uuid is taken. An instance that was exported from here (also one deleted since) is
- * replaced if `seq` is above its own, else VT_EFENCED: that state is older than what left.
+ * replaced if `seq` is above its own, else VT_EFENCED: that state is older than what left. What stands in `arriving` for
+ * it goes.
  */
 struct db_import_args {
     uint8_t id[DB_EXPORT_ID];
@@ -318,6 +335,14 @@ struct db_import_args {
 int db_import(struct db *db, const struct db_import_args *args, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /* Live again, and no longer among the exported. VT_ENOTFOUND: it was not exported. */
 int db_take_back(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* Expected from `store`, with `sealed`; in place of an earlier expectation. VT_ECONFLICT: it is being claimed. */
+int db_expect(struct db *db, const struct db_arriving *row, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* VT_ENOTFOUND; VT_ECONFLICT: it is being claimed. */
+int db_unexpect(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
+/* Before `store` is asked: the ticket stands in the row, in place of an older one. VT_ECONFLICT: it is expected from another. */
+int db_claim(struct db *db, const struct db_arriving *row, db_done done, void *arg) VT_USE_RESULT;
+/* It was refused for good. VT_ENOTFOUND: that ticket does not stand there. */
+int db_unclaim(struct db *db, const struct db_arriving *row, const struct db_audit *audit, db_done done, void *arg) VT_USE_RESULT;
 /*
  * A new pending row: epoch, previous, nv and place are the caller's; the rest is set here and comes through *made, which
  * must live until done. VT_EEXISTS: nothing but the anchor has changed since the row that is done; VT_ECONFLICT: there is

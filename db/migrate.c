@@ -75,6 +75,22 @@ const struct db_step db_steps[] = {
         "    modulus BLOB NOT NULL CHECK (length(modulus) = 256),\n"
         "    blob    BLOB NOT NULL CHECK (length(blob) BETWEEN 1 AND 1024)\n"
         ") STRICT;"},
+    /*
+     * Live migration: docs/moving.md. Where a peer listens, and which instances are expected from whom; `ticket` from
+     * before its source is asked for the instance until that has answered.
+     */
+    {9, "CREATE TABLE peer_address (\n"
+        "    name    TEXT NOT NULL PRIMARY KEY REFERENCES peer (name),\n"
+        "    address TEXT NOT NULL CHECK (length(address) BETWEEN 1 AND 159)\n"
+        ") STRICT, WITHOUT ROWID;\n"
+        "CREATE TABLE arriving (\n"
+        "    uuid   BLOB    NOT NULL PRIMARY KEY CHECK (length(uuid) = 16),\n"
+        "    store  BLOB    NOT NULL CHECK (length(store) = 16),\n"
+        "    sealed BLOB    CHECK (sealed IS NULL OR length(sealed) BETWEEN 1 AND 128),\n"
+        "    ticket BLOB    CHECK (ticket IS NULL OR length(ticket) = 120),\n"
+        "    time   INTEGER NOT NULL,\n"
+        "    CHECK (sealed IS NOT NULL OR ticket IS NOT NULL)\n"
+        ") STRICT, WITHOUT ROWID;"},
 };
 const size_t db_step_count = VT_COUNT(db_steps);
 

@@ -29,6 +29,13 @@ static void read_peer(struct q *q, int col, struct db_peer *out)
     q_get_fixed(q, col + 2, out->public, sizeof out->public);
 }
 
+/* As in PEER_ALL. */
+static void read_known(struct q *q, struct db_peer *out)
+{
+    read_peer(q, 0, out);
+    q_get_text(q, 3, out->address, sizeof out->address);
+}
+
 int db_peer_each(struct db *db, db_peer_fn fn, void *ctx)
 {
     struct db_peer peer;
@@ -41,7 +48,7 @@ int db_peer_each(struct db *db, db_peer_fn fn, void *ctx)
     q_open(&q, conn, R_PEERS);
     while (!err && q_row(&q)) {
         memset(&peer, 0, sizeof peer);
-        read_peer(&q, 0, &peer);
+        read_known(&q, &peer);
         err = db_err(q.rc);
         if (!err)
             err = fn(ctx, &peer);
@@ -67,7 +74,7 @@ int db_peer_get(struct db *db, const char *name, const struct vt_uuid *store, st
         q_uuid(&q, store);
     there = q_row(&q);
     if (there)
-        read_peer(&q, 0, out);
+        read_known(&q, out);
     return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
 }
 
@@ -106,4 +113,51 @@ int db_imported(struct db *db, const uint8_t id[DB_EXPORT_ID], bool *seen)
     if (q_row(&q))
         *seen = q_get_i64(&q, 0) != 0;
     return pool_end(db, &q, VT_OK);
+}
+
+static void read_arriving(struct q *q, struct db_arriving *out)
+{
+    memset(out, 0, sizeof *out);
+    q_get_fixed(q, 0, out->uuid.bytes, sizeof out->uuid.bytes);
+    q_get_fixed(q, 1, out->store.bytes, sizeof out->store.bytes);
+    out->sealed_len = q_get_blob(q, 2, out->sealed, sizeof out->sealed);
+    out->has_ticket = q_get_blob(q, 3, out->ticket, sizeof out->ticket) == sizeof out->ticket;
+    out->time = q_get_i64(q, 4);
+}
+
+int db_arriving_get(struct db *db, const struct vt_uuid *uuid, struct db_arriving *out)
+{
+    struct conn *conn;
+    struct q q;
+    bool there;
+    int err = pool_take(db, &conn);
+
+    memset(out, 0, sizeof *out);
+    if (err)
+        return err;
+    q_open(&q, conn, R_ARRIVING);
+    q_uuid(&q, uuid);
+    there = q_row(&q);
+    if (there)
+        read_arriving(&q, out);
+    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+}
+
+int db_arriving_each(struct db *db, db_arriving_fn fn, void *ctx)
+{
+    struct db_arriving row;
+    struct conn *conn;
+    struct q q;
+    int err = pool_take(db, &conn);
+
+    if (err)
+        return err;
+    q_open(&q, conn, R_ARRIVINGS);
+    while (!err && q_row(&q)) {
+        read_arriving(&q, &row);
+        err = db_err(q.rc);
+        if (!err)
+            err = fn(ctx, &row);
+    }
+    return pool_end(db, &q, err);
 }

@@ -21,6 +21,8 @@ int db_peer_add(struct db *db, const struct db_peer *peer, const struct db_audit
 
     if (strnlen(peer->name, sizeof peer->name) == sizeof peer->name || !vt_name_valid(peer->name))
         return VT_EUSAGE;
+    if (strnlen(peer->address, sizeof peer->address) == sizeof peer->address)
+        return VT_EUSAGE;
     req = request_new(VERB_PEER_ADD, NULL, audit, done, arg);
     return request_submit(db, req, req && request_copy_extra(req, peer, 1, sizeof *peer));
 }
@@ -92,4 +94,36 @@ int db_import(struct db *db, const struct db_import_args *args, const struct db_
 int db_take_back(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg)
 {
     return request_submit(db, request_new(VERB_TAKE_BACK, uuid, audit, done, arg), true);
+}
+
+/* ---- Live migration: rows of `arriving` ---- */
+
+static int submit_arriving(struct db *db, enum verb verb, const struct db_arriving *row, const struct db_audit *audit,
+                           db_done done, void *arg)
+{
+    struct request *req = request_new(verb, &row->uuid, audit, done, arg);
+
+    return request_submit(db, req, req && request_copy_extra(req, row, 1, sizeof *row));
+}
+
+int db_expect(struct db *db, const struct db_arriving *row, const struct db_audit *audit, db_done done, void *arg)
+{
+    if (row->sealed_len == 0 || row->sealed_len > sizeof row->sealed)
+        return VT_EUSAGE;
+    return submit_arriving(db, VERB_EXPECT, row, audit, done, arg);
+}
+
+int db_unexpect(struct db *db, const struct vt_uuid *uuid, const struct db_audit *audit, db_done done, void *arg)
+{
+    return request_submit(db, request_new(VERB_UNEXPECT, uuid, audit, done, arg), true);
+}
+
+int db_claim(struct db *db, const struct db_arriving *row, db_done done, void *arg)
+{
+    return row->has_ticket ? submit_arriving(db, VERB_CLAIM, row, NULL, done, arg) : VT_EUSAGE;
+}
+
+int db_unclaim(struct db *db, const struct db_arriving *row, const struct db_audit *audit, db_done done, void *arg)
+{
+    return row->has_ticket ? submit_arriving(db, VERB_UNCLAIM, row, audit, done, arg) : VT_EUSAGE;
 }

@@ -82,6 +82,8 @@ static const struct {
     {SCAN_EXPORTED, "exported"},
     {SCAN_IMPORTED, "imported"},
     {SCAN_HOST_AK, "host_ak"},
+    {SCAN_PEER_ADDRESS, "peer_address"},
+    {SCAN_ARRIVING, "arriving"},
 };
 
 static const char *table_of(enum stmt id)
@@ -118,6 +120,10 @@ static const char *table_of(enum stmt id)
         return "imported";
     case ROW_HOST_AK:
         return "host_ak";
+    case ROW_PEER_ADDRESS:
+        return "peer_address";
+    case ROW_ARRIVING:
+        return "arriving";
     default:
         return "event";
     }

@@ -45,6 +45,8 @@
 #define COLS_EXPORTED   "uuid, id, peer, store, public, time"
 #define COLS_IMPORTED   "id, uuid, store, time"
 #define COLS_HOST_AK    "kind, modulus, blob"
+#define COLS_PEER_ADDRESS "name, address"
+#define COLS_ARRIVING   "uuid, store, sealed, ticket, time"
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
@@ -52,6 +54,10 @@
 #define INSTANCE_ALL                                                                                     \
     "SELECT uuid, name, grp, profile, life, reason, power, domain, wrapped_key, ek_sha256, epoch, seq, " \
     "generation, commands, state_bytes, created, updated, last_seen FROM instance "
+
+#define PEER_ALL                                                                                          \
+    "SELECT p.name, p.store, p.public, coalesce(a.address, '') FROM peer p"                             \
+    " LEFT JOIN peer_address a ON a.name = p.name "
 
 enum stmt {
 #define STATEMENT(id, sql) id,
@@ -204,6 +210,10 @@ enum verb {
     VERB_PEER_REMOVE,
     VERB_IMPORT,
     VERB_TAKE_BACK,
+    VERB_EXPECT,
+    VERB_UNEXPECT,
+    VERB_CLAIM,
+    VERB_UNCLAIM,
     VERB_EVENT,
     VERB_COUNTERS,
     VERB_COUNT
@@ -376,6 +386,12 @@ int verb_peer_add(struct txn *t, struct request *req);
 int verb_peer_remove(struct txn *t, struct request *req);
 int verb_import(struct txn *t, struct request *req);
 int verb_take_back(struct txn *t, struct request *req);
+int verb_expect(struct txn *t, struct request *req);
+int verb_unexpect(struct txn *t, struct request *req);
+int verb_claim(struct txn *t, struct request *req);
+int verb_unclaim(struct txn *t, struct request *req);
+/* The instance has come: its row of `arriving` goes, if there is one. */
+int arriving_over(struct txn *t, const struct vt_uuid *uuid) VT_USE_RESULT;
 int verb_event(struct txn *t, struct request *req);
 int verb_counters(struct txn *t, struct request *req);
 

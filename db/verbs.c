@@ -170,6 +170,10 @@ const verb_fn db_verbs[VERB_COUNT] = {
     [VERB_PEER_REMOVE] = verb_peer_remove,
     [VERB_IMPORT] = verb_import,
     [VERB_TAKE_BACK] = verb_take_back,
+    [VERB_EXPECT] = verb_expect,
+    [VERB_UNEXPECT] = verb_unexpect,
+    [VERB_CLAIM] = verb_claim,
+    [VERB_UNCLAIM] = verb_unclaim,
     [VERB_EVENT] = verb_event,
     [VERB_COUNTERS] = verb_counters,
 };

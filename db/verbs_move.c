@@ -28,6 +28,18 @@ static int peer_count(struct txn *t, int64_t *count)
     return q_close(&q);
 }
 
+static int insert_address(struct txn *t, const struct db_peer *peer)
+{
+    struct q q;
+    int err;
+
+    q_open(&q, t->conn, W_PEER_ADDRESS_INSERT);
+    q_text(&q, peer->name);
+    q_text(&q, peer->address);
+    err = q_run(&q);
+    return err ? err : flip_text(t, ROW_PEER_ADDRESS, peer->name, ROW_IN);
+}
+
 int verb_peer_add(struct txn *t, struct request *req)
 {
     const struct db_peer *peer = req->extra;
@@ -44,13 +56,19 @@ int verb_peer_add(struct txn *t, struct request *req)
     err = q_run(&q);
     if (!err && count >= DB_PEERS_KNOWN)
         err = VT_ECONFLICT;
-    return err ? err : flip_text(t, ROW_PEER, peer->name, ROW_IN);
+    if (!err)
+        err = flip_text(t, ROW_PEER, peer->name, ROW_IN);
+    return err || !peer->address[0] ? err : insert_address(t, peer);
 }
 
 int verb_peer_remove(struct txn *t, struct request *req)
 {
-    int err = flip_text(t, ROW_PEER, req->name, ROW_OUT);
+    int err = flip_text(t, ROW_PEER_ADDRESS, req->name, ROW_OUT);
 
+    if (!err)
+        err = run_text(t, W_PEER_ADDRESS_DELETE, req->name);
+    if (!err)
+        err = flip_text(t, ROW_PEER, req->name, ROW_OUT);
     if (!err)
         err = run_text(t, W_PEER_DELETE, req->name);
     return !err && sqlite3_changes(t->conn->sq) != 1 ? VT_ENOTFOUND : err;
@@ -241,5 +259,7 @@ int verb_import(struct txn *t, struct request *req)
         err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
     if (!err)
         err = flip_uuid(t, ROW_RECORD, &req->uuid, ROW_IN);
+    if (!err)
+        err = arriving_over(t, &req->uuid);
     return err ? err : credential_insert(t, &req->credential);
 }

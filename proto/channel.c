@@ -11,7 +11,7 @@
 enum side { CLIENT, SERVER };
 
 /* The request that waits for its answer: there is at most one. */
-enum pending { NOTHING, ATTACH, POWER_ON, EXECUTE, PLATFORM };
+enum pending { NOTHING, ATTACH, POWER_ON, EXECUTE, PLATFORM, TICKET, BRING, PEER };
 
 /* Buffers this small stay when they are empty. */
 #define KEEP_MAX 512
@@ -23,6 +23,7 @@ struct channel {
     enum pending pending;
     uint64_t pending_n;    /* of the Execute */
     bool said_hello[2];    /* by side */
+    uint32_t version[2];   /* that it said */
     int failed;            /* the first error of the receiving side stays */
     struct vt_buf plain;   /* received, not yet a whole frame */
 };
@@ -31,7 +32,8 @@ struct channel {
 
 #define IN(phase) (1u << (phase))
 #define ON(pending) (1u << (pending))
-#define ANY_PENDING (ON(NOTHING) | ON(ATTACH) | ON(POWER_ON) | ON(EXECUTE) | ON(PLATFORM))
+#define ANY_PENDING                                                                                      \
+    (ON(NOTHING) | ON(ATTACH) | ON(POWER_ON) | ON(EXECUTE) | ON(PLATFORM) | ON(TICKET) | ON(BRING) | ON(PEER))
 #define ANY_PHASE (IN(CHANNEL_HELLO) | IN(CHANNEL_IDLE) | IN(CHANNEL_ATTACHED))
 
 static const struct row {
@@ -41,6 +43,7 @@ static const struct row {
     unsigned pendings;     /* while one of these waits */
     enum pending then;     /* what waits afterwards */
     bool keeps_pending;    /* `then` does not apply */
+    uint32_t since;        /* version that both must have said; 0: any */
 } rows[] = {
 #define ROW(body, from, phases, pendings, ...) {VTPM__MESSAGE__BODY_##body, from, phases, pendings, __VA_ARGS__}
     ROW(HELLO, CLIENT, IN(CHANNEL_HELLO), ON(NOTHING), .then = NOTHING),
@@ -53,6 +56,14 @@ static const struct row {
     ROW(RESPONSE, SERVER, IN(CHANNEL_ATTACHED), ON(EXECUTE), .then = NOTHING),
     ROW(PLATFORM, CLIENT, IN(CHANNEL_ATTACHED), ON(NOTHING), .then = PLATFORM),
     ROW(PLATFORM_RESULT, SERVER, IN(CHANNEL_ATTACHED), ON(PLATFORM), .then = NOTHING),
+    ROW(TICKET_ASK, CLIENT, IN(CHANNEL_ATTACHED), ON(NOTHING), .then = TICKET, .since = 2),
+    ROW(TICKET, SERVER, IN(CHANNEL_ATTACHED), ON(TICKET), .then = NOTHING, .since = 2),
+    ROW(TICKET_READ, CLIENT, IN(CHANNEL_ATTACHED), ON(NOTHING), .then = TICKET, .since = 2),
+    ROW(STATE_BRING, CLIENT, IN(CHANNEL_IDLE), ON(NOTHING), .then = BRING, .since = 2),
+    ROW(TICKET_BRING, CLIENT, IN(CHANNEL_IDLE), ON(NOTHING), .then = BRING, .since = 2),
+    ROW(TICKET_TAKEN, SERVER, IN(CHANNEL_IDLE), ON(BRING), .then = NOTHING, .since = 2),
+    ROW(PEER_ASK, CLIENT, IN(CHANNEL_IDLE), ON(NOTHING), .then = PEER, .since = 2),
+    ROW(PEER_ANSWER, SERVER, IN(CHANNEL_IDLE), ON(PEER), .then = NOTHING, .since = 2),
     /* It may cross the response on its way. */
     ROW(CANCEL, CLIENT, IN(CHANNEL_ATTACHED), ANY_PENDING, .keeps_pending = true),
     ROW(DETACH, CLIENT, IN(CHANNEL_ATTACHED), ON(NOTHING), .then = NOTHING),
@@ -76,6 +87,8 @@ static const struct row *allowed(const struct channel *ch, const Vtpm__Message *
     const struct row *row = find_row(msg, from);
 
     if (!row || !(row->phases & IN(ch->phase)) || !(row->pendings & ON(ch->pending)))
+        return NULL;
+    if (row->since > ch->version[CLIENT] || row->since > ch->version[SERVER])
         return NULL;
     /* A side says Hello once, and before everything but an Error. */
     if (msg->body_case == VTPM__MESSAGE__BODY_HELLO && ch->said_hello[from])
@@ -103,8 +116,10 @@ static enum channel_phase phase_after(const struct channel *ch, const Vtpm__Mess
 
 static void step(struct channel *ch, const struct row *row, const Vtpm__Message *msg)
 {
-    if (msg->body_case == VTPM__MESSAGE__BODY_HELLO)
+    if (msg->body_case == VTPM__MESSAGE__BODY_HELLO) {
         ch->said_hello[row->from] = true;
+        ch->version[row->from] = msg->hello->version;
+    }
     if (msg->body_case == VTPM__MESSAGE__BODY_EXECUTE)
         ch->pending_n = msg->execute->n;
     if (!row->keeps_pending)
@@ -177,6 +192,11 @@ bool channel_is_open(const struct channel *ch)
 enum channel_phase channel_phase(const struct channel *ch)
 {
     return ch->phase;
+}
+
+uint32_t channel_version(const struct channel *ch)
+{
+    return VT_MIN(ch->version[CLIENT], ch->version[SERVER]);
 }
 
 const char *channel_identity(const struct channel *ch)

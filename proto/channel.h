@@ -34,6 +34,8 @@ struct vt_buf *channel_output(struct channel *ch);
 int channel_handshake(struct channel *ch, struct vt_why *why) VT_USE_RESULT;
 bool channel_is_open(const struct channel *ch);
 enum channel_phase channel_phase(const struct channel *ch);
+/* That both sides speak; 0 until both have said Hello. */
+uint32_t channel_version(const struct channel *ch);
 const char *channel_identity(const struct channel *ch);
 bool channel_identity_known(const struct channel *ch);
 

@@ -25,6 +25,11 @@ static const struct rule byte_rules[] = {
     BYTES(EXECUTE, Execute, stream, MESSAGE_STREAM, MESSAGE_STREAM, false),
     BYTES(EXECUTE, Execute, command, MESSAGE_COMMAND_MIN, MESSAGE_COMMAND_MAX, false),
     BYTES(RESPONSE, Response, response, MESSAGE_COMMAND_MIN, MESSAGE_COMMAND_MAX, false),
+    BYTES(TICKET, Ticket, ticket, MESSAGE_TICKET, MESSAGE_TICKET, true),
+    BYTES(TICKET, Ticket, state, 0, MESSAGE_PART_MAX, true),
+    BYTES(STATE_BRING, StateBring, state, 1, MESSAGE_PART_MAX, false),
+    BYTES(TICKET_BRING, TicketBring, ticket, MESSAGE_TICKET, MESSAGE_TICKET, false),
+    BYTES(PEER_ANSWER, PeerAnswer, data, 0, MESSAGE_PART_MAX, true),
 #undef BYTES
 };
 
@@ -35,6 +40,8 @@ static const struct rule text_rules[] = {
     TEXT(ATTACH, Attach, front_end, MESSAGE_TEXT_MAX),
     TEXT(ATTACHED, Attached, state, MESSAGE_TEXT_MAX),
     TEXT(ERROR, Error, text, MESSAGE_ERROR_MAX),
+    TEXT(TICKET_ASK, TicketAsk, to, MESSAGE_NAME_MAX),
+    TEXT(PEER_ANSWER, PeerAnswer, name, MESSAGE_NAME_MAX),
 #undef TEXT
 };
 
@@ -52,6 +59,14 @@ static const char *const names[] = {
     [VTPM__MESSAGE__BODY_ERROR] = "Error",
     [VTPM__MESSAGE__BODY_PLATFORM] = "Platform",
     [VTPM__MESSAGE__BODY_PLATFORM_RESULT] = "PlatformResult",
+    [VTPM__MESSAGE__BODY_TICKET_ASK] = "TicketAsk",
+    [VTPM__MESSAGE__BODY_TICKET] = "Ticket",
+    [VTPM__MESSAGE__BODY_TICKET_BRING] = "TicketBring",
+    [VTPM__MESSAGE__BODY_TICKET_TAKEN] = "TicketTaken",
+    [VTPM__MESSAGE__BODY_TICKET_READ] = "TicketRead",
+    [VTPM__MESSAGE__BODY_STATE_BRING] = "StateBring",
+    [VTPM__MESSAGE__BODY_PEER_ASK] = "PeerAsk",
+    [VTPM__MESSAGE__BODY_PEER_ANSWER] = "PeerAnswer",
 };
 
 const char *message_name(const Vtpm__Message *msg)
@@ -148,6 +163,37 @@ static int check_power_on(const Vtpm__PowerOn *power_on, struct vt_why *why)
     return check_guest(power_on->guest, why);
 }
 
+static int check_state_bring(const Vtpm__StateBring *bring, struct vt_why *why)
+{
+    if (bring->size <= MESSAGE_STATE_MAX && bring->offset < bring->size && bring->state.len <= bring->size - bring->offset)
+        return VT_OK;
+    return vt_fail(why, VT_EPROTO, "StateBring's %zu bytes at %u are not of %u, at most %u", bring->state.len,
+                   (unsigned)bring->offset, (unsigned)bring->size, MESSAGE_STATE_MAX);
+}
+
+/* Either of the two. */
+static int check_ticket(const Vtpm__Ticket *ticket, struct vt_why *why)
+{
+    if (!ticket->ticket.len == !ticket->state.len)
+        return vt_fail(why, VT_EPROTO, "Ticket has neither a ticket nor state, or both");
+    return VT_OK;
+}
+
+static int check_peer_ask(const Vtpm__PeerAsk *ask, struct vt_why *why)
+{
+    switch ((int)ask->what_case) {
+    case VTPM__PEER_ASK__WHAT_LOOK:
+    case VTPM__PEER_ASK__WHAT_CLAIM:
+        if (ask->look.len != MESSAGE_TICKET) /* the members of the union are the same */
+            return vt_fail(why, VT_EPROTO, "PeerAsk's ticket has %zu bytes, not %d", ask->look.len, MESSAGE_TICKET);
+        return VT_OK;
+    case VTPM__PEER_ASK__WHAT_READ:
+        return VT_OK;
+    default:
+        return vt_fail(why, VT_EPROTO, "PeerAsk asks for nothing");
+    }
+}
+
 static int check_body(const Vtpm__Message *msg, struct vt_why *why)
 {
     switch ((int)msg->body_case) {
@@ -167,6 +213,12 @@ static int check_body(const Vtpm__Message *msg, struct vt_why *why)
         return msg->response->n ? VT_OK : vt_fail(why, VT_EPROTO, "Response.n is 0");
     case VTPM__MESSAGE__BODY_PLATFORM:
         return check_platform(msg->platform, why);
+    case VTPM__MESSAGE__BODY_TICKET:
+        return check_ticket(msg->ticket, why);
+    case VTPM__MESSAGE__BODY_STATE_BRING:
+        return check_state_bring(msg->state_bring, why);
+    case VTPM__MESSAGE__BODY_PEER_ASK:
+        return check_peer_ask(msg->peer_ask, why);
     default:
         return VT_OK;
     }

@@ -13,6 +13,10 @@
 #define MESSAGE_ERROR_MAX   512
 #define MESSAGE_STREAM      16
 #define MESSAGE_DOMAIN_MAX  64
+#define MESSAGE_TICKET      120
+#define MESSAGE_NAME_MAX    64
+#define MESSAGE_PART_MAX    12288 /* of a bundle */
+#define MESSAGE_STATE_MAX   (256u * 1024) /* a bundle that a monitor carries */
 /* Memory that one message may take once unpacked, fields we do not know included. */
 #define MESSAGE_BUDGET      (64u * 1024)
 

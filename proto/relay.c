@@ -161,6 +161,7 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
     channel_free(relay->ch);
     relay->ch = NULL;
     relay_deed_disconnected(relay);
+    relay->is_bringing = false;
     if (relay->was_ready)
         relay->away_since = now_ms;
     relay->was_ready = false;
@@ -168,6 +169,11 @@ void relay_disconnected(struct relay *relay, uint64_t now_ms, const char *reason
         relay->no_store_since = relay->no_store_since ? relay->no_store_since : now_ms;
     relay->state = DOWN;
     schedule(relay, now_ms);
+    /* A monitor waits, and what was refused here was the attach of a guest that is yet to come. */
+    if (relay->deed.kind == RELAY_BRING && !relay->deed.is_hurried) {
+        relay->deed.is_hurried = true;
+        relay->retry_at = now_ms;
+    }
     relay->close_wanted = false;
     relay->key_refused = relay->last_err == VT_EAUTH;
     relay->last_err = VT_OK;
@@ -208,8 +214,11 @@ int relay_submit(struct relay *relay, uint64_t now_ms, uint32_t locality, const 
         relay->command.n = relay->doubt.n;
         relay_command_drop(&relay->doubt);
     }
+    relay->now_ms = now_ms;
     if (relay->state == READY)
         relay_send_execute(relay);
+    else if (relay->state == HELD)
+        relay_ticket_use(relay);
     /* Somebody waits now: no reason to sleep on. */
     else if (relay->state == DOWN && !relay->slowly)
         relay->retry_at = now_ms;
@@ -346,6 +355,8 @@ static uint64_t drive_state(struct relay *relay, uint64_t now_ms)
     switch (relay->state) {
     case DOWN:
         return relay->retry_at;
+    case HELD:
+        return UINT64_MAX;
     case READY:
         relay->now_ms = now_ms;
         if (now_ms >= relay->resend_at && relay->command.bytes)
@@ -433,6 +444,8 @@ void relay_free(struct relay *relay)
     relay_command_drop(&relay->command);
     relay_command_drop(&relay->doubt);
     vt_free_wiped(relay->deed.bytes, relay->deed.len);
+    relay_carried_drop(&relay->held);
+    relay_carried_drop(&relay->given);
     channel_free(relay->ch);
     vt_free_wiped(relay, sizeof *relay);
 }

@@ -96,7 +96,11 @@ enum relay_deed_kind {
     RELAY_RESET_ESTABLISHED = 5, /* locality */
     RELAY_START,             /* power on with `startup`, if it is off */
     RELAY_RESET,             /* the machine begins anew: power off, then on with `startup`; is_monitored */
-    RELAY_OFF                /* the machine is gone; is_monitored */
+    RELAY_OFF,               /* the machine is gone; is_monitored */
+    RELAY_TICKET,            /* the machine is saved or moved: bytes, the target's name as a peer of the server, or none */
+    RELAY_STATE,             /* the same, with the instance itself: it leaves the server now */
+    RELAY_BRING              /* the machine comes: bytes, what one of these two gave. Not attached from then on until something
+                                is to be done */
 };
 
 struct relay_deed {
@@ -111,6 +115,8 @@ struct relay_result {
     int err;                 /* enum vt_err, logged; below only when VT_OK. VT_EUNKNOWN: it may have happened */
     uint32_t tpm_rc;
     bool is_established;     /* of Platform's acts */
+    const uint8_t *ticket;   /* of RELAY_TICKET and RELAY_STATE: borrowed until the next deed; at most MESSAGE_STATE_MAX */
+    size_t ticket_len;
 };
 
 /* Held while the server is away, as commands are. VT_EAGAIN while something is under way; VT_EUSAGE, VT_ENOMEM. */
@@ -147,7 +153,7 @@ enum relay_act relay_drive(struct relay *relay, uint64_t now_ms, uint64_t *wake_
 bool relay_attached(const struct relay *relay);
 /* Sends Detach{off} when attached and no command is under way, and makes no more connections. */
 void relay_detach(struct relay *relay, bool off);
-/* VT_OK: not ended, or by relay_detach; VT_EFENCED: another shim serves the instance. */
+/* VT_OK: not ended, or by relay_detach; VT_EFENCED: another shim serves the instance; VT_ECONFLICT: it never came here. */
 int relay_ended(const struct relay *relay);
 
 #endif

@@ -32,8 +32,11 @@ int relay_submit_deed(struct relay *relay, uint64_t now_ms, const struct relay_d
 
     if (relay_busy(relay))
         return VT_EAGAIN;
-    if (deed->kind < RELAY_HASH_START || deed->kind > RELAY_OFF || deed->len > MESSAGE_COMMAND_MAX || deed->locality > 4 ||
-        (deed->kind > RELAY_START && !relay->config.is_monitored))
+    if (deed->kind < RELAY_HASH_START || deed->kind > RELAY_BRING || deed->len > MESSAGE_STATE_MAX ||
+        (deed->kind < RELAY_START && deed->len > MESSAGE_COMMAND_MAX) || deed->locality > 4 ||
+        (deed->kind > RELAY_START && !relay->config.is_monitored) ||
+        ((deed->kind == RELAY_TICKET || deed->kind == RELAY_STATE) && deed->len > MESSAGE_NAME_MAX) ||
+        (deed->kind == RELAY_BRING && !deed->len))
         return VT_EUSAGE;
     if (deed->len) {
         bytes = vt_memdup(deed->bytes, deed->len);
@@ -51,7 +54,9 @@ int relay_submit_deed(struct relay *relay, uint64_t now_ms, const struct relay_d
     relay->now_ms = now_ms;
     if (relay->state == READY)
         relay_deed_go(relay);
-    else if (relay->state == DOWN && !relay->slowly)
+    else if (relay->state == HELD)
+        relay_ticket_use(relay);
+    else if (relay->state == DOWN && (!relay->slowly || deed->kind == RELAY_BRING))
         relay->retry_at = now_ms;
     return VT_OK;
 }
@@ -64,12 +69,16 @@ bool relay_result(const struct relay *relay, struct relay_result *result)
 
 void relay_deed_end(struct relay *relay, int err, uint32_t tpm_rc, bool is_established)
 {
+    const bool is_ticket = relay->deed.kind == RELAY_TICKET || relay->deed.kind == RELAY_STATE;
+
     if (!relay->deed.kind)
         return;
     vt_free_wiped(relay->deed.bytes, relay->deed.len);
     relay->deed = (struct deed){0};
     relay->resend_at = UINT64_MAX;
-    relay->result = (struct relay_result){.err = err, .tpm_rc = tpm_rc, .is_established = is_established};
+    relay->result = (struct relay_result){.err = err, .tpm_rc = tpm_rc, .is_established = is_established,
+                                          .ticket = !err && is_ticket ? relay->given.bytes : NULL,
+                                          .ticket_len = !err && is_ticket ? relay->given.len : 0};
     relay->has_result = true;
 }
 
@@ -125,6 +134,10 @@ void relay_deed_go(struct relay *relay)
         return;
     if (is_platform(relay->deed.kind)) {
         send_platform(relay);
+        return;
+    }
+    if (relay->deed.kind >= RELAY_TICKET) {
+        relay_ticket_go(relay);
         return;
     }
     relay->state = GREETING;

@@ -12,6 +12,7 @@ enum state {
     DOWN,       /* until retry_at */
     CONNECTING, /* the shim was told to connect */
     GREETING,   /* TLS, Hello, Attach, PowerOn */
+    HELD,       /* a ticket was taken: it attaches when something is to be done */
     READY
 };
 
@@ -34,6 +35,7 @@ struct deed {
     size_t len;
     bool is_sent;   /* a Platform, perhaps on an earlier connection */
     bool is_off_sent; /* on this connection */
+    bool is_hurried;  /* RELAY_BRING: was spared one pause */
     uint64_t since_ms;
     uint64_t not_now_ms;
 };
@@ -75,6 +77,12 @@ struct relay {
     struct position before; /* when the number under way was given */
     struct command command;
     struct deed deed;
+    bool is_bringing;       /* on this connection: TicketBring, without an answer yet */
+    bool is_held;           /* `held` stands for the instance until this shim has seen Attached */
+    struct carried {
+        uint8_t *bytes;     /* a ticket, or a bundle; owned */
+        size_t len, have;   /* have: of them, got or sent so far */
+    } held, given;          /* given: RELAY_TICKET's result, or RELAY_STATE's */
     bool has_result;
     struct relay_result result;
     uint64_t now_ms;        /* of the last event */
@@ -120,6 +128,20 @@ void relay_send_power_on(struct relay *relay, int startup);
 void relay_send(struct relay *relay, const Vtpm__Message *msg);
 /* Commands and deeds go to the TPM from here on; what is under way goes now. */
 void relay_become_ready(struct relay *relay);
+
+/* ---- relay_ticket.c ---- */
+
+/* RELAY_TICKET and RELAY_BRING. When READY. */
+void relay_ticket_go(struct relay *relay);
+/* After Hello: a ticket is brought first. False: none is to be. */
+bool relay_ticket_first(struct relay *relay);
+void relay_ticket_given(struct relay *relay, const Vtpm__Ticket *ticket);
+void relay_carried_drop(struct carried *carried);
+void relay_ticket_taken(struct relay *relay);
+/* True: the Error was a ticket's, and is dealt with. */
+bool relay_ticket_error(struct relay *relay, int err, bool is_fatal, const struct vt_why *why);
+/* HELD, and something is to be done. */
+void relay_ticket_use(struct relay *relay);
 
 /* ---- relay_deed.c ---- */
 

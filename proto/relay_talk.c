@@ -108,7 +108,7 @@ static void send_hello(struct relay *relay)
     char software[MESSAGE_TEXT_MAX + 1] = "";
 
     strncpy(software, relay->config.software, MESSAGE_TEXT_MAX);
-    hello.version = 1;
+    hello.version = 2;
     hello.software = software;
     BODY(msg, HELLO, hello, &hello);
     relay_send(relay, &msg);
@@ -222,6 +222,7 @@ static void on_attached(struct relay *relay, const Vtpm__Attached *attached)
         memcpy(uuid.bytes, attached->uuid.data, sizeof uuid.bytes);
     vt_uuid_text(text, &uuid);
     relay->seen = seen;
+    relay->is_held = false;
     if (!reconcile(relay))
         return;
     /* While the server's disk is full this is repeated every two seconds, and after each power off. */
@@ -332,6 +333,8 @@ static void on_error(struct relay *relay, uint64_t now_ms, const Vtpm__Error *er
     struct vt_why why = {{0}};
 
     (void)vt_fail(&why, err, "%s (%s)", error->text, vt_err_text(err));
+    if (relay_ticket_error(relay, err, error->fatal, &why))
+        return;
     if (error->fatal || channel_phase(relay->ch) != CHANNEL_ATTACHED) {
         relay_give_up(relay, err, &why);
     } else if (relay->state != READY) {
@@ -350,7 +353,14 @@ static void on_message(struct relay *relay, uint64_t now_ms, Vtpm__Message *msg)
 {
     switch ((int)msg->body_case) {
     case VTPM__MESSAGE__BODY_HELLO:
-        relay_send_attach(relay);
+        if (!relay_ticket_first(relay))
+            relay_send_attach(relay);
+        break;
+    case VTPM__MESSAGE__BODY_TICKET:
+        relay_ticket_given(relay, msg->ticket);
+        break;
+    case VTPM__MESSAGE__BODY_TICKET_TAKEN:
+        relay_ticket_taken(relay);
         break;
     case VTPM__MESSAGE__BODY_ATTACHED:
         on_attached(relay, msg->attached);

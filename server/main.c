@@ -29,6 +29,7 @@
 #include "server/net/conn.h"
 #include "server/net/listener.h"
 #include "server/net/logsink.h"
+#include "server/net/peers.h"
 #include "server/net/process.h"
 
 #define STOP_MS 9000 /* CONTRACT: gone within 10 s of SIGTERM */
@@ -52,6 +53,7 @@ struct server {
     struct loop *loop;
     struct broker *broker;
     struct channels *channels;
+    struct peers *peers;
     struct admin *admin;
     struct listener **listeners;
     char **listener_texts; /* for `status`; the broker borrows them */
@@ -410,7 +412,11 @@ static int start_net(struct server *server, struct vt_why *why)
     if (err)
         return vt_fail(why, err, "out of memory");
     err = open_listeners(server, why);
-    return err ? err : open_admin(server, why);
+    if (!err)
+        err = open_admin(server, why);
+    if (!err && peers_new(&server->peers, &server->uv, server->broker))
+        err = vt_fail(why, VT_ENOMEM, "out of memory");
+    return err;
 }
 
 static int make_lists(struct server *server, struct vt_why *why)
@@ -463,6 +469,7 @@ static void tear_down(struct server *server)
             uv_close((uv_handle_t *)&server->signals[i], NULL);
     }
     channels_free(server->channels);
+    peers_free(server->peers);
     if (server->broker)
         broker_free(server->broker);
     admin_free(server->admin);

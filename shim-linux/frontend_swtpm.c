@@ -369,7 +369,9 @@ static void on_ended(void *ctx, int err)
     struct frontend *front = ctx;
 
     if (err)
-        front->host->failed(front->host->ctx, err, "another shim has the instance; start this one again to take it back");
+        front->host->failed(front->host->ctx, err, err == VT_EFENCED
+                            ? "another shim has the instance; start this one again to take it back"
+                            : "the instance has not come with its guest: it goes on elsewhere");
 }
 
 static const struct lane_source source = {.take = take, .respond = respond, .ended = on_ended};
@@ -478,6 +480,8 @@ static int begin(struct frontend *front, const struct spec *spec, struct vt_why 
 {
     const struct monitor_config config = {
         .is_running = spec->not_need_init || spec->startup_clear,
+        .target = front->host->options->migrate_to,
+        .with_state = front->host->options->migrate_state,
         .startup = spec->startup_clear ? VTPM__STARTUP__STARTUP_CLEAR : VTPM__STARTUP__STARTUP_NONE,
     };
     int err = monitor_new(&front->monitor, &config, &monitor_ops, front);

@@ -440,7 +440,8 @@ void monitor_hang_up(struct monitor *m)
 void monitor_leave(struct monitor *m)
 {
     m->is_running = false;
-    m->wanted = m->is_stored ? RELAY_NO_DEED : RELAY_OFF;
+    /* A guest that may be at another host is not switched off with its machine here. */
+    m->wanted = m->is_stored || stateblob_is_given(m->blobs) ? RELAY_NO_DEED : RELAY_OFF;
     forget_held(m);
     stateblob_forget(m->blobs);
 }
@@ -489,6 +490,7 @@ bool monitor_is_running(const struct monitor *m)
 uint32_t monitor_command(struct monitor *m)
 {
     m->is_stored = false;
+    stateblob_went_on(m->blobs);
     return m->locality;
 }
 
@@ -501,7 +503,7 @@ int monitor_new(struct monitor **monitor, const struct monitor_config *config, c
     if (!m)
         return VT_ENOMEM;
     *m = (struct monitor){.ops = ops, .ctx = ctx, .is_running = config->is_running};
-    if (stateblob_new(&m->blobs)) {
+    if (stateblob_new(&m->blobs, config->target, config->with_state)) {
         vt_free(m);
         return VT_ENOMEM;
     }

@@ -32,6 +32,8 @@ struct monitor_ops {
 struct monitor_config {
     bool is_running;  /* without INIT: powered on at once if it is off */
     int startup;      /* enum Vtpm__Startup, of that power on alone */
+    const char *target; /* as stateblob_new has it, like the next one */
+    bool with_state;
 };
 
 /* Borrows ops for life. VT_ENOMEM. Returns owned. */

@@ -28,6 +28,10 @@ static const char help[] =
     "                     swtpm, where the monitor powers on and firmware starts\n"
     "  --hold SECONDS     answer TPM_RETRY after so long without a server; default: wait without limit\n"
     "  --instance UUID    which instance, for a credential identity=host:NAME\n"
+    "  --migrate-to PEER  swtpm: where the guest may be moved to, as `vtpmctl server peer list` calls it; default:\n"
+    "                     the server's only peer\n"
+    "  --migrate-state    swtpm: the sealed state itself goes along, for a target that cannot reach this server; the\n"
+    "                     instance leaves when the monitor saves it, whatever comes of that\n"
     "  --device-link PATH  proxy: a symbolic link to the device; with --credential-dir, a directory of links UUID\n"
     "  --runtime-dir DIR  xen: what outlives a restart, on a tmpfs; default $RUNTIME_DIRECTORY or /run/vtpm-shim\n"
     "                     proxy: what udev is told; default $RUNTIME_DIRECTORY or /run/vtpm-shim-proxy\n"
@@ -44,6 +48,7 @@ static const struct option long_options[] = {
     {"frontend", required_argument, NULL, 'f'},   {"startup", required_argument, NULL, 's'},
     {"hold", required_argument, NULL, 'H'},       {"instance", required_argument, NULL, 'i'},
     {"runtime-dir", required_argument, NULL, 'r'}, {"credential-dir", required_argument, NULL, 'C'},
+    {"migrate-to", required_argument, NULL, 'm'}, {"migrate-state", no_argument, NULL, 'S'},
     {"device-link", required_argument, NULL, 'l'},
     {"help", no_argument, NULL, 'h'},             {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
@@ -100,6 +105,12 @@ static int take_option(struct options *options, enum options_then *then, int opt
     case 'r':
         options->runtime_dir = value;
         return VT_OK;
+    case 'S':
+        options->migrate_state = true;
+        return VT_OK;
+    case 'm':
+        options->migrate_to = value;
+        return strlen(value) <= 64 ? VT_OK : vt_fail(why, VT_EUSAGE, "--migrate-to %.80s: no peer has a name so long", value);
     case 's':
         return take_startup(options, value, why);
     case 'H':

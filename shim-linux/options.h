@@ -12,6 +12,8 @@ struct options {
     const char *credential_dir;
     const char *frontend;
     const char *runtime_dir;
+    bool migrate_state;     /* swtpm: the state itself goes along */
+    const char *migrate_to; /* swtpm: a peer of the server; NULL: its only one */
     const char *device_link;
     int startup;            /* enum Vtpm__Startup */
     uint64_t hold_ms;       /* 0: without limit */

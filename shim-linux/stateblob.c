@@ -1,82 +1,177 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nothing is carried yet: every blob is refused, and the log says what to do instead. */
+/*
+ * Live migration (docs/moving.md): the permanent blob is a ticket, the others are empty. What a ticket stands for stays
+ * with the server that gave it until the guest has done something at the other host.
+ */
 #include "shim-linux/stateblob.h"
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 
+enum step { NOTHING, WANTED, TAKEN, DONE };
+
 struct stateblob {
-    bool said; /* the refusal: once for each guest, not for each of the monitor's attempts */
+    const char *target;
+    enum step step;
+    struct relay_deed deed;
+    struct stateblob_result result;
+    bool with_state;
+    uint8_t *bytes;                 /* of GET, or of SET; owned */
+    size_t len;
+    bool is_set, is_given;
 };
 
-int stateblob_new(struct stateblob **blobs)
+int stateblob_new(struct stateblob **blobs, const char *target, bool with_state)
 {
     *blobs = VT_NEW(struct stateblob);
-    return *blobs ? VT_OK : VT_ENOMEM;
+    if (!*blobs)
+        return VT_ENOMEM;
+    (*blobs)->target = target;
+    (*blobs)->with_state = with_state;
+    return VT_OK;
+}
+
+/* No secret is in it: a ticket, or what only its target can open. */
+static void drop_bytes(struct stateblob *blobs)
+{
+    vt_free(blobs->bytes);
+    blobs->bytes = NULL;
+    blobs->len = 0;
 }
 
 void stateblob_free(struct stateblob *blobs)
 {
+    if (blobs)
+        drop_bytes(blobs);
     vt_free(blobs);
 }
 
 bool stateblob_is_available(const struct stateblob *blobs VT_UNUSED)
 {
-    return false;
+    return true;
 }
 
-static int refuse(struct stateblob *blobs, const char *what)
+/* The server has nothing to do with it. */
+static int done_with(struct stateblob *blobs, uint32_t tpm_rc)
 {
-    if (!blobs->said)
-        vt_error("swtpm: the monitor %s: this build does not carry a TPM from host to host by the monitor; stop the guest "
-                 "and move its instance with `vtpmctl instance export` and `import`", what);
-    blobs->said = true;
-    return VT_ENOTSUP;
-}
-
-int stateblob_get(struct stateblob *blobs, enum stateblob_type type VT_UNUSED, uint32_t flags VT_UNUSED)
-{
-    return refuse(blobs, "asks for the TPM's state");
-}
-
-int stateblob_set(struct stateblob *blobs, enum stateblob_type type VT_UNUSED, uint32_t flags VT_UNUSED,
-                  const uint8_t *bytes VT_UNUSED, size_t len VT_UNUSED)
-{
-    return refuse(blobs, "brings a TPM's state");
-}
-
-bool stateblob_is_set(const struct stateblob *blobs VT_UNUSED)
-{
-    return false;
-}
-
-int stateblob_init(struct stateblob *blobs, uint32_t flags VT_UNUSED)
-{
-    return refuse(blobs, "brings a TPM's state");
-}
-
-/* Nothing has been given away: there is nothing to take back. */
-int stateblob_lock(struct stateblob *blobs VT_UNUSED, uint32_t retries VT_UNUSED)
-{
+    blobs->step = DONE;
+    blobs->result = (struct stateblob_result){.tpm_rc = tpm_rc};
     return VT_OK;
 }
 
-bool stateblob_take(struct stateblob *blobs VT_UNUSED, struct lane_request *request VT_UNUSED)
+static int want(struct stateblob *blobs, enum relay_deed_kind kind, const void *bytes, size_t len)
 {
-    return false;
+    blobs->step = WANTED;
+    blobs->deed = (struct relay_deed){.kind = kind, .bytes = bytes, .len = len};
+    return VT_OK;
 }
 
-void stateblob_respond(struct stateblob *blobs VT_UNUSED, const struct lane_response *response VT_UNUSED)
+int stateblob_get(struct stateblob *blobs, enum stateblob_type type, uint32_t flags VT_UNUSED)
 {
+    if (type != STATEBLOB_PERMANENT)
+        return done_with(blobs, 0);
+    return want(blobs, blobs->with_state ? RELAY_STATE : RELAY_TICKET, blobs->target, blobs->target ? strlen(blobs->target) : 0);
 }
 
-bool stateblob_result(struct stateblob *blobs VT_UNUSED, struct stateblob_result *result)
+static int refuse(struct stateblob *blobs, const char *why)
 {
-    *result = (struct stateblob_result){0};
+    vt_error("swtpm: the monitor brings a TPM's state that %s: it was saved by another program", why);
+    return done_with(blobs, STATEBLOB_FAIL);
+}
+
+int stateblob_set(struct stateblob *blobs, enum stateblob_type type, uint32_t flags VT_UNUSED, const uint8_t *bytes,
+                  size_t len)
+{
+    if (type != STATEBLOB_PERMANENT)
+        return len ? refuse(blobs, "is not a ticket alone") : done_with(blobs, 0);
+    if (len < sizeof "VTHT" || (memcmp(bytes, "VTHT", 4) != 0 && memcmp(bytes, "VTMB", 4) != 0))
+        return refuse(blobs, "is neither a ticket nor sealed by us");
+    drop_bytes(blobs);
+    blobs->bytes = vt_memdup(bytes, len);
+    if (!blobs->bytes)
+        return VT_ENOMEM;
+    blobs->len = len;
+    blobs->is_set = blobs->is_given = false;
+    return want(blobs, RELAY_BRING, blobs->bytes, blobs->len);
+}
+
+bool stateblob_is_set(const struct stateblob *blobs)
+{
+    return blobs->is_set;
+}
+
+/* The lane holds the ticket by now, and claims what it stands for when there is something to do. */
+int stateblob_init(struct stateblob *blobs, uint32_t flags VT_UNUSED)
+{
+    blobs->is_set = false;
+    return done_with(blobs, 0);
+}
+
+/* Nothing has been given away but a ticket, which the next command makes void. */
+int stateblob_lock(struct stateblob *blobs, uint32_t retries VT_UNUSED)
+{
+    return done_with(blobs, 0);
+}
+
+bool stateblob_take(struct stateblob *blobs, struct lane_request *request)
+{
+    if (blobs->step != WANTED)
+        return false;
+    blobs->step = TAKEN;
+    *request = (struct lane_request){.deed = &blobs->deed};
     return true;
+}
+
+static uint32_t keep(struct stateblob *blobs, const struct relay_result *result)
+{
+    drop_bytes(blobs);
+    blobs->bytes = vt_memdup(result->ticket, result->ticket_len);
+    if (!blobs->bytes)
+        return STATEBLOB_FAIL;
+    blobs->len = result->ticket_len;
+    blobs->is_given = true;
+    blobs->result.bytes = blobs->bytes;
+    blobs->result.len = blobs->len;
+    return 0;
+}
+
+void stateblob_respond(struct stateblob *blobs, const struct lane_response *response)
+{
+    const struct relay_result *result = response->result;
+    const bool is_bring = blobs->deed.kind == RELAY_BRING;
+
+    if (blobs->step != TAKEN)
+        return;
+    blobs->step = DONE;
+    blobs->result = (struct stateblob_result){.tpm_rc = result->err ? STATEBLOB_FAIL : 0};
+    if (result->err)
+        vt_error("swtpm: the guest cannot be %s: %s", is_bring ? "taken" : "moved or saved", vt_err_text(result->err));
+    else if (is_bring)
+        blobs->is_set = true;
+    else
+        blobs->result.tpm_rc = keep(blobs, result);
+}
+
+bool stateblob_result(struct stateblob *blobs, struct stateblob_result *result)
+{
+    if (blobs->step != DONE)
+        return false;
+    blobs->step = NOTHING;
+    *result = blobs->result;
+    return true;
+}
+
+bool stateblob_is_given(const struct stateblob *blobs)
+{
+    return blobs->is_given;
+}
+
+void stateblob_went_on(struct stateblob *blobs)
+{
+    blobs->is_given = false;
 }
 
 void stateblob_forget(struct stateblob *blobs)
 {
-    blobs->said = false;
+    blobs->is_set = blobs->is_given = false;
 }

@@ -38,8 +38,12 @@ struct stateblob_result {
 
 struct stateblob;
 
-/* One for each front end; knows nothing of a guest yet. Returns owned. VT_ENOMEM. */
-int stateblob_new(struct stateblob **blobs) VT_USE_RESULT;
+/*
+ * One for each front end; knows nothing of a guest yet. target: the server's peer to which the guest may be moved; NULL:
+ * its only one. Borrowed for life. with_state: the instance itself is in the blob, and leaves the server when it is got.
+ * Returns owned. VT_ENOMEM.
+ */
+int stateblob_new(struct stateblob **blobs, const char *target, bool with_state) VT_USE_RESULT;
 /* Wipes. May be NULL. */
 void stateblob_free(struct stateblob *blobs);
 
@@ -71,6 +75,14 @@ bool stateblob_take(struct stateblob *blobs, struct lane_request *request) VT_US
 void stateblob_respond(struct stateblob *blobs, const struct lane_response *response);
 /* What came of the call under way, once; false: it is not known yet. */
 bool stateblob_result(struct stateblob *blobs, struct stateblob_result *result) VT_USE_RESULT;
+
+/*
+ * A ticket was given away and the guest has done nothing since: it may be at another host, and its machine here may end
+ * without being switched off.
+ */
+bool stateblob_is_given(const struct stateblob *blobs);
+/* The guest has done something here: its machine is this one. */
+void stateblob_went_on(struct stateblob *blobs);
 
 /* A power on without blobs, or SHUTDOWN: blobs that were set are void. Nothing may be under way. */
 void stateblob_forget(struct stateblob *blobs);

@@ -11,8 +11,11 @@
 #include "server/base/log.h"
 #include "server/core/anchor/anchor.h"
 #include "server/core/binding.h"
+#include "server/core/handoff/door.h"
+#include "server/core/handoff/handoff.h"
 #include "server/core/instance/instance.h"
 #include "server/core/session_priv.h"
+#include "server/core/store/server_key.h"
 
 #define DEFAULT_IDLE_S 60
 #define COUNTER_MS 10000
@@ -378,6 +381,8 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
     broker->loop = loop;
     vt_list_init(&broker->sessions);
     vt_list_init(&broker->admin_work);
+    vt_list_init(&broker->arrivals);
+    vt_list_init(&broker->handoffs);
     vt_list_init(&broker->host_asked);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
     memcpy(broker->host_boot_id, config->boot_id, sizeof broker->host_boot_id);
@@ -420,7 +425,7 @@ void broker_progress(struct broker *broker)
     if (!broker->draining || !done || broker->admin_calls)
         return;
     registry_each(&broker->instances, count_busy, &busy);
-    if (busy.count || broker->works || !anchor_settled(broker->anchor) || !broker->on_drained)
+    if (busy.count || broker->works || !vt_list_empty(&broker->handoffs) || !anchor_settled(broker->anchor) || !broker->on_drained)
         return;
     sweep_all(broker);
     broker->on_drained = NULL;
@@ -454,6 +459,7 @@ void broker_free(struct broker *broker)
     /* Completions that are still on their way find their instances: the store is closed first. */
     db_close(broker->db);
     broker_drop_backup(broker);
+    handoff_end(broker);
     if (broker->instances.buckets) {
         registry_each(&broker->instances, free_instance, NULL);
         registry_free(&broker->instances);
@@ -475,27 +481,43 @@ void broker_free(struct broker *broker)
 
 /* ---- Handshakes (any thread) ---- */
 
-static bool instance_may_attach(struct broker *broker, const char *identity)
+static bool instance_may_attach(struct broker *broker, const char *identity, bool is_expected)
 {
     struct vt_uuid uuid;
     struct db_instance row;
 
     /* host:NAME: its list is checked at Attach. */
-    if (!vt_uuid_parse(&uuid, identity))
+    if (!vt_uuid_parse(&uuid, identity) || is_expected)
         return true;
     /* A broken instance may come in, and one that was exported, to be told why it is refused. */
     return db_instance_get(broker->db, &uuid, &row) == VT_OK &&
            (row.life == DB_LIVE || row.life == DB_BROKEN || (row.life == DB_DISABLED && row.reason[0]));
 }
 
+/* One that is to come from another server: what its shim here shows, until it is there. */
+static bool find_expected(struct broker *broker, const char *identity, struct db_credential *credential)
+{
+    struct db_arriving row;
+    struct vt_uuid uuid = {{0}};
+    bool is_uuid = vt_uuid_parse(&uuid, identity);
+
+    if (db_arriving_get(broker->db, &uuid, &row) || !is_uuid || !row.sealed_len)
+        return false;
+    *credential = (struct db_credential){.version = 1, .sealed_len = row.sealed_len};
+    memcpy(credential->sealed, row.sealed, sizeof row.sealed);
+    return true;
+}
+
 /* Sealed under no key: what an unknown identity is tried with. */
-static bool find_credential(struct broker *broker, const char *identity, struct db_credential *credential)
+static bool find_credential(struct broker *broker, const char *identity, struct db_credential *credential,
+                            bool *is_expected)
 {
     int err = db_credential_get(broker->db, identity, credential);
 
     if (err)
         *credential = (struct db_credential){.version = 1, .sealed_len = SEAL_KEY_LEN};
-    return !err && !credential->disabled;
+    *is_expected = find_expected(broker, identity, credential);
+    return *is_expected || (!err && !credential->disabled);
 }
 
 const char *broker_stranger(struct broker *broker, const char *identity)
@@ -504,6 +526,8 @@ const char *broker_stranger(struct broker *broker, const char *identity)
     struct db_instance row;
     struct vt_uuid uuid;
 
+    if (server_key_is_identity(identity, &uuid))
+        return "no such peer: vtpmctl server peer add";
     if (vt_uuid_parse(&uuid, identity) && db_instance_get(broker->db, &uuid, &row) == VT_OK) {
         if (row.life == DB_DELETED)
             return "the instance was deleted";
@@ -519,12 +543,18 @@ void broker_psk(struct broker *broker, const char *identity, struct vt_key *key,
 {
     struct db_credential credential;
     VT_SECRET_KEY decoy;
-    bool found, may_attach, opened;
+    bool found, may_attach, opened, is_expected;
+    struct vt_uuid server;
 
+    if (server_key_is_identity(identity, &server)) {
+        keys_decoy(broker->keys, identity, key);
+        door_psk(broker, &server, key, known);
+        return;
+    }
     /* Every step is taken in every case: an unknown or disabled identity costs what a known one costs. */
     keys_decoy(broker->keys, identity, &decoy);
-    found = find_credential(broker, identity, &credential);
-    may_attach = instance_may_attach(broker, identity);
+    found = find_credential(broker, identity, &credential, &is_expected);
+    may_attach = instance_may_attach(broker, identity, is_expected);
     opened = keys_open_psk(broker->keys, identity, credential.version, credential.sealed, credential.sealed_len,
                            key) == VT_OK;
     *known = found && may_attach && opened;
@@ -545,6 +575,12 @@ bool broker_domain_bound(struct broker *broker, const struct vt_domain *domain)
 uint64_t broker_psk_version(struct broker *broker, const char *identity)
 {
     struct db_credential credential;
+    struct vt_uuid server;
+    bool is_expected;
 
-    return find_credential(broker, identity, &credential) ? credential.version : 0;
+    if (server_key_is_identity(identity, &server))
+        return door_psk_version(broker, &server);
+    if (!find_credential(broker, identity, &credential, &is_expected))
+        return 0;
+    return is_expected ? UINT64_MAX : credential.version;
 }

@@ -13,6 +13,8 @@
 #include "server/core/runtime.h"
 #include "server/core/zygote.h"
 
+struct handoff_line;
+
 struct broker {
     struct loop *loop;
     struct loop_wake *db_wake;
@@ -56,6 +58,11 @@ struct broker {
     struct vt_list admin_work;      /* slow work of administrators that waits for its turn */
     bool admin_works;               /* one of them is on a worker */
     bool importing;                 /* an instance: one after the other */
+    struct vt_list arrivals;        /* those that wait for it: handoff/arrive.c */
+    const struct handoff_line *line_ops; /* to other servers; NULL: there is none */
+    void *line;
+    struct vt_list handoffs;        /* struct handoff_op */
+    struct loop_timer *handoff_timer;
     struct backup *backup;          /* the copy that an administrator fetches; NULL: none */
     size_t admin_calls;             /* under way: in an engine, in the store, on a worker */
 

@@ -7,11 +7,22 @@
 
 #include <stdio.h>
 
+#include "proto/message.h"
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/binding.h"
+#include "server/core/handoff/door.h"
+#include "server/core/handoff/handoff.h"
 #include "server/core/instance/instance.h"
+#include "server/core/store/server_key.h"
 #include "server/wire/cursor.h"
+
+/* Which guest a shim says that it serves. */
+struct guest_said {
+    bool has_domid;
+    uint32_t domid;
+    char name[65];
+};
 
 struct session {
     struct vt_list node;            /* broker->sessions */
@@ -32,9 +43,26 @@ struct session {
     /* The TPM is on, and another domain's: its power on failed (of a guest itself: was not asked for yet). */
     bool is_refused;
     char older[96];                 /* whose channel it took over; "": nobody's */
+    struct vt_uuid wanted;          /* of the Attach under way */
+    struct guest_said said;
+    bool has_ticket;                /* the next attach claims what it stands for */
+    uint8_t ticket[TICKET_LEN];
+    uint8_t *state;                 /* a bundle: brought, or (has_given) on its way out; owned */
+    size_t state_len, state_have;
+    bool has_state, has_given;      /* has_state: the next attach takes it */
+    bool is_server;                 /* another server: it asks at the door, and attaches nothing */
+    struct door door;
 };
 
+static void on_door(void *arg, int err, const char *text, Vtpm__PeerAnswer *answer);
+
 /* ---- Life ---- */
+
+static void open_door(struct session *s)
+{
+    s->door = (struct door){.broker = s->broker, .peer = s->peer, .reply = on_door, .arg = s};
+    s->is_server = server_key_is_identity(s->identity, &s->door.asker);
+}
 
 int session_new(struct session **session, struct broker *broker, const char *identity, const struct channel_peer *peer,
                 const struct session_io *ops, void *io)
@@ -54,6 +82,7 @@ int session_new(struct session **session, struct broker *broker, const char *ide
     s->has_domain = peer->domain != NULL;
     if (peer->domain)
         s->domain = *peer->domain;
+    open_door(s);
     vt_list_add(&broker->sessions, &s->node);
     broker->session_count++;
     *session = s;
@@ -71,11 +100,28 @@ static void let_go(struct session *s)
     s->is_pending = false;
 }
 
+static void drop_state(struct session *s)
+{
+    vt_free(s->state);
+    s->state = NULL;
+    s->state_len = s->state_have = 0;
+    s->has_state = s->has_given = false;
+}
+
+/* What was asked of other servers, or by them, goes on without this channel. */
+static void forget_handoffs(struct session *s)
+{
+    handoff_forget(s->broker, s);
+    door_close(&s->door);
+    drop_state(s);
+}
+
 void session_close(struct session *s, int err, const char *text)
 {
     void *io = s->io;
 
     let_go(s);
+    forget_handoffs(s);
     s->io = NULL;
     if (io)
         s->ops->close(io, err, text);
@@ -84,6 +130,7 @@ void session_close(struct session *s, int err, const char *text)
 void session_closed(struct session *s)
 {
     let_go(s);
+    forget_handoffs(s);
     vt_list_remove(&s->node);
     s->broker->session_count--;
     vt_free(s);
@@ -196,14 +243,25 @@ static void say_guest(struct session *s, const char *name, uint32_t domid)
 }
 
 /* "web1(5)" or "domid 5"; "" for a guest that is no Xen domain. The name is a peer's, shown as far as it can be. */
-static void note_guest(struct session *s, const Vtpm__GuestEpoch *msg)
+static void note_guest(struct session *s, const struct guest_said *said)
 {
     if (s->is_guest)
         say_guest(s, s->domain.name, s->domain.domid);
-    else if (msg && msg->has_domid)
-        say_guest(s, msg->domain, msg->domid);
+    else if (said->has_domid)
+        say_guest(s, said->name, said->domid);
     else
         s->guest[0] = '\0';
+}
+
+static struct guest_said said_by(const Vtpm__GuestEpoch *msg)
+{
+    struct guest_said said = {.has_domid = msg && msg->has_domid};
+
+    if (said.has_domid) {
+        said.domid = msg->domid;
+        snprintf(said.name, sizeof said.name, "%s", msg->domain ? msg->domain : "");
+    }
+    return said;
 }
 
 /* ---- Attach ---- */
@@ -279,18 +337,24 @@ static void on_attached(void *arg, const struct instance_answer *answer)
     end(s);
 }
 
-/* Which instance is meant, and may this identity have it? */
+/* Which instance is meant? */
 static int resolve(struct session *s, const Vtpm__Attach *attach, struct vt_uuid *uuid, struct vt_why *why)
 {
     bool is_own = vt_uuid_parse(uuid, s->identity);
-    bool allowed = false;
-    int err;
 
     if (attach->uuid.len == sizeof uuid->bytes)
         memcpy(uuid->bytes, attach->uuid.data, sizeof uuid->bytes);
     else if (!is_own)
         return vt_fail(why, VT_EPROTO, "a host credential must name the instance to attach");
-    err = db_credential_allows(s->broker->db, s->identity, uuid, &allowed);
+    return VT_OK;
+}
+
+/* May this identity have it? */
+static int check_allowed(const struct session *s, const struct vt_uuid *uuid, struct vt_why *why)
+{
+    bool allowed = false;
+    int err = db_credential_allows(s->broker->db, s->identity, uuid, &allowed);
+
     if (err)
         return vt_fail(why, err, "the store cannot be read now: %s", vt_err_text(err));
     return allowed ? VT_OK : vt_fail(why, VT_EPERM, "this credential may not attach that instance");
@@ -309,14 +373,14 @@ static int check_binding(const struct session *s, const struct vt_uuid *uuid, en
 }
 
 /* A guest that could name another domain's life as its own could have its PCRs reset at will. */
-static int check_role(const Vtpm__Attach *attach, enum binding_role role, struct vt_why *why)
+static int check_role(const struct guest_said *said, enum binding_role role, struct vt_why *why)
 {
-    if (role != BINDING_GUEST || !attach->guest || !attach->guest->has_domid)
+    if (role != BINDING_GUEST || !said->has_domid)
         return VT_OK;
     return vt_fail(why, VT_EPERM,
                    "the domain that asks serves domain %u, but is bound as the guest itself: vtpmctl binding add I --peer "
                    "backend:uuid:U or backend:name:N",
-                   (unsigned)attach->guest->domid);
+                   (unsigned)said->domid);
 }
 
 /* Who asked for what, for those who may read it. */
@@ -357,36 +421,241 @@ static void refuse_attach(struct session *s, const struct vt_uuid *uuid, int err
     session_close(s, err, why);
 }
 
-static void on_attach(struct session *s, const Vtpm__Message *msg)
+/* The instance that is wanted is here, or nowhere. */
+static void attach_now(struct session *s)
 {
     struct instance_job job = {.kind = INSTANCE_LOAD, .done = on_attached, .arg = s};
-    const Vtpm__Attach *attach = msg->attach;
     struct vt_why why = {0};
-    struct vt_uuid uuid;
     enum binding_role role = BINDING_NONE;
     bool is_unbound = false;
-    int err = resolve(s, attach, &uuid, &why);
+    int err = check_allowed(s, &s->wanted, &why);
 
     if (!err) {
-        err = check_binding(s, &uuid, &role, &why);
+        err = check_binding(s, &s->wanted, &role, &why);
         is_unbound = err == VT_EPERM;
     }
     if (!err)
-        err = check_role(attach, role, &why);
+        err = check_role(&s->said, role, &why);
     if (!err)
-        err = instance_find(s->broker, &uuid, &s->instance, &why);
+        err = instance_find(s->broker, &s->wanted, &s->instance, &why);
     if (err) {
-        refuse_attach(s, &uuid, err, why.text, is_unbound);
+        refuse_attach(s, &s->wanted, err, why.text, is_unbound);
+        return;
+    }
+    s->is_guest = role == BINDING_GUEST;
+    /* Only its power on tells which domain's PCRs these are. */
+    s->is_refused = s->is_guest;
+    note_guest(s, &s->said);
+    take_over(s);
+    submit(s, &job);
+}
+
+static void on_claimed(void *arg, int err, const char *text)
+{
+    struct session *s = arg;
+
+    if (err) {
+        refuse_attach(s, &s->wanted, err, text, false);
+        return;
+    }
+    s->has_ticket = false;
+    drop_state(s);
+    attach_now(s);
+}
+
+static void on_attach(struct session *s, const Vtpm__Message *msg)
+{
+    const Vtpm__Attach *attach = msg->attach;
+    struct vt_why why = {0};
+    int err = resolve(s, attach, &s->wanted, &why);
+
+    if (err) {
+        refuse_attach(s, &s->wanted, err, why.text, false);
         return;
     }
     if (attach->front_end)
         strncpy(s->front_end, attach->front_end, sizeof s->front_end - 1);
-    s->is_guest = role == BINDING_GUEST;
-    /* Only its power on tells which domain's PCRs these are. */
-    s->is_refused = s->is_guest;
-    note_guest(s, attach->guest);
-    take_over(s);
-    submit(s, &job);
+    s->said = said_by(attach->guest);
+    if (!s->has_ticket && !s->has_state) {
+        attach_now(s);
+        return;
+    }
+    begin(s, 0);
+    if (s->has_state)
+        handoff_take_state(s->broker, &s->wanted, s->state, s->state_len, s->peer, on_claimed, s);
+    else
+        handoff_claim(s->broker, s->ticket, s->peer, on_claimed, s);
+}
+
+/* ---- Live migration: docs/moving.md ---- */
+
+static bool refuse_guest(struct session *s, const char *what, uint64_t n);
+
+static void on_brought(void *arg, int err, const char *text)
+{
+    struct session *s = arg;
+    Vtpm__TicketTaken taken = VTPM__TICKET_TAKEN__INIT;
+
+    s->has_state = !err && s->state;
+    s->has_ticket = !err && !s->state;
+    if (err)
+        send_error(s, err, text, 0);
+    else
+        send_body(s, VTPM__MESSAGE__BODY_TICKET_TAKEN, &taken);
+    end(s);
+}
+
+/* A credential of one instance is for that one; with a host's nobody has said that it may come. */
+static void on_ticket_bring(struct session *s, const Vtpm__Message *msg)
+{
+    const ProtobufCBinaryData *bytes = &msg->ticket_bring->ticket;
+    struct vt_uuid own;
+    struct vt_why why = {0};
+    struct ticket ticket;
+    int err = ticket_read(&ticket, bytes->data, bytes->len, &why);
+
+    if (!err && (!vt_uuid_parse(&own, s->identity) || !vt_uuid_equal(&own, &ticket.instance)))
+        err = vt_fail(&why, VT_EPERM, "the ticket stands for another instance than this credential");
+    begin(s, 0);
+    drop_state(s);
+    if (err) {
+        on_brought(s, err, why.text);
+        return;
+    }
+    memcpy(s->ticket, bytes->data, sizeof s->ticket);
+    handoff_bring(s->broker, bytes->data, bytes->len, on_brought, s);
+}
+
+/* Parts come in order, from the first on. False: they do not, or there is no memory. */
+static bool add_part(struct session *s, const Vtpm__StateBring *part)
+{
+    if (!part->offset) {
+        drop_state(s);
+        s->state = vt_calloc(1, part->size);
+        s->state_len = part->size;
+    }
+    if (!s->state || s->has_given || part->size != s->state_len || part->offset != s->state_have)
+        return false;
+    memcpy(s->state + s->state_have, part->state.data, part->state.len);
+    s->state_have += part->state.len;
+    return true;
+}
+
+static void on_state_bring(struct session *s, const Vtpm__Message *msg)
+{
+    Vtpm__TicketTaken taken = VTPM__TICKET_TAKEN__INIT;
+    struct vt_uuid own;
+
+    begin(s, 0);
+    s->has_ticket = s->has_state = false;
+    if (!vt_uuid_parse(&own, s->identity) || !add_part(s, msg->state_bring)) {
+        drop_state(s);
+        on_brought(s, VT_EPERM, "a state is brought whole, and with the credential of its instance");
+    } else if (s->state_have < s->state_len) {
+        send_body(s, VTPM__MESSAGE__BODY_TICKET_TAKEN, &taken);
+        end(s);
+    } else {
+        handoff_bring_state(s->broker, &own, s->state, s->state_len, on_brought, s);
+    }
+}
+
+static void send_part(struct session *s, size_t offset)
+{
+    Vtpm__Ticket msg = VTPM__TICKET__INIT;
+
+    msg.size = (uint32_t)s->state_len;
+    msg.state.data = s->state + offset;
+    msg.state.len = VT_MIN(s->state_len - offset, (size_t)MESSAGE_PART_MAX);
+    send_body(s, VTPM__MESSAGE__BODY_TICKET, &msg);
+}
+
+static void on_state_given(void *arg, int err, const char *text, const uint8_t *bundle, size_t len)
+{
+    struct session *s = arg;
+
+    if (!err) {
+        s->state = len <= MESSAGE_STATE_MAX ? vt_memdup(bundle, len) : NULL;
+        if (!s->state) {
+            err = VT_ETOOBIG;
+            text = "it has left, but is too big for a monitor: `vtpmctl instance export` gives the file";
+        }
+    }
+    if (err) {
+        session_close(s, err, text);
+        return;
+    }
+    s->state_len = len;
+    s->has_given = true;
+    send_part(s, 0);
+    end(s);
+}
+
+static void on_ticket_read(struct session *s, const Vtpm__Message *msg)
+{
+    begin(s, 0);
+    if (s->has_given && msg->ticket_read->offset < s->state_len)
+        send_part(s, msg->ticket_read->offset);
+    else
+        send_error(s, VT_EUSAGE, "no state was asked for, or it has no such part", 0);
+    end(s);
+}
+
+/* The instance leaves this session first: it is to leave the server. */
+static void give_state(struct session *s, const char *to)
+{
+    const struct vt_uuid uuid = *instance_uuid(s->instance);
+
+    let_go(s);
+    drop_state(s);
+    begin(s, 0);
+    handoff_give_state(s->broker, &uuid, to, s->peer, on_state_given, s);
+}
+
+static void on_given(void *arg, int err, const char *text, const uint8_t *ticket)
+{
+    struct session *s = arg;
+    Vtpm__Ticket msg = VTPM__TICKET__INIT;
+    uint8_t copy[TICKET_LEN];
+
+    if (err) {
+        send_error(s, err, text, 0);
+    } else {
+        memcpy(copy, ticket, sizeof copy);
+        msg.ticket = (ProtobufCBinaryData){.data = copy, .len = sizeof copy};
+        send_body(s, VTPM__MESSAGE__BODY_TICKET, &msg);
+    }
+    end(s);
+}
+
+static void on_ticket_ask(struct session *s, const Vtpm__Message *msg)
+{
+    const char *to = msg->ticket_ask->to;
+
+    if (refuse_guest(s, "a ticket", 0))
+        return;
+    if (msg->ticket_ask->with_state) {
+        give_state(s, to ? to : "");
+        return;
+    }
+    begin(s, 0);
+    handoff_give(s->broker, instance_uuid(s->instance), to ? to : "", s->peer, on_given, s);
+}
+
+static void on_door(void *arg, int err, const char *text, Vtpm__PeerAnswer *answer)
+{
+    struct session *s = arg;
+
+    if (err)
+        send_error(s, err, text, 0);
+    else
+        send_body(s, VTPM__MESSAGE__BODY_PEER_ANSWER, answer);
+    end(s);
+}
+
+static void on_peer_ask(struct session *s, const Vtpm__Message *msg)
+{
+    begin(s, 0);
+    door_ask(&s->door, msg->peer_ask);
 }
 
 /* ---- The rest ---- */
@@ -420,7 +689,8 @@ static void on_power_on(struct session *s, const Vtpm__Message *msg)
         .guest = epoch_of(s, msg->power_on->guest),
     };
 
-    note_guest(s, msg->power_on->guest);
+    s->said = said_by(msg->power_on->guest);
+    note_guest(s, &s->said);
     instance_note_domain(s->instance, s->guest);
     submit(s, &job);
 }
@@ -547,7 +817,7 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
         session_close(s, VT_ECRYPTO, "no entropy");
         return;
     }
-    hello.version = 1;
+    hello.version = 2;
     hello.software = software;
     hello.entropy = (ProtobufCBinaryData){.data = entropy, .len = sizeof entropy};
     send_body(s, VTPM__MESSAGE__BODY_HELLO, &hello);
@@ -558,18 +828,35 @@ static void on_hello(struct session *s, const Vtpm__Message *msg)
                 "session: the peer says hello");
 }
 
+/* Who may say it. */
+enum who { ANYBODY, SHIM, ATTACHED_SHIM, SERVER };
+
 static const struct handler {
     void (*fn)(struct session *s, const Vtpm__Message *msg);
-    bool needs_instance;
+    enum who who;
 } handlers[] = {
-    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, false},
-    [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, false},
-    [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, true},
-    [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, true},
-    [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, true},
-    [VTPM__MESSAGE__BODY_DETACH] = {on_detach, true},
-    [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, true},
+    [VTPM__MESSAGE__BODY_HELLO] = {on_hello, ANYBODY},
+    [VTPM__MESSAGE__BODY_ATTACH] = {on_attach, SHIM},
+    [VTPM__MESSAGE__BODY_POWER_ON] = {on_power_on, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_EXECUTE] = {on_execute, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_CANCEL] = {on_cancel, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_DETACH] = {on_detach, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_PLATFORM] = {on_platform, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_ASK] = {on_ticket_ask, ATTACHED_SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_BRING] = {on_ticket_bring, SHIM},
+    [VTPM__MESSAGE__BODY_TICKET_READ] = {on_ticket_read, SHIM},
+    [VTPM__MESSAGE__BODY_STATE_BRING] = {on_state_bring, SHIM},
+    [VTPM__MESSAGE__BODY_PEER_ASK] = {on_peer_ask, SERVER},
 };
+
+static bool may_say(const struct session *s, size_t which)
+{
+    const struct handler *handler = which < VT_COUNT(handlers) ? &handlers[which] : NULL;
+
+    if (!handler || !handler->fn || (handler->who == ATTACHED_SHIM) != !!s->instance)
+        return false;
+    return handler->who == ANYBODY || (handler->who == SERVER) == s->is_server;
+}
 
 void session_message(struct session *s, const Vtpm__Message *msg)
 {
@@ -577,7 +864,7 @@ void session_message(struct session *s, const Vtpm__Message *msg)
 
     if (!s->io)
         return;
-    if (which >= VT_COUNT(handlers) || !handlers[which].fn || handlers[which].needs_instance != !!s->instance) {
+    if (!may_say(s, which)) {
         session_close(s, VT_EPROTO, "this message is not for the server, or not now");
         return;
     }

@@ -28,6 +28,7 @@ void print_moved_in(const struct ctl *ctl, const Vtpm__AdminReply *reply, const 
 void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, const char *credential_file);
 void print_server_key(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply);
+void print_expected(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_exported(const struct ctl *ctl, const char *file, size_t bytes);
 void print_backup(const struct ctl *ctl, const Vtpm__Backup *backup, const char *file);
 /* A warning that came with success, on stderr. */

@@ -47,6 +47,9 @@ static const struct verb verbs[] = {
      "(FILE of instance export)\n"
      "      | --from-swtpm DIR [--key-file F [--key-format hex|binary] | --pwd-file F [--kdf pbkdf2|sha512]]\n"
      "      [--uuid U] [--profile P] [--group G] [--require-measure] [--credential-out FILE] (NAME to be)"},
+    {"instance", "expect", {"CREDENTIAL"}, 1, OPT(FROM), OPT(FROM), run_expect, "--from PEER"},
+    {"instance", "expected", {NULL}, 0, 0, 0, run_expected, ""},
+    {"instance", "unexpect", {"UUID"}, 1, 0, 0, run_unexpect, ""},
     {"instance", "take-back", {"I"}, 1, OPT(YES), 0, run_take_back, "[--yes]"},
     {"credential", "rotate", {"I"}, 1, OPT(CREDENTIAL), OPT(CREDENTIAL), run_rotate, "--credential-out FILE"},
     {"credential", "create-host", {"NAME"}, 1, OPT(CREDENTIAL) | OPT(INSTANCE), OPT(CREDENTIAL) | OPT(INSTANCE),
@@ -82,7 +85,8 @@ static const struct verb verbs[] = {
     {"pcr-policy", "sign", {NULL}, 0, OPT(KEY) | OPT(PCRS) | OPT(PREDICT), OPT(KEY) | OPT(PCRS) | OPT(PREDICT),
      run_pcr_policy_sign, "--key FILE --pcrs N,N --predict FILE"},
     {"server", "key show", {NULL}, 0, 0, 0, run_server_key_show, ""},
-    {"server", "peer add", {"NAME"}, 1, OPT(KEY), OPT(KEY), run_peer_add, "--key FILE"},
+    {"server", "peer add", {"NAME"}, 1, OPT(KEY) | OPT(ADDRESS), OPT(KEY), run_peer_add,
+     "--key FILE [--address tcp:HOST:PORT]"},
     {"server", "peer list", {NULL}, 0, 0, 0, run_peer_list, ""},
     {"server", "peer remove", {"NAME"}, 1, 0, 0, run_peer_remove, ""},
     {"backup", NULL, {"FILE"}, 1, 0, 0, run_backup, ""},

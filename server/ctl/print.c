@@ -345,8 +345,8 @@ void print_credential(const struct ctl *ctl, const Vtpm__AdminReply *reply, cons
 
 static json_t *json_server(const Vtpm__ServerKey *server)
 {
-    return json_pack("{s:s s:s s:s s:s}", "name", server->name, "store", server->store, "fingerprint",
-                     server->fingerprint, "key", server->line);
+    return json_pack("{s:s s:s s:s s:s s:s}", "name", server->name, "store", server->store, "fingerprint",
+                     server->fingerprint, "key", server->line, "address", server->address);
 }
 
 /* The line alone: it goes into a file. */
@@ -367,9 +367,27 @@ void print_peers(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         EMIT_LIST("peers", reply->n_peers, reply->peers, json_server);
         return;
     }
-    printf("%-20s  %-36s  %s\n", "NAME", "STORE", "KEY");
+    printf("%-20s  %-36s  %-39s  %s\n", "NAME", "STORE", "KEY", "ADDRESS");
     for (size_t k = 0; k < reply->n_peers; k++)
-        printf("%-20s  %-36s  %s\n", reply->peers[k]->name, reply->peers[k]->store, reply->peers[k]->fingerprint);
+        printf("%-20s  %-36s  %-39s  %s\n", reply->peers[k]->name, reply->peers[k]->store, reply->peers[k]->fingerprint,
+               *reply->peers[k]->address ? reply->peers[k]->address : "-");
+}
+
+static json_t *json_expected(const Vtpm__Expected *e)
+{
+    return json_pack("{s:s s:s s:s s:b}", "uuid", e->uuid, "from", e->from, "since", e->since, "claimed", e->claimed);
+}
+
+void print_expected(const struct ctl *ctl, const Vtpm__AdminReply *reply)
+{
+    if (ctl->json) {
+        EMIT_LIST("expected", reply->n_expected, reply->expected, json_expected);
+        return;
+    }
+    printf("%-36s  %-20s  %-20s  %s\n", "UUID", "FROM", "SINCE", "CLAIMED");
+    for (size_t k = 0; k < reply->n_expected; k++)
+        printf("%-36s  %-20s  %-20s  %s\n", reply->expected[k]->uuid, reply->expected[k]->from, reply->expected[k]->since,
+               reply->expected[k]->claimed ? "yes" : "no");
 }
 
 void print_exported(const struct ctl *ctl, const char *file, size_t bytes)

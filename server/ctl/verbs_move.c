@@ -50,6 +50,8 @@ int run_peer_add(const struct arguments *a, char *const *operands)
     if (err)
         return ctl_fail(a, err, &why);
     add.name = operands[0];
+    if (a->address)
+        add.address = a->address;
     add.line = (char *)bytes; /* load_file leaves a zero behind it */
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_PEER_ADD;
     request.peer_add = &add;

@@ -135,18 +135,26 @@ static void feed(struct fuzz_src *src, size_t len)
 static void turn(uint8_t dice)
 {
     struct lane_request request = {0};
-    const struct relay_result result = {.err = dice & 0x10 ? VT_EFAIL : VT_OK, .tpm_rc = dice & 0x20 ? 9 : 0};
+    struct relay_result result = {.err = dice & 0x10 ? VT_EFAIL : VT_OK, .tpm_rc = dice & 0x20 ? 9 : 0};
     const bool good = !result.err && !result.tpm_rc;
+    static const uint8_t ticket[MESSAGE_TICKET] = "VTHT";
 
     if (w.has_deed) {
         w.has_deed = false;
+        if (w.deed == RELAY_TICKET && !result.err) {
+            result.ticket = ticket;
+            result.ticket_len = sizeof ticket;
+        }
+        if (w.deed == RELAY_BRING && !result.err)
+            w.may_run = true; /* INIT goes on from there without the server */
         if (w.deed == RELAY_RESET || w.deed == RELAY_START)
             w.may_run = w.deed == RELAY_START ? !result.err : good;
         monitor_respond(w.monitor, &(struct lane_response){.result = &result});
         end_request();
     } else if (monitor_take(w.monitor, &request)) {
-        FUZZ_CHECK(request.deed && request.deed->locality <= 4 && request.deed->len <= CTRL_HASH_MAX);
-        FUZZ_CHECK(request.deed->kind > RELAY_NO_DEED && request.deed->kind <= RELAY_OFF);
+        FUZZ_CHECK(request.deed && request.deed->locality <= 4);
+        FUZZ_CHECK(request.deed->len <= (request.deed->kind == RELAY_BRING ? STATEBLOB_MAX : CTRL_HASH_MAX));
+        FUZZ_CHECK(request.deed->kind > RELAY_NO_DEED && request.deed->kind <= RELAY_BRING);
         w.deed = request.deed->kind;
         w.has_deed = true;
         if (w.deed == RELAY_OFF)

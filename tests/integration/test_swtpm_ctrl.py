@@ -80,13 +80,13 @@ RUNNING, HALTED = STATES[1:3], (STATES[0], STATES[3])
 ALL = STATES
 # What is not swtpm's answer: (label, states): why. docs/qemu.md has them for people.
 DIFFERENT = {
-    ("capability", ALL): "no blobs", ("capability and more", ALL): "no blobs",
+    ("capability", ALL): "it locks", ("capability and more", ALL): "it locks",
     ("established", HALTED): "8 bytes always", ("established and more", HALTED): "8 bytes always",
     ("established and more", RUNNING): "8 bytes always",
-    ("get blob", ALL): "no blobs, 16 bytes always", ("get blob 0", ALL): "16 bytes always",
+    ("get blob", ALL): "a ticket, 16 bytes always", ("get blob 0", ALL): "16 bytes always",
     ("get no savestate", ALL): "16 bytes always",
-    ("get blob from 10", ALL): "no blobs", ("get blob from behind its end", ALL): "no blobs",
-    ("set blob of no length", HALTED): "no blobs", ("set blob", HALTED): "no blobs",
+    ("get blob from 10", ALL): "a ticket", ("get blob from behind its end", (*HALTED, STATES[1])): "a ticket",
+    ("set blob of no length", HALTED): "no ticket", ("set blob", HALTED): "no ticket",
     ("cancel", RUNNING): "there is something to cancel",
     ("buffer 0", ALL): "4096 is the one size", ("buffer 100", HALTED): "4096 is the one size",
     ("buffer 9999", HALTED): "4096 is the one size", ("buffer and more", ALL): "4096 is the one size",
@@ -139,13 +139,17 @@ def test_every_command__in_every_state__as_swtpm(rig, peer, ours):
 
 def test_answers__of_our_own__have_their_sizes(rig, peer, ours):
     s = ours.session()
-    assert s.ask(CAPABILITY) == be(0, 0x7cff)
+    assert s.ask(CAPABILITY) == be(0, 0x17fff)
     assert s.ask(ESTABLISHED) == be(0xa, 0)
     assert s.ask(GET_BLOB, be(0, PERMANENT, 0)) == be(0xa, 0, 0, 0)
     assert s.ask(BUFFERSIZE, be(3000)) == be(0, 4096, 4096, 4096)
     assert s.rc(SET_BLOB, be(0, PERMANENT, 4) + b"abcd") == 9
     s.begin("started")
-    assert s.ask(GET_BLOB, be(0, PERMANENT, 0)) == be(9, 0, 0, 0)
+    # A ticket (docs/moving.md), once and then in pieces; the other blobs are empty.
+    ticket = s.ask(GET_BLOB, be(0, PERMANENT, 0))
+    assert ticket[:20] == be(0, 0, 120, 120) + b"VTHT" and len(ticket) == 136
+    assert s.ask(GET_BLOB, be(0, PERMANENT, 100)) == be(0, 0, 20, 20) + ticket[-20:]
+    assert s.ask(GET_BLOB, be(0, SAVESTATE, 0)) == be(0, 0, 0, 0)
     assert s.ask(GET_BLOB, be(0, 7, 0)) == be(3, 0, 0, 0)
     assert s.ask(CANCEL) == be(0)
     assert s.ask(ESTABLISHED, be(0)) == be(3, 0)
@@ -180,7 +184,7 @@ def test_data_channel__where_there_is_no_tpm__as_swtpm(rig, peer, ours):
 def test_swtpm_ioctl__the_tool__does_the_same_with_both(rig, peer, ours):
     acts = [["-c"], ["-g"], ["--info", "1"], ["-b", "0"], ["-e"], ["-i"], ["-e"], ["-l", "2"], ["-l", "9"], ["-r", "3"],
             ["-h", "abc"], ["-v"], ["-g"], ["--stop"], ["-e"], ["-s"]]
-    told = {"-c": "no blobs", "-b": "one size"}
+    told = {"-c": "it locks", "-b": "one size"}
     for where in peer, ours:
         s = where.session()
         s.close()
@@ -306,7 +310,7 @@ def test_server__that_dies__is_a_pause(rig, peer, ours):
     rig.server.kill9()
     s.data.sendall(pcr_read(12))
     # Until then it is the monitor's own affair what it does.
-    assert s.ask(LOCALITY, b"\0") == be(0) and s.ask(CAPABILITY) == be(0, 0x7cff)
+    assert s.ask(LOCALITY, b"\0") == be(0) and s.ask(CAPABILITY) == be(0, 0x17fff)
     assert s.ask(CANCEL) == be(0)
     assert take(s.data, 10) == RETRY, "a guest that waits no longer"
     s.send(ESTABLISHED)

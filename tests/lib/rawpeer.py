@@ -37,8 +37,8 @@ def frame(payload):
     return struct.pack(">I", len(payload)) + payload
 
 
-def hello():
-    return frame(blob(1, number(1, 1) + blob(2, b"rawpeer")))
+def hello(version=1):
+    return frame(blob(1, number(1, version) + blob(2, b"rawpeer")))
 
 
 def attach(stream=bytes(16), uuid=b""):
@@ -51,6 +51,18 @@ def power_on():
 
 def execute(stream, n, command, locality=0):
     return frame(blob(6, blob(1, stream) + number(2, n) + number(3, locality) + blob(4, command)))
+
+
+def ticket_ask(to=b""):
+    return frame(blob(120, blob(1, to)))
+
+
+def ticket_bring(ticket):
+    return frame(blob(122, blob(1, ticket)))
+
+
+def peer_ask(ticket, claim=False):
+    return frame(blob(124, blob(2 if claim else 1, ticket)))
 
 
 def fields(data):
@@ -78,7 +90,8 @@ def fields(data):
     return out
 
 
-BODY = {1: "hello", 3: "attached", 5: "power_result", 7: "response", 10: "error", 12: "platform_result"}
+BODY = {1: "hello", 3: "attached", 5: "power_result", 7: "response", 10: "error", 12: "platform_result",
+        121: "ticket", 123: "ticket_taken", 125: "peer_answer"}
 
 
 class RawPeer:

@@ -76,7 +76,7 @@ class Lines:
 
 
 class Machine:
-    def __init__(self, folder, control, memory=256):
+    def __init__(self, folder, control, memory=256, more=()):
         if not os.path.exists(os.path.join(IMAGE, "guest.cpio")):
             print("SKIPPED: no image in %s (see the test qemu_image)" % IMAGE)
             sys.exit(SKIPPED)
@@ -91,7 +91,7 @@ class Machine:
              "-serial", "chardev:serial", "-qmp", "unix:%s,server=on,wait=off" % qmp,
              "-chardev", "socket,id=tpm,path=" + control, "-tpmdev", "emulator,id=tpm0,chardev=tpm",
              "-device", "tpm-tis,tpmdev=tpm0", "-kernel", os.path.join(IMAGE, "vmlinuz"),
-             "-initrd", os.path.join(IMAGE, "guest.cpio"), "-append", LINE],
+             "-initrd", os.path.join(IMAGE, "guest.cpio"), "-append", LINE, *more],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, preexec_fn=die_with_us)
         self.console, self.qmp = Lines(serial), Lines(qmp)
         self.monitor("qmp_capabilities")

@@ -3,14 +3,14 @@
 set(core ${CMAKE_SOURCE_DIR}/server/core)
 file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS ${core}/*.c)
 list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c)
-add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c move_peer.c)
+add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c move_peer.c handoff_rig.c)
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vt_profile vt_hwtpm vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
 set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert
   anchor evidence hostpcrs)
 if(VTPM_TEST_HOOKS)
-  list(APPEND core_subjects memory revoke move)
+  list(APPEND core_subjects memory revoke move handoff)
 endif()
 foreach(subject ${core_subjects})
   vtpm_test(test_core_${subject} LABELS unit SOURCES test_core_${subject}.c LIBS test_core)

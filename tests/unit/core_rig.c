@@ -55,8 +55,11 @@ static bool turn(struct rig *rig, const bool *flag, unsigned ms)
     uv_update_time(&rig->uv);
     uv_timer_start(timer, on_tick, ms, 0);
     uv_prepare_start(prepare, on_prepare);
-    while (!patience.enough && !(flag && *flag))
-        uv_run(&rig->uv, UV_RUN_ONCE);
+    while (!patience.enough && !(flag && *flag)) {
+        uv_run(&rig->uv, rig->beside ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        if (rig->beside && !uv_run(&rig->beside->uv, UV_RUN_NOWAIT))
+            usleep(50);
+    }
     uv_close((uv_handle_t *)timer, on_tick_closed);
     uv_close((uv_handle_t *)prepare, on_tick_closed);
     return patience.over;
@@ -133,7 +136,8 @@ void rig_stop(struct rig *rig)
     broker_free(rig->broker);
     rig->broker = NULL;
     rig_turn(rig, 1);
-    assert_int_equal(fake.alive, 0);
+    if (!rig->beside) /* whose engines are counted too */
+        assert_int_equal(fake.alive, 0);
 }
 
 void rig_restart(struct rig *rig)

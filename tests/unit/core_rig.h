@@ -26,6 +26,7 @@ struct rig {
     struct broker_config config;
     struct broker *broker;
     char recovery[RECOVERY_TEXT];
+    struct rig *beside; /* another one whose loop turns whenever this one's does; may be NULL */
 };
 
 /* Directories, store, broker. */

@@ -162,6 +162,14 @@ MAKER(detach, Detach, DETACH, detach)
 MAKER(error, Error, ERROR, error)
 MAKER(platform, Platform, PLATFORM, platform)
 MAKER(platform_result, PlatformResult, PLATFORM_RESULT, platform_result)
+MAKER(ticket_ask, TicketAsk, TICKET_ASK, ticket_ask)
+MAKER(ticket, Ticket, TICKET, ticket)
+MAKER(ticket_bring, TicketBring, TICKET_BRING, ticket_bring)
+MAKER(ticket_taken, TicketTaken, TICKET_TAKEN, ticket_taken)
+MAKER(peer_ask, PeerAsk, PEER_ASK, peer_ask)
+MAKER(peer_answer, PeerAnswer, PEER_ANSWER, peer_answer)
+MAKER(ticket_read, TicketRead, TICKET_READ, ticket_read)
+MAKER(state_bring, StateBring, STATE_BRING, state_bring)
 
 static ProtobufCBinaryData some(size_t len)
 {
@@ -284,4 +292,82 @@ Vtpm__Message *make_platform_result(void)
 
     body = (Vtpm__PlatformResult)VTPM__PLATFORM_RESULT__INIT;
     return wrap_platform_result(&body);
+}
+
+Vtpm__Message *make_hello_2(void)
+{
+    Vtpm__Message *msg = make_hello();
+
+    msg->hello->version = 2;
+    return msg;
+}
+
+Vtpm__Message *make_ticket_ask(void)
+{
+    static Vtpm__TicketAsk body;
+
+    body = (Vtpm__TicketAsk)VTPM__TICKET_ASK__INIT;
+    return wrap_ticket_ask(&body);
+}
+
+Vtpm__Message *make_ticket(void)
+{
+    static Vtpm__Ticket body;
+
+    body = (Vtpm__Ticket)VTPM__TICKET__INIT;
+    body.ticket = some(120);
+    return wrap_ticket(&body);
+}
+
+Vtpm__Message *make_ticket_bring(void)
+{
+    static Vtpm__TicketBring body;
+
+    body = (Vtpm__TicketBring)VTPM__TICKET_BRING__INIT;
+    body.ticket = some(120);
+    return wrap_ticket_bring(&body);
+}
+
+Vtpm__Message *make_ticket_taken(void)
+{
+    static Vtpm__TicketTaken body;
+
+    body = (Vtpm__TicketTaken)VTPM__TICKET_TAKEN__INIT;
+    return wrap_ticket_taken(&body);
+}
+
+Vtpm__Message *make_peer_ask(void)
+{
+    static Vtpm__PeerAsk body;
+
+    vtpm__peer_ask__init(&body);
+    body.what_case = VTPM__PEER_ASK__WHAT_LOOK;
+    body.look = some(120);
+    return wrap_peer_ask(&body);
+}
+
+Vtpm__Message *make_peer_answer(void)
+{
+    static Vtpm__PeerAnswer body;
+
+    body = (Vtpm__PeerAnswer)VTPM__PEER_ANSWER__INIT;
+    return wrap_peer_answer(&body);
+}
+
+Vtpm__Message *make_ticket_read(void)
+{
+    static Vtpm__TicketRead body;
+
+    body = (Vtpm__TicketRead)VTPM__TICKET_READ__INIT;
+    return wrap_ticket_read(&body);
+}
+
+Vtpm__Message *make_state_bring(void)
+{
+    static Vtpm__StateBring body;
+
+    body = (Vtpm__StateBring)VTPM__STATE_BRING__INIT;
+    body.size = 10;
+    body.state = some(10);
+    return wrap_state_bring(&body);
 }

@@ -57,5 +57,15 @@ Vtpm__Message *make_detach(void);
 Vtpm__Message *make_error(bool fatal);
 Vtpm__Message *make_platform(void);
 Vtpm__Message *make_platform_result(void);
+/* Version 2. */
+Vtpm__Message *make_hello_2(void);
+Vtpm__Message *make_ticket_ask(void);
+Vtpm__Message *make_ticket(void);
+Vtpm__Message *make_ticket_bring(void);
+Vtpm__Message *make_ticket_taken(void);
+Vtpm__Message *make_peer_ask(void);
+Vtpm__Message *make_peer_answer(void);
+Vtpm__Message *make_ticket_read(void);
+Vtpm__Message *make_state_bring(void);
 
 #endif

@@ -239,7 +239,8 @@ static void test_version_4__opened__is_migrated(void **state)
 
     (void)state;
     fx_close(&fx);
-    fx_sql(&fx, "DROP TABLE anchor; DROP TABLE host_ak; PRAGMA user_version = 4");
+    fx_sql(&fx, "DROP TABLE anchor; DROP TABLE host_ak; DROP TABLE peer_address; DROP TABLE arriving;"
+                "PRAGMA user_version = 4");
     fx_open(&fx);
     assert_int_equal(put(1, false, &made), VT_OK);
     assert_int_equal(done(1), VT_OK);

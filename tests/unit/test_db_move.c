@@ -352,6 +352,142 @@ static void test_moves__a_row_altered__found(void **state)
     }
 }
 
+/* ---- Live migration: what is expected ---- */
+
+static struct db_arriving arriving(unsigned n, uint8_t store, uint8_t ticket)
+{
+    struct db_arriving row = {.uuid = fx_uuid(n), .store = {{store}}, .sealed = {7}, .sealed_len = 60};
+
+    row.has_ticket = ticket != 0;
+    memset(row.ticket, ticket, sizeof row.ticket);
+    return row;
+}
+
+static int expect(const struct db_arriving *row)
+{
+    int err = FX_PENDING;
+
+    assert_int_equal(db_expect(fx.db, row, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+static int unexpect(unsigned n)
+{
+    const struct vt_uuid uuid = fx_uuid(n);
+    int err = FX_PENDING;
+
+    assert_int_equal(db_unexpect(fx.db, &uuid, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+static int claim(unsigned n, uint8_t store, uint8_t ticket)
+{
+    const struct db_arriving row = arriving(n, store, ticket);
+    int err = FX_PENDING;
+
+    assert_int_equal(db_claim(fx.db, &row, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+static int unclaim(unsigned n, uint8_t ticket)
+{
+    const struct db_arriving row = arriving(n, 1, ticket);
+    int err = FX_PENDING;
+
+    assert_int_equal(db_unclaim(fx.db, &row, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    return err;
+}
+
+static void test_expect__claimed_and_refused__as_before(void **state)
+{
+    struct db_arriving row = arriving(1, 1, 0), got;
+
+    (void)state;
+    assert_int_equal(db_arriving_get(fx.db, &row.uuid, &got), VT_ENOTFOUND);
+    assert_int_equal(expect(&row), VT_OK);
+    row.sealed[0] = 8;
+    assert_int_equal(expect(&row), VT_OK);
+    assert_int_equal(claim(1, 2, 5), VT_ECONFLICT); /* from another store */
+    assert_int_equal(claim(1, 1, 6), VT_OK);
+    assert_int_equal(claim(1, 1, 6), VT_OK);
+    assert_int_equal(claim(1, 1, 5), VT_OK);
+    assert_int_equal(expect(&row), VT_ECONFLICT);
+    assert_int_equal(unexpect(1), VT_ECONFLICT);
+    assert_int_equal(db_arriving_get(fx.db, &row.uuid, &got), VT_OK);
+    assert_true(got.has_ticket && got.ticket[119] == 5 && got.sealed[0] == 8 && got.sealed_len == 60 && got.time);
+    assert_int_equal(unclaim(1, 6), VT_ENOTFOUND);
+    assert_int_equal(unclaim(1, 5), VT_OK);
+    assert_int_equal(unclaim(1, 5), VT_ENOTFOUND);
+    assert_int_equal(db_arriving_get(fx.db, &row.uuid, &got), VT_OK);
+    assert_true(!got.has_ticket && got.sealed_len == 60);
+    assert_int_equal(unexpect(1), VT_OK);
+    assert_int_equal(unexpect(1), VT_ENOTFOUND);
+}
+
+static int count_arriving(void *ctx, const struct db_arriving *row)
+{
+    assert_true(row->has_ticket && !row->sealed_len);
+    ++*(unsigned *)ctx;
+    return VT_OK;
+}
+
+/* As an instance that had left from here comes: there is a row only while its source is asked. */
+static void test_claim__not_expected__its_row_goes_with_the_answer(void **state)
+{
+    unsigned count = 0;
+
+    (void)state;
+    assert_int_equal(claim(1, 1, 5), VT_OK);
+    assert_int_equal(claim(2, 1, 6), VT_OK);
+    assert_int_equal(db_arriving_each(fx.db, count_arriving, &count), VT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(unclaim(1, 5), VT_OK);
+    assert_int_equal(fx_import(&fx, 2, "two", 9, 1), VT_OK);
+    count = 0;
+    assert_int_equal(db_arriving_each(fx.db, count_arriving, &count), VT_OK);
+    assert_int_equal(count, 0);
+}
+
+static void test_peer__with_an_address__comes_and_goes_with_it(void **state)
+{
+    struct db_peer peer = fx_peer(1), got;
+    int err = FX_PENDING;
+
+    (void)state;
+    snprintf(peer.address, sizeof peer.address, "tcp:a.example:7000");
+    assert_int_equal(db_peer_add(fx.db, &peer, NULL, fx_done, &err), VT_OK);
+    db_drain(fx.db);
+    assert_int_equal(err, VT_OK);
+    assert_int_equal(db_peer_get(fx.db, "peer1", NULL, &got), VT_OK);
+    assert_string_equal(got.address, "tcp:a.example:7000");
+    assert_int_equal(fx_peer_add(&fx, 2), VT_OK);
+    assert_int_equal(db_peer_get(fx.db, "peer2", NULL, &got), VT_OK);
+    assert_string_equal(got.address, "");
+    assert_int_equal(fx_peer_remove(&fx, 1), VT_OK);
+    assert_int_equal(fx_peer_add(&fx, 1), VT_OK);
+    assert_int_equal(db_peer_get(fx.db, "peer1", NULL, &got), VT_OK);
+    assert_string_equal(got.address, "");
+}
+
+/* What nobody with the keys wrote is found. */
+static void test_arriving__altered_outside__the_store_is_refused(void **state)
+{
+    const struct db_arriving row = arriving(1, 1, 0);
+    struct vt_why why;
+
+    (void)state;
+    assert_int_equal(expect(&row), VT_OK);
+    fx_close(&fx);
+    fx_sql(&fx, "UPDATE arriving SET store = zeroblob(16)");
+    fx_open_fails(&fx, VT_EDAMAGED, &why);
+    fx_sql(&fx, "UPDATE arriving SET store = x'01000000000000000000000000000000'");
+    fx_open(&fx);
+}
+
 /* As a version 3 left it: what came since is made anew, and the MAC still holds. */
 static void test_version_3__opened__is_migrated(void **state)
 {
@@ -359,7 +495,8 @@ static void test_version_3__opened__is_migrated(void **state)
     assert_int_equal(fx_create(&fx, 1, "one"), VT_OK);
     fx_close(&fx);
     fx_sql(&fx, "DROP TABLE server_key; DROP TABLE peer; DROP TABLE exported; DROP TABLE imported;"
-                "DROP TABLE anchor; DROP TABLE host_ak; PRAGMA user_version = 3");
+                "DROP TABLE anchor; DROP TABLE host_ak; DROP TABLE peer_address; DROP TABLE arriving;"
+                "PRAGMA user_version = 3");
     fx_open(&fx);
     assert_int_equal(fx_server_key(&fx, 1), VT_OK);
     leave(1, 1);
@@ -469,6 +606,10 @@ int main(void)
         MOVE_TEST(test_import__of_one_that_left__replaces_it_if_newer),
         MOVE_TEST(test_import__of_one_that_left_and_was_deleted__comes_back),
         MOVE_TEST(test_moves__a_row_altered__found),
+        MOVE_TEST(test_expect__claimed_and_refused__as_before),
+        MOVE_TEST(test_claim__not_expected__its_row_goes_with_the_answer),
+        MOVE_TEST(test_peer__with_an_address__comes_and_goes_with_it),
+        MOVE_TEST(test_arriving__altered_outside__the_store_is_refused),
         MOVE_TEST(test_version_3__opened__is_migrated),
         MOVE_TEST(test_backup__beside_a_writer__one_commit),
         MOVE_TEST(test_backup__file_is_there__refused),

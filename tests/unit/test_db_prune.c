@@ -187,7 +187,8 @@ static void test_version_1__opened__is_migrated(void **state)
     add(5);
     fx_close(&fx);
     fx_sql(&fx, "DROP TABLE binding; DROP TABLE checkpoint; DROP TABLE server_key; DROP TABLE peer; DROP TABLE exported;"
-                "DROP TABLE imported; DROP TABLE anchor; DROP TABLE host_ak; PRAGMA user_version = 1");
+                "DROP TABLE imported; DROP TABLE anchor; DROP TABLE host_ak; DROP TABLE peer_address; DROP TABLE arriving;"
+                "PRAGMA user_version = 1");
     fx_open(&fx);
     assert_int_equal(number("PRAGMA user_version"), db_steps[db_step_count - 1].version);
     add(40);

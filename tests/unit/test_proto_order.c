@@ -13,7 +13,8 @@
 #include "proto_rig.h"
 
 enum { HELLO, ATTACH, ATTACHED, POWER_ON, POWER_RESULT, EXECUTE, RESPONSE, CANCEL, DETACH, ERROR, PLATFORM,
-       PLATFORM_RESULT, KINDS };
+       PLATFORM_RESULT, HELLO_2, TICKET_ASK, TICKET, TICKET_BRING, TICKET_TAKEN, PEER_ASK, PEER_ANSWER,
+       TICKET_READ, STATE_BRING, KINDS };
 
 static Vtpm__Message *make(int kind)
 {
@@ -29,11 +30,21 @@ static Vtpm__Message *make(int kind)
     case DETACH: return make_detach();
     case ERROR: return make_error(false);
     case PLATFORM: return make_platform();
-    default: return make_platform_result();
+    case PLATFORM_RESULT: return make_platform_result();
+    case HELLO_2: return make_hello_2();
+    case TICKET_ASK: return make_ticket_ask();
+    case TICKET: return make_ticket();
+    case TICKET_BRING: return make_ticket_bring();
+    case TICKET_TAKEN: return make_ticket_taken();
+    case PEER_ASK: return make_peer_ask();
+    case PEER_ANSWER: return make_peer_answer();
+    case TICKET_READ: return make_ticket_read();
+    default: return make_state_bring();
     }
 }
 
 #define B(kind) (1u << (kind))
+#define HELLOS  (B(HELLO) | B(HELLO_2))
 
 /* How to get into the state, then what client and server may say there. Written from PROTOCOL.md by hand. */
 static const struct state_row {
@@ -41,9 +52,9 @@ static const struct state_row {
     int path[8];    /* kind, or ~kind when the server says it; ends with 99 */
     unsigned client, server;
 } states[] = {
-    {"fresh", {99}, B(HELLO) | B(ERROR), B(HELLO) | B(ERROR)},
-    {"client greeted", {HELLO, 99}, B(ERROR), B(HELLO) | B(ERROR)},
-    {"server greeted", {~HELLO, 99}, B(HELLO) | B(ERROR), B(ERROR)},
+    {"fresh", {99}, HELLOS | B(ERROR), HELLOS | B(ERROR)},
+    {"client greeted", {HELLO, 99}, B(ERROR), HELLOS | B(ERROR)},
+    {"server greeted", {~HELLO, 99}, HELLOS | B(ERROR), B(ERROR)},
     {"idle", {HELLO, ~HELLO, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
     {"attaching", {HELLO, ~HELLO, ATTACH, 99}, B(ERROR), B(ATTACHED) | B(ERROR)},
     {"attach refused", {HELLO, ~HELLO, ATTACH, ~ERROR, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
@@ -55,6 +66,26 @@ static const struct state_row {
      B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(ERROR), B(ERROR)},
     {"platform act", {HELLO, ~HELLO, ATTACH, ~ATTACHED, PLATFORM, 99}, B(CANCEL) | B(ERROR),
      B(PLATFORM_RESULT) | B(ERROR)},
+    {"idle, one side of version 2", {HELLO_2, ~HELLO, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
+    {"idle, the other", {HELLO, ~HELLO_2, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
+    {"idle of version 2", {HELLO_2, ~HELLO_2, 99}, B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+    {"bringing", {HELLO_2, ~HELLO_2, TICKET_BRING, 99}, B(ERROR), B(TICKET_TAKEN) | B(ERROR)},
+    {"bringing a state", {HELLO_2, ~HELLO_2, STATE_BRING, 99}, B(ERROR), B(TICKET_TAKEN) | B(ERROR)},
+    {"reading a state", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, ~TICKET, TICKET_READ, 99}, B(CANCEL) | B(ERROR),
+     B(TICKET) | B(ERROR)},
+    {"brought", {HELLO_2, ~HELLO_2, TICKET_BRING, ~TICKET_TAKEN, 99},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+    {"not taken", {HELLO_2, ~HELLO_2, TICKET_BRING, ~ERROR, 99},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+    {"a server asks", {HELLO_2, ~HELLO_2, PEER_ASK, 99}, B(ERROR), B(PEER_ANSWER) | B(ERROR)},
+    {"a server was answered", {HELLO_2, ~HELLO_2, PEER_ASK, ~PEER_ANSWER, 99},
+     B(ATTACH) | B(TICKET_BRING) | B(STATE_BRING) | B(PEER_ASK) | B(ERROR), B(ERROR)},
+    {"attached in version 2", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, 99},
+     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(TICKET_READ) | B(ERROR), B(ERROR)},
+    {"ticket asked for", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, 99}, B(CANCEL) | B(ERROR),
+     B(TICKET) | B(ERROR)},
+    {"ticket given", {HELLO_2, ~HELLO_2, ATTACH, ~ATTACHED, TICKET_ASK, ~TICKET, 99},
+     B(POWER_ON) | B(EXECUTE) | B(PLATFORM) | B(CANCEL) | B(DETACH) | B(TICKET_ASK) | B(TICKET_READ) | B(ERROR), B(ERROR)},
     {"detached", {HELLO, ~HELLO, ATTACH, ~ATTACHED, DETACH, 99}, B(ATTACH) | B(ERROR), B(ERROR)},
 };
 

@@ -59,6 +59,9 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_BACKUP_END] = {"backup, its end", admin_backup_end, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_EKCERT_INSTALL] = {"ekcert install", admin_ekcert_install, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_EKCERT_SHOW] = {"ekcert show", admin_ekcert_show, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_EXPECT] = {"instance expect", admin_expect, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_EXPECTED_LIST] = {"instance expected", admin_expected_list, ADMIN_MONITOR},
+    [VTPM__ADMIN_REQUEST__VERB_UNEXPECT] = {"instance unexpect", admin_unexpect, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_STATUS] = {"status", admin_status, ADMIN_MONITOR},
 };
 

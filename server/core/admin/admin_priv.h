@@ -89,6 +89,10 @@ void admin_take_back(struct admin_call *call);
 /* import.c */
 void admin_import(struct admin_call *call);
 void admin_import_swtpm(struct admin_call *call);
+/* expect.c */
+void admin_expect(struct admin_call *call);
+void admin_expected_list(struct admin_call *call);
+void admin_unexpect(struct admin_call *call);
 /* backup.c */
 void admin_backup_begin(struct admin_call *call);
 void admin_backup_read(struct admin_call *call);

@@ -8,141 +8,50 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
-#include "server/core/store/bundle.h"
-#include "server/core/store/server_key.h"
+#include "server/core/handoff/leave.h"
 
 struct leaving {
     struct broker *broker;
     struct admin_call *call;
     struct db_export export;
-    struct vt_key *own, *key;       /* of the vault: the store's, the instance's */
-    uint8_t *bundle;
-    size_t len;
-    int err;
 };
-
-static void leaving_free(struct leaving *leaving)
-{
-    vt_vault_give(leaving->broker->vault, leaving->own);
-    vt_vault_give(leaving->broker->vault, leaving->key);
-    vt_free(leaving->bundle);
-    vt_free(leaving);
-}
 
 /* Ends the call. */
 static void end(struct leaving *leaving, int err)
 {
     struct admin_call *call = leaving->call;
 
-    leaving_free(leaving);
+    vt_free(leaving);
     admin_done(call, err);
 }
 
-/* ---- The bundle, on a worker ---- */
+/* ---- The bundle ---- */
 
-static int add_binding(void *ctx, const struct db_binding *binding)
-{
-    struct moving *moving = ctx;
-
-    if (moving->binding_count == VT_COUNT(moving->bindings))
-        return VT_EDAMAGED;
-    memcpy(moving->bindings[moving->binding_count++], binding->peer, sizeof binding->peer);
-    return VT_OK;
-}
-
-static int read_psk(struct broker *broker, struct moving *moving)
-{
-    struct db_credential credential;
-    char identity[VT_UUID_TEXT];
-    int err;
-
-    vt_uuid_text(identity, &moving->uuid);
-    err = db_credential_get(broker->db, identity, &credential);
-    if (err)
-        return err;
-    return keys_open_psk(broker->keys, identity, credential.version, credential.sealed, credential.sealed_len,
-                         &moving->psk);
-}
-
-static int read_moving(struct leaving *leaving, struct moving *moving)
-{
-    struct admin_call *call = leaving->call;
-    struct broker *broker = call->broker;
-    struct db_instance row;
-    int err = db_instance_get(broker->db, &call->uuid, &row);
-
-    if (err)
-        return err;
-    moving->uuid = row.uuid;
-    memcpy(moving->name, row.name, sizeof moving->name);
-    memcpy(moving->group, row.group, sizeof moving->group);
-    memcpy(moving->profile, row.profile, sizeof moving->profile);
-    moving->has_ek = row.has_ek;
-    memcpy(moving->ek_sha256, row.ek_sha256, sizeof moving->ek_sha256);
-    moving->created = row.created;
-    err = instance_read_durable(broker, &call->uuid, &moving->record, leaving->key, &call->why);
-    if (!err)
-        err = read_psk(broker, moving);
-    return err ? err : db_binding_each(broker->db, &call->uuid, add_binding, moving);
-}
-
-static int make_bundle(struct leaving *leaving, struct moving *moving)
-{
-    struct broker *broker = leaving->call->broker;
-    struct bundle_head head = {.source = broker->store, .target = leaving->export.peer.store,
-                               .time = leaving->export.time};
-    int err = server_key_open(broker->db, broker->keys, leaving->own, &leaving->call->why);
-
-    memcpy(head.id, leaving->export.id, sizeof head.id);
-    if (!err)
-        err = read_moving(leaving, moving);
-    return err ? err : bundle_make(&head, leaving->own, leaving->export.peer.public, moving, &leaving->bundle,
-                                   &leaving->len);
-}
-
-static void work_bundle(void *arg)
-{
-    struct leaving *leaving = arg;
-    struct moving *moving = VT_NEW(struct moving);
-
-    if (!moving)
-        return;
-    leaving->err = make_bundle(leaving, moving);
-    moving_free(moving);
-    vt_free(moving);
-}
-
-static void bundled(void *arg)
+static void on_bundle(void *arg, int err, const struct vt_why *why, const uint8_t *bundle, size_t len)
 {
     struct leaving *leaving = arg;
     struct admin_call *call = leaving->call;
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } bytes = {.in = bundle};
 
-    if (leaving->err) {
-        vt_fail(&call->why, leaving->err, "%s is exported, but its bundle cannot be made now: %s; repeat it",
-                call->name, vt_err_text(leaving->err));
-        end(leaving, leaving->err);
+    if (err) {
+        vt_fail(&call->why, err, "%s is exported, but its bundle cannot be made now: %s; repeat it", call->name,
+                why->text);
+        end(leaving, err);
         return;
     }
-    reply.bundle = (ProtobufCBinaryData){.data = leaving->bundle, .len = leaving->len};
+    vt_free(leaving);
+    reply.bundle = (ProtobufCBinaryData){.data = bytes.out, .len = len};
     admin_reply(call, &reply);
-    leaving_free(leaving);
 }
 
-/* What was exported stands in the store with the time it got there. */
 static void start_bundle(struct leaving *leaving)
 {
-    struct admin_call *call = leaving->call;
-    struct vt_vault *vault = leaving->broker->vault;
-    int err = db_export_get(call->broker->db, &call->uuid, &leaving->export);
+    int err = leave_bundle(leaving->broker, &leaving->call->uuid, admin_work, on_bundle, leaving);
 
-    if (!err)
-        err = vt_vault_take(vault, &leaving->own, &call->why);
-    if (!err)
-        err = vt_vault_take(vault, &leaving->key, &call->why);
-    leaving->err = VT_ENOMEM;
-    if (!err)
-        err = admin_work(call->broker, work_bundle, bundled, leaving);
     if (err)
         end(leaving, err);
 }
@@ -194,7 +103,7 @@ static void leave(struct admin_call *call, int err)
     struct db_export before;
 
     if (err) {
-        leaving_free(leaving);
+        vt_free(leaving);
         admin_on_db(call, err);
         return;
     }

@@ -1,404 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * `instance import` (docs/moving.md): everything is checked, opened and sealed anew on a worker, one at a time; then
- * the runtime store gets its mark and the store the instance, in one transaction with the export's id. Refused: nothing
- * has changed.
- */
+/* `instance import` (docs/moving.md): server/core/handoff/arrive.c does it. */
 #include "server/core/admin/admin_priv.h"
 
-#include <stdio.h>
+#include "server/core/handoff/arrive.h"
 
-#include "server/base/alloc.h"
-#include "server/core/store/bundle.h"
-#include "server/core/store/server_key.h"
-#include "server/engine/freeze.h"
-#include "server/wire/cursor.h"
-
-struct arriving {
-    struct broker *broker;
-    struct admin_call *call;
-    uint8_t *bundle;
-    size_t bundle_len;
-    struct vt_key *own, *key;       /* of the vault: the store's, the instance's new one */
-    struct bundle_head head;
-    struct db_peer source;
-    struct moving moving;
-    bool returns;                   /* it was exported from here before */
-    struct db_instance row;
-    struct db_credential credential;
-    struct db_sealed record, mark;  /* `data` is owned */
-    uint8_t *record_data, *mark_data;
-    bool is_marked;
-    int err;
-};
-
-static void arriving_free(struct arriving *a)
-{
-    a->broker->importing = false;
-    vt_vault_give(a->broker->vault, a->own);
-    vt_vault_give(a->broker->vault, a->key);
-    moving_free(&a->moving);
-    vt_free(a->record_data);
-    vt_free(a->mark_data);
-    vt_free(a->bundle);
-    vt_free_wiped(a, sizeof *a);
-}
-
-static void end(struct arriving *a, int err)
-{
-    struct admin_call *call = a->call;
-
-    arriving_free(a);
-    admin_done(call, err);
-}
-
-/* ---- On a worker: is it for us, from one we know, and new? ---- */
-
-static int check_target(struct arriving *a)
-{
-    char theirs[VT_UUID_TEXT], ours[VT_UUID_TEXT];
-
-    if (vt_uuid_equal(&a->head.target, &a->broker->store))
-        return VT_OK;
-    vt_uuid_text(theirs, &a->head.target);
-    vt_uuid_text(ours, &a->broker->store);
-    return vt_fail(&a->call->why, VT_ECONFLICT, "it was exported to store %s, and this is store %s", theirs, ours);
-}
-
-static int find_source(struct arriving *a)
-{
-    char store[VT_UUID_TEXT];
-    int err = db_peer_get(a->broker->db, NULL, &a->head.source, &a->source);
-
-    if (err != VT_ENOTFOUND)
-        return err;
-    vt_uuid_text(store, &a->head.source);
-    return vt_fail(&a->call->why, VT_EPERM, "it comes from store %s, which is no peer of this one: vtpmctl server peer "
-                   "add, with that server's key", store);
-}
-
-static int check_new(struct arriving *a)
-{
-    char id[2 * DB_EXPORT_ID + 1];
-    bool seen;
-    int err = db_imported(a->broker->db, a->head.id, &seen);
-
-    if (err || !seen)
-        return err;
-    vt_hex(id, a->head.id, sizeof a->head.id);
-    return vt_fail(&a->call->why, VT_EEXISTS, "export %s was imported here before: an export is imported once only",
-                   id);
-}
-
-/* The uuid is new, or that of an instance which left from here and is older than what comes. */
-static int check_uuid(struct arriving *a)
-{
-    struct vt_why *why = &a->call->why;
-    struct db_instance row;
-    struct db_export export;
-    char uuid[VT_UUID_TEXT];
-    int err = db_instance_get(a->broker->db, &a->moving.uuid, &row);
-
-    if (err == VT_ENOTFOUND)
-        return VT_OK;
-    if (!err)
-        err = db_export_get(a->broker->db, &a->moving.uuid, &export);
-    vt_uuid_text(uuid, &a->moving.uuid);
-    if (err == VT_ENOTFOUND)
-        return vt_fail(why, VT_EEXISTS, row.life == DB_DELETED
-                       ? "instance %s was deleted here and its uuid is not used again"
-                       : "instance %s is here already", uuid);
-    if (err)
-        return err;
-    a->returns = true;
-    if (a->moving.record.seq > row.seq)
-        return VT_OK;
-    return vt_fail(why, VT_ECONFLICT, "instance %s left from here with record %llu, and this brings record %llu: an "
-                   "older state of it is not taken", uuid, (unsigned long long)row.seq,
-                   (unsigned long long)a->moving.record.seq);
-}
-
-static int check_name(struct arriving *a)
-{
-    struct db_instance row;
-    int err = db_instance_by_name(a->broker->db, a->moving.name, &row);
-
-    if (err == VT_ENOTFOUND || (!err && vt_uuid_equal(&row.uuid, &a->moving.uuid)))
-        return VT_OK;
-    if (err)
-        return err;
-    return vt_fail(&a->call->why, VT_EEXISTS, "another instance is called %s here: vtpmctl instance rename %s",
-                   row.name, row.name);
-}
-
-/* What this server's engine could not thaw would be broken here and fenced there. */
-static int check_state(struct arriving *a)
-{
-    struct rd r = rd_from(a->moving.record.permanent.data, a->moving.record.permanent.len);
-    const uint8_t *magic = rd_take(&r, 4);
-    unsigned version = rd_get16(&r);
-
-    if (r.bad || memcmp(magic, "VTPM", 4) != 0 || version <= FZ_VERSION)
-        return VT_OK;
-    return vt_fail(&a->call->why, VT_ENOTSUP, "its state is of version %u, made by a newer vtpm-server; this one knows "
-                   "up to %d", version, FZ_VERSION);
-}
-
-static int accept_bundle(struct arriving *a)
-{
-    struct vt_why *why = &a->call->why;
-    int err = bundle_read(&a->head, a->bundle, a->bundle_len, why);
-
-    if (!err)
-        err = check_target(a);
-    if (!err)
-        err = server_key_open(a->broker->db, a->broker->keys, a->own, why);
-    if (!err)
-        err = find_source(a);
-    if (!err)
-        err = bundle_verify(a->bundle, a->bundle_len, a->source.public, why);
-    if (!err)
-        err = check_new(a);
-    if (!err)
-        err = bundle_open(&a->head, a->bundle, a->bundle_len, a->own, &a->moving, why);
-    return err;
-}
-
-static int check_place(struct arriving *a)
-{
-    int err = check_uuid(a);
-
-    if (!err)
-        err = check_name(a);
-    return err ? err : check_state(a);
-}
-
-/* ---- Sealed anew, under a new key ---- */
-
-static const char *const power_words[] = {
-    [RECORD_OFF] = "off", [RECORD_ON] = "on", [RECORD_NEEDS_POWER_ON] = "needs-power-on"};
-
-static void fill_row(struct arriving *a)
-{
-    const struct moving *m = &a->moving;
-
-    a->row.uuid = m->uuid;
-    memcpy(a->row.name, m->name, sizeof a->row.name);
-    memcpy(a->row.group, m->group, sizeof a->row.group);
-    memcpy(a->row.profile, m->profile, sizeof a->row.profile);
-    snprintf(a->row.power, sizeof a->row.power, "%s", power_words[m->record.power]);
-    a->row.has_ek = m->has_ek;
-    memcpy(a->row.ek_sha256, m->ek_sha256, sizeof a->row.ek_sha256);
-    a->row.created = m->created;
-    a->row.seq = m->record.seq;
-    a->row.wrapped_key_len = SEAL_KEY_LEN;
-    vt_uuid_text(a->credential.identity, &m->uuid);
-    a->credential.version = 1;
-    a->credential.sealed_len = SEAL_KEY_LEN;
-}
-
-/* Volatile state of another boot is void: this one is of now, because its source was fenced before it left. */
-static int seal_records(struct arriving *a)
-{
-    struct record *record = &a->moving.record, mark;
-    int err;
-
-    memcpy(record->boot_id, a->broker->boot_id, sizeof record->boot_id);
-    err = instance_seal_record(a->broker, &a->row.uuid, a->key, SEAL_DURABLE, record, a->record.tag, &a->record_data,
-                               &a->record.len);
-    if (err)
-        return err;
-    a->record.data = a->record_data;
-    mark = *record;
-    mark.permanent = mark.measures = (struct vt_bytes){0};
-    err = instance_seal_record(a->broker, &a->row.uuid, a->key, SEAL_RUNTIME, &mark, a->mark.tag, &a->mark_data,
-                               &a->mark.len);
-    a->mark.data = a->mark_data;
-    return err;
-}
-
-static int seal_all(struct arriving *a)
-{
-    struct broker *broker = a->broker;
-    int err = cr_key_random(a->key, sizeof *a->key);
-
-    fill_row(a);
-    if (!err)
-        err = keys_wrap_instance(broker->keys, &a->row.uuid, a->key, a->row.wrapped_key);
-    if (!err)
-        err = keys_seal_psk(broker->keys, a->credential.identity, a->credential.version, &a->moving.psk,
-                            a->credential.sealed);
-    return err ? err : seal_records(a);
-}
-
-static void work_import(void *arg)
-{
-    struct arriving *a = arg;
-
-    a->err = accept_bundle(a);
-    if (!a->err)
-        a->err = check_place(a);
-    if (!a->err)
-        a->err = seal_all(a);
-}
-
-/* ---- On the loop: the mark, the store ---- */
-
-/* A mark of an import that was cut off may be there, newer than what is in the store. */
-static int write_mark(struct arriving *a, struct runtime_file *file)
-{
-    struct runtime_slot slots[2];
-    size_t count = runtime_read(file, slots);
-
-    for (size_t i = 0; i < count; i++)
-        if (slots[i].seq >= a->row.seq)
-            runtime_drop(file, slots[i].seq);
-    return runtime_write(file, a->row.seq, a->mark.tag, a->mark.data, a->mark.len);
-}
-
-/* record-and-recovery.md: as long as an instance is on, its runtime file holds a record of this boot. */
-static int put_mark(struct arriving *a)
-{
-    struct runtime_file *file;
-    int err;
-
-    if (a->moving.record.power != RECORD_ON)
-        return VT_OK;
-    if (!a->returns)
-        (void)!runtime_file_remove(a->broker->runtime, &a->row.uuid);
-    err = runtime_file_open(&file, a->broker->runtime, &a->row.uuid, true);
-    if (err)
-        return err;
-    a->is_marked = true;
-    err = write_mark(a, file);
-    runtime_file_close(file);
-    return err;
-}
-
-static void undo_mark(struct arriving *a)
-{
-    struct runtime_file *file;
-
-    if (!a->is_marked)
-        return;
-    if (!a->returns) {
-        (void)!runtime_file_remove(a->broker->runtime, &a->row.uuid);
-    } else if (!runtime_file_open(&file, a->broker->runtime, &a->row.uuid, false)) {
-        runtime_drop(file, a->row.seq);
-        runtime_file_close(file);
-    }
-}
-
-static void reply_imported(struct admin_call *call, struct arriving *a)
+static void reply_imported(struct admin_call *call, const struct db_instance *row)
 {
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Instance instance = VTPM__INSTANCE__INIT, *rows[] = {&instance};
-    char uuid[VT_UUID_TEXT];
+    char uuid[VT_UUID_TEXT], name[65];
 
-    vt_uuid_text(uuid, &a->row.uuid);
+    vt_uuid_text(uuid, &row->uuid);
+    memcpy(name, row->name, sizeof name);
     instance.uuid = uuid;
-    instance.name = a->row.name;
+    instance.name = name;
     reply.instances = rows;
     reply.n_instances = 1;
     admin_reply(call, &reply);
 }
 
-static void on_imported(void *arg, int err)
+static void on_arrived(void *arg, int err, const struct vt_why *why, const struct db_instance *row)
 {
-    struct arriving *a = arg;
-    struct admin_call *call = a->call;
+    struct admin_call *call = arg;
 
-    if (err && err != VT_EUNKNOWN)
-        undo_mark(a);
+    call->why = *why;
     if (!err)
-        reply_imported(call, a);
-    else if (err == VT_EEXISTS || err == VT_EFENCED)
-        admin_fail(call, err, "its name or uuid was taken meanwhile; nothing was changed");
+        reply_imported(call, row);
+    else if (why->text[0])
+        admin_done(call, err);
     else
         admin_on_db(call, err);
-    arriving_free(a);
-}
-
-static int store(struct arriving *a)
-{
-    struct db_import_args args = {.source = a->head.source, .instance = &a->row, .record = a->record,
-                                  .credential = &a->credential, .binding_count = a->moving.binding_count};
-    char text[256], source[VT_UUID_TEXT], id[2 * DB_EXPORT_ID + 1];
-    struct db_binding *bindings = vt_calloc(args.binding_count, sizeof *bindings);
-    struct db_audit audit;
-    int err;
-
-    if (!bindings)
-        return VT_ENOMEM;
-    for (size_t i = 0; i < args.binding_count; i++)
-        memcpy(bindings[i].peer, a->moving.bindings[i], sizeof bindings[i].peer);
-    args.bindings = bindings;
-    memcpy(args.id, a->head.id, sizeof args.id);
-    a->call->uuid = a->row.uuid;
-    vt_uuid_text(source, &a->head.source);
-    vt_hex(id, a->head.id, sizeof a->head.id);
-    snprintf(text, sizeof text, "%s from %s, store %s, export %s", a->row.name, a->source.name, source, id);
-    audit = admin_audit(a->call, "import", text);
-    err = db_import(a->broker->db, &args, &audit, on_imported, a);
-    vt_free(bindings);
-    return err;
-}
-
-static void checked(void *arg)
-{
-    struct arriving *a = arg;
-    struct instance *instance;
-    int err = a->err;
-
-    if (err) {
-        end(a, err);
-        return;
-    }
-    /* What is in memory of one that left knows nothing of its return. */
-    instance = instance_in_memory(a->broker, &a->row.uuid);
-    if (instance)
-        instance_evict(instance, VT_EAGAIN, "the instance came back from another server: attach again");
-    err = put_mark(a);
-    if (err)
-        vt_fail(&a->call->why, err, "the runtime directory takes no file: %s", vt_err_text(err));
-    else
-        err = store(a);
-    if (err) {
-        undo_mark(a);
-        end(a, err);
-    }
 }
 
 void admin_import(struct admin_call *call)
 {
     const ProtobufCBinaryData *bundle = &call->request->import_instance->bundle;
-    struct vt_vault *vault = call->broker->vault;
-    struct arriving *a;
-    int err = VT_OK;
+    const struct arrive_args args = {.bundle = bundle->data, .len = bundle->len, .peer = call->peer, .work = admin_work};
+    int err;
 
     if (call->broker->importing) {
         admin_fail(call, VT_EAGAIN, "another import is under way: one after the other");
         return;
     }
-    a = VT_NEW(struct arriving);
-    if (!a) {
-        admin_done(call, VT_ENOMEM);
-        return;
-    }
-    a->broker = call->broker;
-    a->call = call;
-    a->err = VT_ENOMEM;
-    call->broker->importing = true;
-    a->bundle_len = bundle->len;
-    a->bundle = bundle->len ? vt_memdup(bundle->data, bundle->len) : vt_calloc(1, 1);
-    if (!a->bundle)
-        err = VT_ENOMEM;
-    if (!err)
-        err = vt_vault_take(vault, &a->own, &call->why);
-    if (!err)
-        err = vt_vault_take(vault, &a->key, &call->why);
-    if (!err)
-        err = admin_work(call->broker, work_import, checked, a);
+    err = arrive(call->broker, &args, on_arrived, call);
     if (err)
-        end(a, err);
+        admin_done(call, err);
 }

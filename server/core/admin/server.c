@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "server/base/alloc.h"
+#include "server/core/session_priv.h"
 #include "server/core/store/server_key.h"
 
 /* ---- The store's own key ---- */
@@ -78,6 +79,7 @@ void admin_need_server_key(struct admin_call *call, void (*then)(struct admin_ca
 struct shown_server {
     Vtpm__ServerKey msg;
     char name[65], store[VT_UUID_TEXT], line[SERVER_KEY_LINE], fingerprint[SERVER_KEY_FINGERPRINT];
+    char address[DB_ADDRESS];
 };
 
 static void fill(struct shown_server *shown, const char *name, const struct vt_uuid *store,
@@ -89,6 +91,7 @@ static void fill(struct shown_server *shown, const char *name, const struct vt_u
     server_key_line(shown->line, store, public);
     server_key_fingerprint(shown->fingerprint, store, public);
     shown->msg.name = shown->name;
+    shown->msg.address = shown->address;
     shown->msg.store = shown->store;
     shown->msg.line = shown->line;
     shown->msg.fingerprint = shown->fingerprint;
@@ -131,10 +134,26 @@ static void on_peer_added(void *arg, int err)
         admin_on_db(call, err);
 }
 
+/* What it names is asked for when it is used. */
+static int take_address(struct admin_call *call, struct db_peer *peer, const char *address)
+{
+    const char *port = strrchr(address, ':');
+
+    if (!*address)
+        return VT_OK;
+    if (strncmp(address, "tcp:", 4) != 0 || port <= address + 4 || !port[1] || strlen(port) > 6 ||
+        strspn(port + 1, "0123456789") != strlen(port + 1) || strlen(address) > 4 + 128 + 6 ||
+        strpbrk(address, " \t\r\n"))
+        return vt_fail(&call->why, VT_EUSAGE, "%.160s is no address: tcp:HOST:PORT, where the other server has a --listen",
+                       address);
+    snprintf(peer->address, sizeof peer->address, "%s", address);
+    return VT_OK;
+}
+
 void admin_peer_add(struct admin_call *call)
 {
     const Vtpm__PeerAdd *add = call->request->peer_add;
-    char text[160], fingerprint[SERVER_KEY_FINGERPRINT], store[VT_UUID_TEXT];
+    char text[255], fingerprint[SERVER_KEY_FINGERPRINT], store[VT_UUID_TEXT];
     struct db_audit audit = {.kind = "peer-add", .peer = call->peer, .text = text};
     struct db_peer peer = {0};
     int err = VT_OK;
@@ -143,6 +162,8 @@ void admin_peer_add(struct admin_call *call)
         err = vt_fail(&call->why, VT_EUSAGE, "%.80s is no name: 1 to 64 of A-Z a-z 0-9 . _ -", add->name);
     if (!err)
         err = server_key_parse(&peer, add->line, &call->why);
+    if (!err)
+        err = take_address(call, &peer, add->address);
     if (!err && vt_uuid_equal(&peer.store, &call->broker->store))
         err = vt_fail(&call->why, VT_EUSAGE, "that is this store's own key: the other server's is wanted");
     if (err) {
@@ -152,7 +173,8 @@ void admin_peer_add(struct admin_call *call)
     snprintf(peer.name, sizeof peer.name, "%s", add->name);
     vt_uuid_text(store, &peer.store);
     server_key_fingerprint(fingerprint, &peer.store, peer.public);
-    snprintf(text, sizeof text, "%s, store %s, key %s", peer.name, store, fingerprint);
+    snprintf(text, sizeof text, "%s, store %s, key %s%s%.60s", peer.name, store, fingerprint, peer.address[0] ? ", " : "",
+             peer.address);
     admin_started(call, db_peer_add(call->broker->db, &peer, &audit, on_peer_added, call));
 }
 
@@ -160,6 +182,11 @@ static void on_peer_removed(void *arg, int err)
 {
     struct admin_call *call = arg;
 
+    char identity[SERVER_IDENTITY];
+
+    server_key_identity(identity, &call->uuid);
+    if (!err)
+        broker_close_identity(call->broker, identity, VT_EPERM, "this server is no peer any more");
     if (err == VT_ENOTFOUND)
         admin_fail(call, err, "no peer is called %s: vtpmctl server peer list", call->name);
     else
@@ -170,12 +197,15 @@ void admin_peer_remove(struct admin_call *call)
 {
     struct db_audit audit = {.kind = "peer-remove", .peer = call->peer, .text = call->name};
     const char *name = call->request->peer_remove->name;
+    struct db_peer peer;
 
     if (!vt_name_valid(name)) {
         admin_fail(call, VT_ENOTFOUND, "no peer is called %.80s: vtpmctl server peer list", name);
         return;
     }
     snprintf(call->name, sizeof call->name, "%s", name);
+    if (!db_peer_get(call->broker->db, name, NULL, &peer))
+        call->uuid = peer.store;
     admin_started(call, db_peer_remove(call->broker->db, call->name, &audit, on_peer_removed, call));
 }
 
@@ -192,6 +222,7 @@ static int add_shown(void *ctx, const struct db_peer *peer)
     if (peers->count == VT_COUNT(peers->rows))
         return VT_ETOOBIG;
     fill(&peers->rows[peers->count], peer->name, &peer->store, peer->public);
+    memcpy(peers->rows[peers->count].address, peer->address, sizeof peer->address);
     peers->pointers[peers->count] = &peers->rows[peers->count].msg;
     peers->count++;
     return VT_OK;

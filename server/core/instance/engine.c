@@ -367,6 +367,7 @@ void instance_run(struct instance *i)
     case INSTANCE_ARM_RESUME:
     case INSTANCE_MEASURE:
     case INSTANCE_EXPORT:
+    case INSTANCE_TICKET:
         instance_finish(i, VT_EFAIL, "this job needs no engine");
         break;
     }

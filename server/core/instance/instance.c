@@ -373,6 +373,28 @@ static void decide_resume(struct instance *i, const struct job *job)
     instance_persist(i);
 }
 
+/* Durable, and so whole: with PCRs and sessions as they are. */
+static void leave_whole(struct instance *i)
+{
+    instance_stage(i);
+    i->next_permanent = true;
+    instance_persist(i);
+}
+
+/* docs/moving.md, "Live migration": a refusal is for good, whatever happens here afterwards. */
+int instance_ticket_open(const struct instance *i, uint64_t seq, int64_t until, struct vt_why *why)
+{
+    if (i->record.seq != seq)
+        return vt_fail(why, VT_ECONFLICT, "the instance has moved on since the ticket was given: it stands for record "
+                                          "%llu, and the last one is %llu", (unsigned long long)seq,
+                       (unsigned long long)i->record.seq);
+    if (i->record.power == RECORD_NEEDS_POWER_ON)
+        return vt_fail(why, VT_ECONFLICT, "the PCRs for which the ticket stands were lost with the source's host");
+    if (until && (int64_t)time(NULL) >= until)
+        return vt_fail(why, VT_ECONFLICT, "the ticket's time is over");
+    return VT_OK;
+}
+
 /* A shim that is there would go on talking to a TPM that has left. */
 static void decide_export(struct instance *i)
 {
@@ -384,9 +406,30 @@ static void decide_export(struct instance *i)
         instance_finish(i, VT_ECONFLICT, text);
         return;
     }
-    instance_stage(i);
-    i->next_permanent = true; /* durable, and so whole: with PCRs and sessions as they are */
-    instance_persist(i);
+    leave_whole(i);
+}
+
+/* By a ticket: its shim may be attached, and has just not been the first. */
+static void decide_claim(struct instance *i, const struct job *job)
+{
+    struct vt_why why = {0};
+    int err = instance_ticket_open(i, job->what.seq, job->what.until, &why);
+
+    if (err)
+        instance_finish(i, err, why.text);
+    else
+        leave_whole(i);
+}
+
+/* A ticket stands for a record that another server can be given, now or after a crash. */
+static void decide_ticket(struct instance *i)
+{
+    if (i->record.power == RECORD_NEEDS_POWER_ON)
+        instance_finish(i, VT_EPOWER, "its PCRs were lost: it can be saved and moved again after a power on");
+    else if (i->record.seq == i->durable_seq)
+        instance_finish(i, VT_OK, NULL);
+    else
+        leave_whole(i);
 }
 
 static void decide(struct instance *i)
@@ -421,7 +464,13 @@ static void decide(struct instance *i)
         instance_change_measures(i);
         return;
     case INSTANCE_EXPORT:
-        decide_export(i);
+        if (job->what.seq)
+            decide_claim(i, job);
+        else
+            decide_export(i);
+        return;
+    case INSTANCE_TICKET:
+        decide_ticket(i);
         return;
     case INSTANCE_EK_READ:
     case INSTANCE_PCR_READ:

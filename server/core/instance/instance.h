@@ -37,6 +37,7 @@ enum instance_job_kind {
     INSTANCE_ARM_RESUME,
     INSTANCE_MEASURE,       /* the queue of measurements changes */
     INSTANCE_EXPORT,        /* the last record here: volatile state too, and the fence */
+    INSTANCE_TICKET,        /* the record becomes durable, volatile state too: a ticket stands for it */
     INSTANCE_EK_READ,       /* the EK's public half and its certificate: messages.h, sandbox_rd_ek; makes no record */
     INSTANCE_PCR_READ,      /* the PCRs as SANDBOX_PCR_READ has them; makes no record */
     INSTANCE_EK_INSTALL     /* data: the EK's certificate; once, before the first power on */
@@ -65,6 +66,8 @@ struct instance_job {
     uint16_t host_pcrs;             /* MEASURE with MEASURING_HOST */
     bool is_refused;                /* EXECUTE, PLATFORM: by a guest whose power on was refused */
     const struct db_export *export; /* EXPORT: borrowed until done */
+    uint64_t seq;                   /* EXPORT by a ticket: only if this is the last record; 0: by an administrator */
+    int64_t until;                  /* and only until then, seconds since 1970 */
     uint8_t startup;                /* POWER_ON: enum Startup */
     struct guest_epoch guest;       /* POWER_ON */
     bool domain_gone;               /* POWER_OFF: the shim saw the guest end; nobody ordered it */
@@ -114,6 +117,12 @@ void instance_abandon(struct instance *instance);
 /* Frees the instance; must not be busy. */
 void instance_free(struct instance *instance);
 struct instance *instance_of_node(struct registry_node *node);
+
+/*
+ * Of a loaded instance: does this ticket still stand for it? until 0: at home a ticket's time does not matter.
+ * VT_ECONFLICT, with the reason: never again.
+ */
+int instance_ticket_open(const struct instance *instance, uint64_t seq, int64_t until, struct vt_why *why) VT_USE_RESULT;
 
 /* The seal names and bytes of a record, for the store and for the runtime store (record.c). */
 int instance_seal_record(const struct broker *broker, const struct vt_uuid *uuid, const struct vt_key *key,

@@ -233,6 +233,7 @@ static const struct act {
     [INSTANCE_ARM_RESUME] = {"suspend", "one resume is allowed"},
     [INSTANCE_MEASURE] = {"measure", NULL},
     [INSTANCE_EXPORT] = {"export", NULL},
+    [INSTANCE_TICKET] = {NULL, NULL},
     [INSTANCE_EK_READ] = {NULL, NULL},
     [INSTANCE_PCR_READ] = {NULL, NULL},
     [INSTANCE_EK_INSTALL] = {"ekcert", NULL},
@@ -248,13 +249,14 @@ static const struct act *act_of(const struct instance *i, const struct job *job)
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
-static void export_text(const struct db_export *export, char *text, size_t size)
+static void export_text(const struct instance_job *what, char *text, size_t size)
 {
+    const struct db_export *export = what->export;
     char store[VT_UUID_TEXT], id[2 * DB_EXPORT_ID + 1];
 
     vt_uuid_text(store, &export->peer.store);
     vt_hex(id, export->id, sizeof export->id);
-    snprintf(text, size, "to %s, store %s, export %s", export->peer.name, store, id);
+    snprintf(text, size, "to %s, store %s, %s %s", export->peer.name, store, what->seq ? "ticket" : "export", id);
 }
 
 /* Of the acts whose row has no words of its own. */
@@ -262,7 +264,7 @@ static void act_text(const struct instance *i, const struct job *job, char *text
 {
     switch (job->what.kind) {
     case INSTANCE_EXPORT:
-        export_text(job->what.export, text, size);
+        export_text(&job->what, text, size);
         return;
     case INSTANCE_EK_INSTALL:
         instance_ek_text(job, text, size);
@@ -274,12 +276,12 @@ static void act_text(const struct instance *i, const struct job *job, char *text
 }
 
 /* What the row says from then on. */
-static void export_reason(const struct db_export *export, char *reason, size_t size)
+static void export_reason(const struct instance_job *what, char *reason, size_t size)
 {
     char when[VT_TIME_TEXT];
 
     vt_time_text(when, (int64_t)time(NULL));
-    snprintf(reason, size, "exported to %s at %s", export->peer.name, when);
+    snprintf(reason, size, "%s to %s at %s", what->seq ? "handed over" : "exported", what->export->peer.name, when);
 }
 
 static int commit(struct instance *i, const struct record *whole)
@@ -313,7 +315,7 @@ static int commit(struct instance *i, const struct record *whole)
         audit.text = text;
     }
     if (job->what.kind == INSTANCE_EXPORT) {
-        export_reason(job->what.export, reason, sizeof reason);
+        export_reason(&job->what, reason, sizeof reason);
         args.export = job->what.export;
         args.reason = reason;
     }

@@ -8,7 +8,7 @@
 struct keys {
     struct vt_key master;
     struct vt_key wrap, cred, server, mac, event, decoy;
-    struct vt_key anchor;
+    struct vt_key anchor, ticket;
     struct vt_uuid store;
     struct db_mac db_mac;
     size_t size; /* of the mapping */
@@ -59,6 +59,7 @@ static int derive(struct keys *keys)
         {&keys->event, "vtpm-server event chain"},
         {&keys->decoy, "vtpm-server decoy credentials"},
         {&keys->anchor, "vtpm-server host TPM anchor"},
+        {&keys->ticket, "vtpm-server hand-off tickets"},
     };
 
     for (size_t i = 0; i < VT_COUNT(rows); i++) {
@@ -176,6 +177,13 @@ void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *ps
     struct cr_slice slices[] = {CR_SLICE(identity, strlen(identity))};
 
     cr_hmac_sha256v(psk->bytes, keys->decoy.bytes, sizeof keys->decoy.bytes, slices, VT_COUNT(slices));
+}
+
+void keys_ticket(const struct keys *keys, const uint8_t *ticket, size_t len, uint8_t out[CR_SHA256_LEN])
+{
+    struct cr_slice slices[] = {CR_SLICE(ticket, len)};
+
+    cr_hmac_sha256v(out, keys->ticket.bytes, sizeof keys->ticket.bytes, slices, VT_COUNT(slices));
 }
 
 void keys_anchor_auth(const struct keys *keys, struct vt_key *auth)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The master key in locked memory of the broker, and the keys derived from it by HKDF: wrap (instance keys), cred
- * (credentials), server (the store's own key pair), mac (store MAC), event (event chain), decoy. Any thread after keys_new; immutable.
+ * (credentials), server (the store's own key pair), mac (store MAC), event (event chain), ticket, decoy. Any thread after keys_new; immutable.
  */
 #ifndef VTPM_CORE_KEYS_H
 #define VTPM_CORE_KEYS_H
@@ -30,6 +30,9 @@ int keys_seal_server(const struct keys *keys, const struct vt_key *key, uint8_t 
 int keys_open_server(const struct keys *keys, const uint8_t *in, size_t len, struct vt_key *key) VT_USE_RESULT;
 /* A key for an identity that has none: stable, secret, useless. */
 void keys_decoy(const struct keys *keys, const char *identity, struct vt_key *psk);
+
+/* The sum of a ticket, that only this store can make: docs/moving.md, "Live migration". */
+void keys_ticket(const struct keys *keys, const uint8_t *ticket, size_t len, uint8_t out[CR_SHA256_LEN]);
 
 /* What the host TPM asks for to move the store's anchor on. */
 void keys_anchor_auth(const struct keys *keys, struct vt_key *auth);

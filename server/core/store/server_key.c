@@ -88,3 +88,37 @@ int server_key_open(struct db *db, const struct keys *keys, struct vt_key *secre
         err = keys_open_server(keys, row.sealed, row.sealed_len, secret);
     return err ? vt_fail(why, err, "the store's own key cannot be read: %s", vt_err_text(err)) : VT_OK;
 }
+
+int server_key_channel(const struct vt_key *own, const uint8_t their[DB_PUBLIC], bool own_is_client,
+                       struct vt_key *psk)
+{
+    uint8_t public[DB_PUBLIC], salt[CR_SHA256_LEN];
+    VT_SECRET_KEY shared = {{0}};
+    int err = cr_ec_public(own, public);
+
+    if (!err)
+        err = cr_ec_agree(own, their, &shared);
+    if (!err) {
+        const struct cr_slice slices[] = {CR_SLICE(own_is_client ? public : their, DB_PUBLIC),
+                                          CR_SLICE(own_is_client ? their : public, DB_PUBLIC)};
+
+        cr_sha256v(salt, slices, VT_COUNT(slices));
+        err = cr_hkdf(psk->bytes, sizeof psk->bytes, shared.bytes, sizeof shared.bytes, salt, sizeof salt,
+                      "vtpm-server peer channel 1");
+    }
+    return err;
+}
+
+#define SERVER_PREFIX "server:"
+
+void server_key_identity(char out[SERVER_IDENTITY], const struct vt_uuid *store)
+{
+    memcpy(out, SERVER_PREFIX, sizeof SERVER_PREFIX - 1);
+    vt_uuid_text(out + sizeof SERVER_PREFIX - 1, store);
+}
+
+bool server_key_is_identity(const char *identity, struct vt_uuid *store)
+{
+    return strncmp(identity, SERVER_PREFIX, sizeof SERVER_PREFIX - 1) == 0 &&
+           vt_uuid_parse(store, identity + sizeof SERVER_PREFIX - 1);
+}

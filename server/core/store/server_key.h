@@ -25,4 +25,15 @@ int server_key_make(struct db_server_key *row, const struct keys *keys) VT_USE_R
 /* The private part; VT_ENOTFOUND: the store has none yet. Any thread. */
 int server_key_open(struct db *db, const struct keys *keys, struct vt_key *secret, struct vt_why *why) VT_USE_RESULT;
 
+/*
+ * The PSK of a channel between two servers; client and server in the order of that connection. Costs an ECDH, whatever
+ * comes of it. VT_ECRYPTO: a key is not on the curve.
+ */
+int server_key_channel(const struct vt_key *own, const uint8_t their[DB_PUBLIC], bool own_is_client,
+                       struct vt_key *psk) VT_USE_RESULT;
+/* "server:UUID", as which a server connects to another one. */
+#define SERVER_IDENTITY (7 + VT_UUID_TEXT)
+void server_key_identity(char out[SERVER_IDENTITY], const struct vt_uuid *store);
+bool server_key_is_identity(const char *identity, struct vt_uuid *store);
+
 #endif
