@@ -79,7 +79,7 @@ const struct db_step db_steps[] = {
      * Live migration: docs/moving.md. Where a peer listens, and which instances are expected from whom; `ticket` from
      * before its source is asked for the instance until that has answered.
      */
-    {9, "CREATE TABLE peer_address (\n"
+    {7, "CREATE TABLE peer_address (\n"
         "    name    TEXT NOT NULL PRIMARY KEY REFERENCES peer (name),\n"
         "    address TEXT NOT NULL CHECK (length(address) BETWEEN 1 AND 159)\n"
         ") STRICT, WITHOUT ROWID;\n"

@@ -200,8 +200,8 @@ static void test_open__foreign_trigger__never_runs(void **state)
 }
 
 static const struct db_step two_steps[] = {
-    {9, "SELECT 1"}, /* stands for what the fixture has already */
-    {10, "ALTER TABLE instance ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"},
+    {7, "SELECT 1"}, /* stands for what the fixture has already */
+    {8, "ALTER TABLE instance ADD COLUMN note TEXT NOT NULL DEFAULT 'none'"},
 };
 
 static void test_migrate__older_store__one_step_up(void **state)
@@ -219,16 +219,16 @@ static void test_migrate__older_store__one_step_up(void **state)
     assert_int_equal(conn_open(&conn, path, SQLITE_OPEN_READWRITE, &why), VT_OK);
     assert_int_equal(db_check_version(conn->sq, two_steps, 2, &why), VT_OK);
     assert_int_equal(conn_int(conn->sq, "PRAGMA user_version", &version), VT_OK);
-    assert_int_equal(version, 10);
+    assert_int_equal(version, 8);
     conn_close(conn);
     fx_ask(&fx, "SELECT note FROM instance", text, sizeof text);
     assert_string_equal(text, "none");
 }
 
 static const struct db_step bad_steps[] = {
-    {9, "SELECT 1"},
-    {10, "ALTER TABLE instance ADD COLUMN note TEXT"},
-    {11, "INSERT INTO nowhere VALUES (1)"},
+    {7, "SELECT 1"},
+    {8, "ALTER TABLE instance ADD COLUMN note TEXT"},
+    {9, "INSERT INTO nowhere VALUES (1)"},
 };
 
 static void test_migrate__a_step_fails__all_is_taken_back(void **state)
@@ -244,9 +244,9 @@ static void test_migrate__a_step_fails__all_is_taken_back(void **state)
     fx_path(&fx, "vtpm.db", path, sizeof path);
     assert_int_equal(conn_open(&conn, path, SQLITE_OPEN_READWRITE, &why), VT_OK);
     assert_int_not_equal(db_check_version(conn->sq, bad_steps, 3, &why), VT_OK);
-    assert_non_null(strstr(why.text, "version 11"));
+    assert_non_null(strstr(why.text, "version 9"));
     assert_int_equal(conn_int(conn->sq, "PRAGMA user_version", &version), VT_OK);
-    assert_int_equal(version, 9);
+    assert_int_equal(version, 7);
     conn_close(conn);
     fx_open(&fx);
 }
