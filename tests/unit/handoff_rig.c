@@ -90,9 +90,9 @@ static void on_timer(void *arg)
         late = way;
         return;
     case FAULT_SOURCE_BEFORE:
-        pair_restart(way->pair, way->to);
-        /* fall through */
     case FAULT_ASK_LOST:
+        if (way->fault == FAULT_SOURCE_BEFORE)
+            pair_restart(way->pair, way->to);
         tell(way, NULL);
         way_free(way);
         return;
