@@ -191,11 +191,11 @@ void ctrlsock_wait(struct ctrlsock *s, bool is_half, bool is_busy)
     update(s);
 }
 
-void ctrlsock_send(struct ctrlsock *s, const uint8_t *bytes, size_t len)
+void ctrlsock_send(struct ctrlsock *s, const uint8_t *head, size_t len, const uint8_t *tail, size_t tail_len)
 {
     if (s->is_lost || s->why)
         return;
-    if (len && vt_buf_put(&s->out, bytes, len))
+    if ((len && vt_buf_put(&s->out, head, len)) || (tail_len && vt_buf_put(&s->out, tail, tail_len)))
         s->why = "out of memory";
     else if (!write_some(s))
         s->why = "it takes no answers";

@@ -30,8 +30,10 @@ void ctrlsock_wait(struct ctrlsock *sock, bool is_half, bool is_busy);
 /* The one descriptor that came since the last forgetting; owned. -1: none, or several (which are closed). */
 int ctrlsock_take_descriptor(struct ctrlsock *sock) VT_USE_RESULT;
 void ctrlsock_forget_descriptors(struct ctrlsock *sock);
-/* Sends or queues; what fails shows up as `closed`. */
-void ctrlsock_send(struct ctrlsock *sock, const uint8_t *bytes, size_t len);
+/*
+ * Sends or queues, both in one write: swtpm_ioctl reads an answer once. What fails shows up as `closed`.
+ */
+void ctrlsock_send(struct ctrlsock *sock, const uint8_t *head, size_t len, const uint8_t *tail, size_t tail_len);
 /* Takes sock; what is queued is still sent as far as the peer takes it at once. No event follows. May be NULL. */
 void ctrlsock_close(struct ctrlsock *sock);
 

@@ -181,10 +181,8 @@ static void on_answer(void *ctx, const uint8_t *head, size_t len, const uint8_t 
 {
     struct frontend *front = ctx;
 
-    if (!front->control)
-        return;
-    ctrlsock_send(front->control, head, len);
-    ctrlsock_send(front->control, tail, tail_len);
+    if (front->control)
+        ctrlsock_send(front->control, head, len, tail, tail_len);
 }
 
 static uint32_t on_set_data(void *ctx)

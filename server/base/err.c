@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "server/base/text.h"
+
 static const struct row {
     int err;
     int exit_code;
@@ -43,5 +45,6 @@ int vt_fail(struct vt_why *why, int err, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(why->text, sizeof why->text, fmt, args);
     va_end(args);
+    vt_printable(why->text);
     return err;
 }

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "server/base/text.h"
+
 static vt_log_sink log_sink;
 static vt_log_parts_sink log_parts_sink;
 static enum vt_log_level log_most = VT_LOG_INFO;
@@ -21,14 +23,6 @@ void vt_log_parts_to(vt_log_parts_sink sink, enum vt_log_level most)
     log_parts_sink = sink;
     log_sink = NULL;
     log_most = most;
-}
-
-/* A name or an error text of a peer must not forge a second line or speak to a terminal. */
-static void make_printable(char *text)
-{
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
 }
 
 /* Text that is cut off still ends in a NUL. */
@@ -111,7 +105,7 @@ static void emit(enum vt_log_level level, const struct vt_field *fields, const c
     line.len = len < 0 ? 0 : VT_MIN((size_t)len, sizeof line.bytes - 1);
     if (log_sink)
         put_fields(&line, fields);
-    make_printable(line.bytes);
+    vt_printable(line.bytes);
     if (log_sink)
         log_sink(level, line.bytes);
     else

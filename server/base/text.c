@@ -132,3 +132,38 @@ bool vt_parse_u64(uint64_t *value, const char *text, uint64_t max)
     *value = sum;
     return true;
 }
+
+size_t vt_utf8_len(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t len = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : (at[0] & 0xf0) == 0xe0 ? 3
+                 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+
+    for (size_t i = 1; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    /* Not the shortest form, surrogates, beyond U+10FFFF. */
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf0 && at[1] < 0x90) ||
+        (at[0] == 0xf4 && at[1] >= 0x90))
+        return 0;
+    return len;
+}
+
+/* ISO 6429: C0, DEL, C1 (U+0080 to U+009F). */
+static bool is_control(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+
+    return *c < ' ' || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+}
+
+void vt_printable(char *text)
+{
+    while (*text) {
+        size_t len = is_control(text) ? 0 : vt_utf8_len(text);
+
+        if (!len)
+            *text = '?';
+        text += len ? len : 1;
+    }
+}

@@ -30,6 +30,14 @@ void vt_uuid_from_random(struct vt_uuid *uuid, const uint8_t random[16]);
 /* UTC; seconds since the epoch. */
 void vt_time_text(char out[VT_TIME_TEXT], int64_t unix_s);
 
+/* Of the character at text (RFC 3629, 4); 0: there is none. Looks no further than a NUL. */
+size_t vt_utf8_len(const char *text) VT_USE_RESULT;
+/*
+ * What came from elsewhere, for people: in place. Control characters and bytes that are no UTF-8 (RFC 3629) become '?': no
+ * text may forge a second line, speak to a terminal, or make a log that its readers cannot decode.
+ */
+void vt_printable(char *text);
+
 /* CONTRACT: [A-Za-z0-9._-]{1,64} and not in the shape of a uuid. */
 bool vt_name_valid(const char *name) VT_USE_RESULT;
 

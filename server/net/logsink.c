@@ -63,27 +63,11 @@ static void put(struct json *j, const char *text, size_t len)
     j->len += len;
 }
 
-/* Length of the UTF-8 sequence at `at` (RFC 3629, 4), 0 if there is none. Looks no further than a NUL. */
-static size_t utf8_len(const unsigned char *at)
-{
-    size_t len = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : (at[0] & 0xf0) == 0xe0 ? 3
-                 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
-
-    for (size_t i = 1; i < len; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    /* Not the shortest form, surrogates, beyond U+10FFFF. */
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf0 && at[1] < 0x90) ||
-        (at[0] == 0xf4 && at[1] >= 0x90))
-        return 0;
-    return len;
-}
-
 static void put_string(struct json *j, const char *text)
 {
     put(j, "\"", 1);
     while (*text) {
-        size_t len = utf8_len((const unsigned char *)text);
+        size_t len = vt_utf8_len(text);
         char escaped[8];
 
         if (!len) {

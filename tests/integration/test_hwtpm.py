@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 
-from hosttpm import OWNER, Tpm2, Tpm12
-from tpm12 import Auth, sha1
+from hosttpm import Tpm2, Tpm12
+from tpm12 import sha1
 from rig import Process, Rig, check, need, program, run
 
 PCR = {Tpm2: 7, Tpm12: 4}
@@ -409,18 +409,6 @@ def special12():
         with open(path, "w") as f:
             f.write("wrong\n")
         store.refuses("the wrong SRK secret", "srk-auth-file")
-        for _ in range(8):
-            if "lockout" in run([program("vtpm-server"), "--data-dir", rig.data, "--keyslot", "auto", "--allow-root"],
-                                ok=8).stderr:
-                break
-        with open(path, "w") as f:
-            f.write("srk secret\n")
-        store.refuses("in lockout", "lockout")
-        t = tpm.tpm()
-        rc, _, _ = t.raw("ResetLockValue", auths=[Auth(t.oiap(), OWNER)])
-        t.send.close()
-        check(rc == 0, "the owner ends the lockout")
-        store.opens("after the lockout")
 
 
 class StuckGenerator(threading.Thread):

@@ -66,6 +66,14 @@ static void test_line__control_characters__are_replaced(void **state)
     assert_string_equal(line, "net: b??c? peer=a?<0>forged?[2J");
 }
 
+/* RFC 3629, 4: what is whole stays; what is cut, overlong, a surrogate, too large or a control character (U+009B) does not. */
+static void test_line__bytes_that_are_no_utf8__are_replaced(void **state)
+{
+    (void)state;
+    vt_notice("%s", "net: \xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91 \xcc \xc0\xaf \xe0\x80\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xc2\x9b \xe2\x82");
+    assert_string_equal(line, "net: \xc3\xa4 \xe2\x82\xac \xf0\x9f\x94\x91 ? ?? ??? ??? ???? ?? ??");
+}
+
 static void test_line__too_long__is_cut(void **state)
 {
     char text[1500];
@@ -166,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_line__fields__stand_behind_the_text),
         cmocka_unit_test(test_line__value_with_blanks_or_quotes__is_one_value),
         cmocka_unit_test(test_line__control_characters__are_replaced),
+        cmocka_unit_test(test_line__bytes_that_are_no_utf8__are_replaced),
         cmocka_unit_test(test_line__too_long__is_cut),
         cmocka_unit_test(test_line__level_not_asked_for__is_dropped),
         cmocka_unit_test(test_json__parts__are_members),
