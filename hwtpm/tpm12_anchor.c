@@ -93,12 +93,17 @@ static int read_counter(struct hwtpm *tpm, uint32_t count_id, uint64_t *counter,
 {
     struct read_counter_in in = {.count_id = count_id};
     struct read_counter_out out;
+    struct vt_why said = {0};
     struct tpm12_call call;
     int err;
 
     tpm12_begin(&call, TPM_ORD_ReadCounter);
     wr_read_counter_in(&call.in, &in);
-    err = tpm12_run(tpm, &call, "read the anchor's counter", why);
+    err = tpm12_run(tpm, &call, "read the anchor's counter", &said);
+    if (err && call.rc == TPM_BAD_COUNTER) /* Part 3, 25.3: there is none; clearing the owner keeps areas like ours */
+        err = vt_fail(why, VT_EDAMAGED, "the anchor's counter is not in the host TPM any more: it was cleared");
+    else if (err)
+        vt_fail(why, err, "%s", said.text);
     if (!err) {
         rd_read_counter_out(&call.out, &out);
         err = rd_done(&call.out) ? VT_OK : vt_fail(why, VT_EPROTO, "the host TPM's counter has the wrong form");

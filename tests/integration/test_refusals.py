@@ -178,7 +178,7 @@ WAYS = (("tpm_resetdalock", reset_lockout), ("enable it in the firmware, then tp
         ("vtpm-server accept-rollback", accept), ("restore a backup", restore), ("does not answer", make_it_answer),
         ("with the recovery key, then vtpmctl keyslot reseal", by_recovery),
         ("--anchor none --keyslot recovery-file:FILE", unlooked),
-        ("this keyfile is not its key", by_recovery))  # docs/keys.md has the way, the message only the reason
+        ("the recovery key opens it: --keyslot recovery-file:FILE", by_recovery))
 
 
 def refused(h):

@@ -105,6 +105,14 @@ static void try_all(struct unlock *u)
     }
 }
 
+/* Where no reason has named it. */
+static const char *way_out(const struct unlock *u)
+{
+    if (strcmp(u->spec->kind, "recovery") == 0 || strstr(u->tried.text, "recovery key"))
+        return "";
+    return "; the recovery key opens it: --keyslot recovery-file:FILE";
+}
+
 static int conclude(const struct unlock *u, struct vt_why *why)
 {
     if (u->hard)
@@ -116,7 +124,7 @@ static int conclude(const struct unlock *u, struct vt_why *why)
     }
     if (!u->tried.text[0])
         return vt_fail(why, VT_EKEY, "the store has no key slot of kind %s", u->spec->kind);
-    return vt_fail(why, VT_EKEY, "no key slot opens: %s", u->tried.text);
+    return vt_fail(why, VT_EKEY, "no key slot opens: %s%s", u->tried.text, way_out(u));
 }
 
 int keyslot_unlock(struct db *db, const struct keyslot_spec *spec, const struct vt_uuid *store, struct vt_key *master,
