@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real libvirt with deploy/swtpm-compat first in its PATH: a domain with <tpm model='tpm-tis'><backend type='emulator'
-version='1.2'/></tpm> under QEMU's software emulation, whose TPM is an instance. libvirtd runs in a mount namespace of its
-own, and its swtpm user is not root."""
+version='1.2'/></tpm> under QEMU's software emulation, whose TPM is an instance; and one with the TPM of
+deploy/libvirt/guest.xml, for which there is no wrapper. libvirtd runs in a mount namespace of its own, and its swtpm user
+is not root."""
 import grp
 import os
 import pwd
@@ -35,9 +36,9 @@ DOMAIN = """<domain type='qemu'><name>vm</name><uuid>%(uuid)s</uuid><memory unit
 <cmdline>%(line)s</cmdline></os><features><acpi/></features><cpu mode='maximum'/>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <serial type='file'><source path='%(folder)s/console-%(number)d'/></serial>
-<tpm model='tpm-tis'><backend type='emulator' version='1.2'/></tpm>
-<memballoon model='none'/><controller type='usb' model='none'/></devices></domain>
+%(tpm)s<memballoon model='none'/><controller type='usb' model='none'/></devices></domain>
 """
+EMULATOR = "<tpm model='tpm-tis'><backend type='emulator' version='1.2'/></tpm>"
 # Packages of Debian that libvirtd works with; it looks this user up at its start.
 USERS = (("libvirt-qemu", 64055), ("swtpm", 64056))
 
@@ -86,15 +87,15 @@ def build_guest(rig):
     m.tree.write(rig.path("cpio"))
 
 
-def domain(rig, number):
+def domain(rig, number, tpm):
     with open(rig.path("vm.xml"), "w") as f:
-        f.write(DOMAIN % {"uuid": UUID, "folder": rig.dir, "line": emulated.LINE, "number": number})
+        f.write(DOMAIN % {"uuid": UUID, "folder": rig.dir, "line": emulated.LINE, "number": number, "tpm": tpm})
     virsh("define", rig.path("vm.xml"))
 
 
-def boot(rig, number):
+def boot(rig, number, tpm=EMULATOR):
     """What the guest says of its TPM."""
-    domain(rig, number)
+    domain(rig, number, tpm)
     virsh("start", "vm")
     console = rig.path("console-%d" % number)
 
@@ -156,11 +157,25 @@ def scenario(rig):
     virsh("undefine", "vm")
     check(not os.path.exists(cred) and [i["name"] for i in instances(rig)] == ["libvirt-" + UUID],
           "undefine: the credential goes with the directory, the instance stays")
-    domain(rig, 3)
+    domain(rig, 3, EMULATOR)
     r = virsh("start", "vm", ok=False)
     check(r.returncode and [i["uuid"] for i in instances(rig)] == [made[0]["uuid"]],
           "the same domain defined anew: no second TPM in the place of the first")
     print(open("/var/log/swtpm/libvirt/qemu/vm-swtpm.log").read()[-400:])
+
+
+def external(rig):
+    """The other back end, as in deploy/libvirt/guest.xml: libvirt connects to the path at which the shim listens."""
+    rig.create("ext")
+    rig.start_shim("ext", frontend="swtpm:ctrl=unix:" + rig.path("ctrl"), upstream=rig.upstream)
+    example = open(os.path.join(ROOT, "deploy/libvirt/guest.xml")).read()
+    tpm, count = re.subn(r"path='[^']*'", "path='%s'" % rig.path("ctrl"), re.search("(?s)<tpm .*?</tpm>", example).group(0))
+    check(count == 1, "the example has one path")
+    first = boot(rig, 4, tpm)
+    check(first.get("driver") == "tpm_tis" and first["before"] == "0" * 40, "type='external': the guest has the TPM")
+    virsh("destroy", "vm")
+    second = boot(rig, 5, tpm)
+    check((second["ek"], second["before"]) == (first["ek"], "0" * 40), "the next start: the same TPM, its PCRs reset")
 
 
 class Here(Rig):
@@ -179,6 +194,7 @@ with Here() as rig:
     start_libvirt(rig)
     try:
         scenario(rig)
+        external(rig)
     finally:
         virsh("destroy", "vm", ok=False)
-print("swtpm-compat under libvirt: all seen to hold")
+print("TPMs under libvirt: all seen to hold")
