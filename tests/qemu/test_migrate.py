@@ -47,6 +47,20 @@ class Host:
         return rows.get(uuid, "disabled") != "disabled"
 
 
+def send(machine, command):
+    """The response to a command of the guest, in hex after its head; its code must be 0."""
+    escaped = "".join("\\x" + command[i:i + 2] for i in range(0, len(command), 2))
+    response = machine.ok("printf '%s' >/run/command; exec 3<>/dev/tpm0; cat /run/command >&3; "
+                          "dd bs=4096 count=1 <&3 2>/dev/null | hexdump -v -e '1/1 \"%%02x\"'; exec 3>&-" % escaped).strip()
+    check(response[12:20] == "00000000", "TPM_SUCCESS to ordinal 0x%s" % command[12:20].lstrip("0"))
+    return response[20:]
+
+
+OIAP = "00c10000000a0000000a"
+SESSIONS = "00c10000001600000065" + "00000014" + "00000004" + "00000002"  # TPM_CAP_HANDLE, TPM_RT_AUTH
+FLUSH = "00c100000012000000ba%s00000002"                                  # TPM_FlushSpecific
+
+
 def migrate(source, uri):
     """How it ended."""
     check(source.monitor("migrate", uri=uri)[0], "the migration begins")
@@ -87,12 +101,16 @@ def main():
             check(source.pcrs() == before and a.lives(uuid) and not b.lives(uuid), "the guest goes on at A")
             extend(source)
             before = source.pcrs()
+            session = send(source, OIAP)[:8]
             introduce(rig_a, rig_b, "B", b.port)
             with b.machine(credential, "-incoming", uri) as target:
                 check(migrate(source, uri) == "completed", "the guest moves to B")
                 source.monitor("quit")
                 source.p.wait(60)
                 check(target.pcrs() == before, "all PCRs came along")
+                check(session in send(target, SESSIONS), "and the session that the guest had opened")
+                send(target, FLUSH % session)
+                check(session not in send(target, SESSIONS), "which ends when the guest says so")
                 check(b.lives(uuid) and not a.lives(uuid), "B has the instance, and A has it no more")
                 extend(target)
                 check(any(target.pcrs()[GUEST_PCR]), "and it goes on")
