@@ -19,7 +19,7 @@ int db_host_ak_get(struct db *db, struct db_host_ak *out)
         q_get_fixed(&q, 1, out->modulus, sizeof out->modulus);
         out->blob_len = q_get_blob(&q, 2, out->blob, sizeof out->blob);
     }
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 int db_host_ak_put(struct db *db, const struct db_host_ak *ak, bool replace, const struct db_audit *audit,

@@ -44,6 +44,11 @@ int pool_end(struct db *db, struct q *q, int err)
     return err ? err : closed;
 }
 
+int pool_end_one(struct db *db, struct q *q, bool there)
+{
+    return pool_end(db, q, there || db_err(q->rc) ? VT_OK : VT_ENOTFOUND);
+}
+
 static bool life_valid(int64_t life)
 {
     return life >= DB_LIVE && life <= DB_DELETED;
@@ -84,7 +89,7 @@ static int one_instance(struct db *db, struct q *q, struct db_instance *out)
 
     if (there)
         read_instance(q, out);
-    return pool_end(db, q, there || db_err(q->rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, q, there);
 }
 
 int db_instance_get(struct db *db, const struct vt_uuid *uuid, struct db_instance *out)
@@ -229,7 +234,7 @@ int db_credential_get(struct db *db, const char *identity, struct db_credential 
         out->disabled = q_get_i64(&q, 2) != 0;
         out->version = (uint64_t)q_get_i64(&q, 3);
     }
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 static int listed(struct db *db, const char *identity, const struct vt_uuid *uuid, bool *allowed)

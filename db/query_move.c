@@ -18,7 +18,7 @@ int db_server_key_get(struct db *db, struct db_server_key *out)
         q_get_fixed(&q, 0, out->public, sizeof out->public);
         out->sealed_len = q_get_blob(&q, 1, out->sealed, sizeof out->sealed);
     }
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 /* Columns as in COLS_PEER, from `col` on. */
@@ -75,7 +75,7 @@ int db_peer_get(struct db *db, const char *name, const struct vt_uuid *store, st
     there = q_row(&q);
     if (there)
         read_known(&q, out);
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 int db_export_get(struct db *db, const struct vt_uuid *uuid, struct db_export *out)
@@ -96,7 +96,7 @@ int db_export_get(struct db *db, const struct vt_uuid *uuid, struct db_export *o
         read_peer(&q, 2, &out->peer);
         out->time = q_get_i64(&q, 5);
     }
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 int db_imported(struct db *db, const uint8_t id[DB_EXPORT_ID], bool *seen)
@@ -140,7 +140,7 @@ int db_arriving_get(struct db *db, const struct vt_uuid *uuid, struct db_arrivin
     there = q_row(&q);
     if (there)
         read_arriving(&q, out);
-    return pool_end(db, &q, there || db_err(q.rc) ? VT_OK : VT_ENOTFOUND);
+    return pool_end_one(db, &q, there);
 }
 
 int db_arriving_each(struct db *db, db_arriving_fn fn, void *ctx)

@@ -314,6 +314,8 @@ int pool_take(struct db *db, struct conn **conn) VT_USE_RESULT;
 void pool_give(struct db *db, struct conn *conn);
 /* Ends a use of a pool connection that began with q_open: err, or what the query met. */
 int pool_end(struct db *db, struct q *q, int err) VT_USE_RESULT;
+/* The same, of a query for one row: VT_ENOTFOUND if it was not there; what the query met comes first. */
+int pool_end_one(struct db *db, struct q *q, bool there) VT_USE_RESULT;
 
 /* ---- queue.c ---- */
 /* Takes req (freed on error). */
