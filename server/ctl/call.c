@@ -28,16 +28,27 @@ void ctl_reply_free(Vtpm__AdminReply *reply)
     vtpm__admin_reply__free_unpacked(reply, NULL);
 }
 
-int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request)
+int ctl_show(const struct arguments *a, const Vtpm__AdminRequest *request,
+             void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply))
 {
     Vtpm__AdminReply *reply;
     int code = ctl_ask(a, request, &reply);
 
     if (code)
         return code;
-    print_ok(&a->ctl);
+    print(&a->ctl, reply);
     ctl_reply_free(reply);
     return 0;
+}
+
+static void print_done(const struct ctl *ctl, const Vtpm__AdminReply *reply VT_UNUSED)
+{
+    print_ok(ctl);
+}
+
+int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request)
+{
+    return ctl_show(a, request, print_done);
 }
 
 static int save_credential(const struct arguments *a, int fd, const Vtpm__AdminReply *reply)

@@ -43,6 +43,9 @@ static inline bool is_given(const struct arguments *a, option_set any)
 int ctl_fail(const struct arguments *a, int err, const struct vt_why *why);
 /* One request, one reply: 0 and *reply (ctl_reply_free), or the exit code, said already. */
 int ctl_ask(const struct arguments *a, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply);
+/* A request whose answer is printed. */
+int ctl_show(const struct arguments *a, const Vtpm__AdminRequest *request,
+             void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply));
 /* A request whose answer is only that it was done. */
 int ctl_do(const struct arguments *a, const Vtpm__AdminRequest *request);
 /* A request that brings a fresh key: its file is there first, and dropped again if the request fails; then print. */

@@ -18,19 +18,12 @@ int run_binding_list(const struct arguments *a, char *const *operands)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__Binding binding = VTPM__BINDING__INIT;
-    Vtpm__AdminReply *reply;
-    int code;
 
     if (operands[0])
         binding.instance = operands[0];
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_BINDING_LIST;
     request.binding_list = &binding;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_bindings(&a->ctl, reply);
-    ctl_reply_free(reply);
-    return 0;
+    return ctl_show(a, &request, print_bindings);
 }
 
 int run_binding_remove(const struct arguments *a, char *const *operands)

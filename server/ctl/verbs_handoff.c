@@ -74,17 +74,10 @@ int run_expected(const struct arguments *a, char *const *operands VT_UNUSED)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__ExpectedList list = VTPM__EXPECTED_LIST__INIT;
-    Vtpm__AdminReply *reply;
-    int code;
 
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_EXPECTED_LIST;
     request.expected_list = &list;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_expected(&a->ctl, reply);
-    ctl_reply_free(reply);
-    return 0;
+    return ctl_show(a, &request, print_expected);
 }
 
 int run_unexpect(const struct arguments *a, char *const *operands)

@@ -64,17 +64,10 @@ int run_peer_list(const struct arguments *a, char *const *operands VT_UNUSED)
 {
     Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
     Vtpm__PeerList list = VTPM__PEER_LIST__INIT;
-    Vtpm__AdminReply *reply;
-    int code;
 
     request.verb_case = VTPM__ADMIN_REQUEST__VERB_PEER_LIST;
     request.peer_list = &list;
-    code = ctl_ask(a, &request, &reply);
-    if (code)
-        return code;
-    print_peers(&a->ctl, reply);
-    ctl_reply_free(reply);
-    return 0;
+    return ctl_show(a, &request, print_peers);
 }
 
 int run_peer_remove(const struct arguments *a, char *const *operands)
