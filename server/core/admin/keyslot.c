@@ -56,11 +56,13 @@ void admin_keyslot_list(struct admin_call *call)
     vt_free(slots);
 }
 
-static struct db_keyslot *slot_by_id(struct slots *slots, int64_t id)
+/* Of slots; NULL: there is none, and the call is ended. */
+static struct db_keyslot *slot_by_id(struct admin_call *call, struct slots *slots, int64_t id)
 {
     for (size_t k = 0; k < slots->count; k++)
         if (slots->rows[k].id == id)
             return &slots->rows[k];
+    admin_fail(call, VT_ENOTFOUND, "there is no key slot %lld: vtpmctl keyslot list", (long long)id);
     return NULL;
 }
 
@@ -210,15 +212,13 @@ void admin_keyslot_remove(struct admin_call *call)
 
     if (!slots)
         return;
-    slot = slot_by_id(slots, id);
+    slot = slot_by_id(call, slots, id);
     for (size_t k = 0; k < slots->count; k++)
         usable += slots->rows[k].id != id;
-    if (!slot) {
-        admin_fail(call, VT_ENOTFOUND, "there is no key slot %lld: vtpmctl keyslot list", (long long)id);
-    } else if (!usable) {
+    if (slot && !usable) {
         admin_fail(call, VT_ECONFLICT, "key slot %lld is the last one: without it the store could never be opened",
                    (long long)id);
-    } else {
+    } else if (slot) {
         audit.text = slot->kind;
         admin_started(call, db_keyslot_remove(call->broker->db, id, &audit, admin_on_db, call));
     }
@@ -261,15 +261,11 @@ void admin_keyslot_test(struct admin_call *call)
 
     if (!slots)
         return;
-    slot = slot_by_id(slots, test->id);
-    if (!slot) {
-        admin_fail(call, VT_ENOTFOUND, "there is no key slot %lld: vtpmctl keyslot list", (long long)test->id);
-    } else {
-        work = slot_work_new(call, slot->kind, &test->secret);
-        if (work) {
-            work->slot = *slot;
-            start_work(work, work_test, tested);
-        }
+    slot = slot_by_id(call, slots, test->id);
+    work = slot ? slot_work_new(call, slot->kind, &test->secret) : NULL;
+    if (work) {
+        work->slot = *slot;
+        start_work(work, work_test, tested);
     }
     vt_free(slots);
 }
@@ -326,12 +322,10 @@ void admin_keyslot_reseal(struct admin_call *call)
 
     if (!slots)
         return;
-    slot = slot_by_id(slots, reseal->id);
-    if (!slot) {
-        admin_fail(call, VT_ENOTFOUND, "there is no key slot %lld: vtpmctl keyslot list", (long long)reseal->id);
-    } else if (!keyslot_is_tpm(slot->kind)) {
+    slot = slot_by_id(call, slots, reseal->id);
+    if (slot && !keyslot_is_tpm(slot->kind)) {
         admin_fail(call, VT_ECONFLICT, "a %s slot is bound to no PCRs: there is nothing to reseal", slot->kind);
-    } else {
+    } else if (slot) {
         work = slot_work_new(call, slot->kind, &reseal->secret);
         if (work && copy_prediction(work, reseal)) {
             work->slot = *slot;
