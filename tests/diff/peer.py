@@ -7,7 +7,7 @@ import struct
 import tempfile
 import time
 
-from rig import Process, free_port
+from rig import Process
 from tpm12 import Socket, Tpm
 
 
@@ -17,17 +17,18 @@ class Peer:
         self.p = None
 
     def start(self):
-        self.port = free_port()
-        self.p = Process(["swtpm", "socket", "--tpmstate", "dir=" + self.dir, "--server",
-                          "type=tcp,port=%d,bindaddr=127.0.0.1" % self.port, "--ctrl",
-                          "type=unixio,path=" + self.dir + "/ctrl", "--flags", "not-need-init,startup-clear", "--log",
-                          "file=%s/log,level=1" % self.dir], self.dir + "/out.log")
-        for _ in range(100):
+        path, log = self.dir + "/tpm", self.dir + "/log"
+        self.p = Process(["swtpm", "socket", "--tpmstate", "dir=" + self.dir, "--server", "type=unixio,path=" + path,
+                          "--ctrl", "type=unixio,path=" + self.dir + "/ctrl", "--flags", "not-need-init,startup-clear",
+                          "--log", "file=%s,level=1" % log], self.dir + "/out.log")
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.p.p.poll() is None:
             try:
-                return Socket(("127.0.0.1", self.port), 300)
+                return Socket(path, 300)
             except OSError:
-                time.sleep(0.05)
-        raise AssertionError("swtpm does not listen:\n" + self.p.text())
+                time.sleep(0.02)
+        with open(log, errors="replace") as f:
+            raise AssertionError("swtpm does not listen (exit %s):\n%s%s" % (self.p.p.poll(), self.p.text(), f.read()))
 
     def manufacture(self):
         """EK, enabled, activated, NV locked; presence by command allowed but not asserted."""

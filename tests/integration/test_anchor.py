@@ -12,8 +12,8 @@ import tempfile
 import threading
 import time
 
-from hosttpm import Tpm2, Tpm12, free_pair
-from rig import Process, Rig, check, need, program, run
+from hosttpm import Tpm2, Tpm12
+from rig import Process, Rig, check, free_port, need, program, run
 
 NV_WRITE, NV_INCREMENT, NV_DEFINE = 0x137, 0x134, 0x12A
 NV12_DEFINE, NV12_WRITE, COUNTER12_MAKE, COUNTER12_INCREMENT = 0xCC, 0xCE, 0xDC, 0xDD
@@ -324,7 +324,7 @@ class Killer(threading.Thread):
     def __init__(self, tpm, code, nth, after):
         super().__init__(daemon=True)
         self.tpm, self.code, self.left, self.after = tpm, code, nth, after
-        self.port = free_pair()
+        self.port = free_port(2)
         self.server = None
         self.done = False
         self.listeners = [socket.create_server(("127.0.0.1", self.port + i)) for i in (0, 1)]

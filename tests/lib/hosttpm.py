@@ -15,24 +15,12 @@ from tpm12 import WELL_KNOWN, Auth, Socket, Tpm, sha1
 OWNER = sha1(b"host owner")
 
 
-def free_pair():
-    """Two ports in a row: the TSS expects the control channel behind the TPM."""
-    while True:
-        port = free_port()
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port + 1))
-                return port
-            except OSError:
-                continue
-
-
 class HostTpm:
     def __init__(self, rig, name, flags=()):
         self.rig, self.name, self.flags = rig, name, flags
         self.dir = rig.path(name)
         os.mkdir(self.dir)
-        self.port = free_pair()
+        self.port = free_port(2)  # the TSS expects the control channel behind the TPM
         self.start()
 
     def start(self):

@@ -2,6 +2,7 @@
 """Starts and stops the real programs for tests, on loopback and in a temporary directory; ends what it started."""
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -58,10 +59,33 @@ def has_sanitizer(name):
     return b"__asan_init" in text or b"__tsan_init" in text
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+CLAIMS = []
+
+
+def claim_port(port):
+    """For as long as this process lives; an abstract socket is the claim that other tests see. False: not to be had."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind("\0vtpm-test-port-%d" % port)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    CLAIMS.append(claim)
+    return True
+
+
+def free_port(count=1):
+    """The first of so many in a row that nobody has: below those that the kernel gives to connections, which come between
+    the question and the use."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        end = int(f.read().split()[0])
+    for _ in range(1000):
+        port = random.randrange(10240, end - count)
+        if all([claim_port(port + n) for n in range(count)]):
+            return port
+    raise AssertionError("no free port of 1,000 tried below %d" % end)
 
 
 class Process:
