@@ -20,7 +20,7 @@ static bool send_ask(int fd, unsigned bits, uint32_t e)
 /* *err: what the broker says of it; *len: bytes of a key that follow. */
 static int read_head(int fd, int *err, size_t *len)
 {
-    uint8_t head[TOLD_HEAD];
+    uint8_t head[TOLD_HEAD] = {0};
     struct rd r = rd_from(head, sizeof head);
     size_t frame;
     uint8_t type;
