@@ -112,20 +112,41 @@ static int invert_e(struct numbers *x, const mbedtls_mpi *m, uint8_t *out, size_
     return mbed_err(mbedtls_mpi_write_binary(&x->t, out, len));
 }
 
-static int complete(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
+/* Modulo p - 1 and q - 1; an e that is not coprime to both is found here. */
+static int exponents(struct numbers *x, struct cr_rsa_parts *parts, size_t half)
+{
+    int err = invert_e(x, &x->p1, parts->dp, half);
+
+    return err ? err : invert_e(x, &x->q1, parts->dq, half);
+}
+
+int cr_rsa_check(const struct cr_rsa_key *key)
+{
+    VT_CLEANUP(numbers_free) struct numbers x;
+    VT_CLEANUP(parts_wipe) struct cr_rsa_parts parts;
+    int err = cr_rsa_pub_check(&key->pub);
+
+    each_number(&x, mbedtls_mpi_init);
+    if (!err)
+        err = read_and_divide(&x, key);
+    if (!err)
+        err = exponents(&x, &parts, key->pub.bytes / 2u);
+    return err;
+}
+
+int cr_rsa_parts_of(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 {
     VT_CLEANUP(numbers_free) struct numbers x;
     size_t half = key->pub.bytes / 2u;
-    int err;
+    int err = cr_rsa_pub_check(&key->pub);
 
     each_number(&x, mbedtls_mpi_init);
-    err = read_and_divide(&x, key);
+    if (!err)
+        err = read_and_divide(&x, key);
     if (!err)
         err = mbed_err(mbedtls_mpi_write_binary(&x.q, parts->q, half));
     if (!err)
-        err = invert_e(&x, &x.p1, parts->dp, half);
-    if (!err)
-        err = invert_e(&x, &x.q1, parts->dq, half);
+        err = exponents(&x, parts, half);
     if (!err)
         err = mbed_err(mbedtls_mpi_mul_mpi(&x.u, &x.p1, &x.q1));
     if (!err)
@@ -135,7 +156,7 @@ static int complete(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 
 /*
  * One operation there and back with a number that depends on the key: a composite "prime" does not survive
- * it, as in Fermat's test. It also makes the blinding values ready.
+ * it, as in Fermat's test.
  */
 static int try_key(struct cr_rsa *rsa)
 {
@@ -152,16 +173,14 @@ static int try_key(struct cr_rsa *rsa)
     return err;
 }
 
-int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
+int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
 {
     VT_CLEANUP(parts_wipe) struct cr_rsa_parts parts;
     struct cr_rsa *made;
     int err;
 
     *rsa = NULL;
-    err = cr_rsa_pub_check(&key->pub);
-    if (!err)
-        err = complete(&parts, key);
+    err = cr_rsa_parts_of(&parts, key);
     if (err)
         return err;
     made = VT_NEW(struct cr_rsa);
@@ -170,14 +189,30 @@ int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, cons
     made->backend = backend;
     made->pub = key->pub;
     err = backend->rsa_load(&made->impl, key, &parts);
-    if (!err)
-        err = try_key(made);
     if (err) {
         cr_rsa_free(made);
         return err;
     }
     *rsa = made;
     return VT_OK;
+}
+
+int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
+{
+    int err = cr_rsa_open_with(backend, rsa, key);
+
+    if (!err)
+        err = try_key(*rsa);
+    if (err) {
+        cr_rsa_free(*rsa);
+        *rsa = NULL;
+    }
+    return err;
+}
+
+int cr_rsa_open(struct cr_rsa **rsa, const struct cr_rsa_key *key)
+{
+    return cr_rsa_open_with(&CR_BACKEND, rsa, key);
 }
 
 int cr_rsa_load(struct cr_rsa **rsa, const struct cr_rsa_key *key)
