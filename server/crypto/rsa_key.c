@@ -112,41 +112,61 @@ static int invert_e(struct numbers *x, const mbedtls_mpi *m, uint8_t *out, size_
     return mbed_err(mbedtls_mpi_write_binary(&x->t, out, len));
 }
 
-/* Modulo p - 1 and q - 1; an e that is not coprime to both is found here. */
-static int exponents(struct numbers *x, struct cr_rsa_parts *parts, size_t half)
+/* Is e coprime to the prime less one? */
+static bool exponent_fits(const mbedtls_mpi *prime, size_t len, uint32_t e)
 {
-    int err = invert_e(x, &x->p1, parts->dp, half);
+    uint8_t bytes[CR_RSA_MAX / 2];
+    uint64_t rest = 0, other = e;
 
-    return err ? err : invert_e(x, &x->q1, parts->dq, half);
+    if (mbedtls_mpi_write_binary(prime, bytes, len))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        rest = (rest << 8 | bytes[i]) % e;
+    vt_wipe(bytes, sizeof bytes);
+    rest = (rest ? rest : e) - 1;
+    while (rest) {
+        uint64_t next = other % rest;
+
+        other = rest;
+        rest = next;
+    }
+    return other == 1;
+}
+
+static int check(struct numbers *x, const struct cr_rsa_key *key)
+{
+    const size_t half = key->pub.bytes / 2u;
+    int err = cr_rsa_pub_check(&key->pub);
+
+    if (!err)
+        err = read_and_divide(x, key);
+    if (!err && (!exponent_fits(&x->p, half, key->pub.e) || !exponent_fits(&x->q, half, key->pub.e)))
+        err = VT_ECRYPTO;
+    return err;
 }
 
 int cr_rsa_check(const struct cr_rsa_key *key)
 {
     VT_CLEANUP(numbers_free) struct numbers x;
-    VT_CLEANUP(parts_wipe) struct cr_rsa_parts parts;
-    int err = cr_rsa_pub_check(&key->pub);
 
     each_number(&x, mbedtls_mpi_init);
-    if (!err)
-        err = read_and_divide(&x, key);
-    if (!err)
-        err = exponents(&x, &parts, key->pub.bytes / 2u);
-    return err;
+    return check(&x, key);
 }
 
 int cr_rsa_parts_of(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 {
     VT_CLEANUP(numbers_free) struct numbers x;
     size_t half = key->pub.bytes / 2u;
-    int err = cr_rsa_pub_check(&key->pub);
+    int err;
 
     each_number(&x, mbedtls_mpi_init);
-    if (!err)
-        err = read_and_divide(&x, key);
+    err = check(&x, key);
     if (!err)
         err = mbed_err(mbedtls_mpi_write_binary(&x.q, parts->q, half));
     if (!err)
-        err = exponents(&x, parts, half);
+        err = invert_e(&x, &x.p1, parts->dp, half);
+    if (!err)
+        err = invert_e(&x, &x.q1, parts->dq, half);
     if (!err)
         err = mbed_err(mbedtls_mpi_mul_mpi(&x.u, &x.p1, &x.q1));
     if (!err)
