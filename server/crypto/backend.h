@@ -40,8 +40,8 @@ struct cr_backend {
     void (*rsa_free)(void *impl);
     /* in < n. Blinded with randomness of the back end's own, CRT. */
     int (*rsa_private)(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out);
-    /* pub passed cr_rsa_pub_check and in < n. */
-    int (*rsa_public)(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out);
+    /* pub passed cr_rsa_pub_check and in < n. impl: what rsa_load kept of the same key, or NULL. */
+    int (*rsa_public)(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out);
 
     /* Two rounds, of the same number or of two; len bytes each. */
     int (*strong_probable)(const struct cr_strong strong[2], size_t len, bool passes[2]);
@@ -59,12 +59,16 @@ extern const struct cr_backend cr_backend_ossl;
 int cr_scrypt_portable(uint8_t *out, size_t out_len, const void *pass, size_t pass_len, const void *salt,
                        size_t salt_len, unsigned log2_n, unsigned r, unsigned p) VT_USE_RESULT;
 
-/* cr_rsa_load into the back end given. */
+/* Checks the key as cr_rsa_check does; the caller wipes the parts. */
+int cr_rsa_parts_of(struct cr_rsa_parts *parts, const struct cr_rsa_key *key) VT_USE_RESULT;
+/* cr_rsa_load and cr_rsa_open into the back end given. */
 int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa,
                      const struct cr_rsa_key *key) VT_USE_RESULT;
 /* cr_rsa_make by the back end given. */
 int cr_rsa_make_with(const struct cr_backend *backend, struct cr_rsa_key *key, unsigned bits, uint32_t e,
                      struct cr_drbg *drbg) VT_USE_RESULT;
+int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa,
+                     const struct cr_rsa_key *key) VT_USE_RESULT;
 /* VT_ECRYPTO unless the size is supported, n is odd with its top bit set, and e is odd and at least 3. */
 int cr_rsa_pub_check(const struct cr_rsa_pub *pub) VT_USE_RESULT;
 

@@ -127,11 +127,15 @@ static int exp_mod(mbedtls_mpi *x, mbedtls_mpi *e, mbedtls_mpi *n, const struct 
     return mbedtls_mpi_exp_mod(x, x, e, n, NULL);
 }
 
-static int rsa_public(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
+static int rsa_public(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
 {
+    struct mbed_rsa *rsa = impl;
     mbedtls_mpi x, e, n;
     int rc;
 
+    /* It keeps the Montgomery form of n. */
+    if (rsa)
+        return mbed_err(mbedtls_rsa_public(&rsa->ctx, in, out));
     mbedtls_mpi_init(&x);
     mbedtls_mpi_init(&e);
     mbedtls_mpi_init(&n);

@@ -21,6 +21,8 @@ static EVP_CIPHER *aes_256_gcm;
 struct ossl_rsa {
     EVP_PKEY *pkey;
     EVP_PKEY_CTX *ctx;  /* ready for "decrypt" without padding: the bare private operation */
+    BIGNUM *n;          /* public, with its Montgomery form: for the way back that checks each result */
+    BN_MONT_CTX *mont;
 };
 
 /*
@@ -199,6 +201,24 @@ static bool open_key(struct ossl_rsa *rsa, const struct cr_rsa_key *key, const s
            EVP_PKEY_CTX_set_rsa_padding(rsa->ctx, RSA_NO_PADDING) == 1;
 }
 
+static bool keep_public(struct ossl_rsa *rsa, const struct cr_rsa_pub *pub)
+{
+    BN_CTX *ctx = BN_CTX_new();
+    bool ok;
+
+    rsa->n = BN_bin2bn(pub->n, pub->bytes, NULL);
+    rsa->mont = BN_MONT_CTX_new();
+    ok = ctx && rsa->n && rsa->mont && BN_MONT_CTX_set(rsa->mont, rsa->n, ctx);
+    BN_CTX_free(ctx);
+    return ok;
+}
+
+static void drop_public(struct ossl_rsa *rsa)
+{
+    BN_MONT_CTX_free(rsa->mont);
+    BN_free(rsa->n);
+}
+
 static void rsa_free(void *impl)
 {
     struct ossl_rsa *rsa = impl;
@@ -207,6 +227,7 @@ static void rsa_free(void *impl)
         return;
     EVP_PKEY_CTX_free(rsa->ctx);
     EVP_PKEY_free(rsa->pkey);
+    drop_public(rsa);
     vt_free(rsa);
 }
 
@@ -216,7 +237,7 @@ static int rsa_load(void **impl, const struct cr_rsa_key *key, const struct cr_r
 
     if (!rsa)
         return VT_ENOMEM;
-    if (!open_key(rsa, key, parts)) {
+    if (!keep_public(rsa, &key->pub) || !open_key(rsa, key, parts)) {
         rsa_free(rsa);
         return ossl_err(false);
     }
@@ -232,21 +253,32 @@ static int rsa_private(void *impl, const struct cr_rsa_pub *pub, const uint8_t *
     return ossl_err(EVP_PKEY_decrypt(rsa->ctx, out, &len, in, pub->bytes) == 1 && len == pub->bytes);
 }
 
-static int rsa_public(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
+/* The context is made anew, because it ends with powers of x in it: freeing it wipes them. */
+static int power_e(const struct ossl_rsa *rsa, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
 {
     BN_CTX *ctx = BN_CTX_new();
-    BIGNUM *n = BN_bin2bn(pub->n, pub->bytes, NULL);
     BIGNUM *x = BN_bin2bn(in, pub->bytes, NULL);
     BIGNUM *e = BN_new();
-    bool ok = ctx && n && x && e && BN_set_word(e, pub->e) && BN_mod_exp(x, x, e, n, ctx) &&
+    bool ok = ctx && x && e && BN_set_word(e, pub->e) && BN_mod_exp_mont(x, x, e, rsa->n, ctx, rsa->mont) &&
               BN_bn2binpad(x, out, pub->bytes) == (int)pub->bytes;
 
-    BN_free(n);
     BN_free(e);
     /* May be a plain text on its way to the private key's owner. */
     BN_clear_free(x);
     BN_CTX_free(ctx);
     return ossl_err(ok);
+}
+
+static int rsa_public(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
+{
+    struct ossl_rsa once = {.pkey = NULL};
+    int err;
+
+    if (impl)
+        return power_e(impl, pub, in, out);
+    err = keep_public(&once, pub) ? power_e(&once, pub, in, out) : ossl_err(false);
+    drop_public(&once);
+    return err;
 }
 
 const struct cr_backend cr_backend_ossl = {

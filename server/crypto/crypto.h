@@ -140,8 +140,15 @@ int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr
 int cr_rsa_make(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg) VT_USE_RESULT;
 /* Is there an RSA key of this kind here? What both of them refuse with VT_EUSAGE. */
 bool cr_rsa_size_fits(unsigned bits, uint32_t e) VT_USE_RESULT;
-/* Checks n = p * q, sizes, e and the primes' sanity (VT_ECRYPTO if not a key), computes q, d, dP, dQ, qInv. Returns
- * owned. */
+/* n = p * q, sizes, and an e that is coprime to p - 1 and q - 1; VT_ECRYPTO if not. Cheap: whether p and q are primes
+ * only an operation tells. */
+int cr_rsa_check(const struct cr_rsa_key *key) VT_USE_RESULT;
+/*
+ * The same checks; q, d, dP, dQ, qInv are computed here and blinding values by the first operation: once, and all of it
+ * is kept until cr_rsa_free. If p or q is no prime, every operation fails (VT_ECRYPTO). Returns owned.
+ */
+int cr_rsa_open(struct cr_rsa **rsa, const struct cr_rsa_key *key) VT_USE_RESULT;
+/* As cr_rsa_open, and tries the key there and back (SP 800-56B, 6.4.1.1): for keys that are made or brought here. */
 int cr_rsa_load(struct cr_rsa **rsa, const struct cr_rsa_key *key) VT_USE_RESULT;
 /* Wipes; rsa may be NULL. */
 void cr_rsa_free(struct cr_rsa *rsa);

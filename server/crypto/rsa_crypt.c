@@ -30,7 +30,7 @@ int cr_rsa_public_op(const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *o
 {
     if (cr_rsa_pub_check(pub) || !below_n(pub, in))
         return VT_ECRYPTO;
-    return CR_BACKEND.rsa_public(pub, in, out);
+    return CR_BACKEND.rsa_public(NULL, pub, in, out);
 }
 
 int cr_rsa_private_op(struct cr_rsa *rsa, const uint8_t *in, uint8_t *out)
@@ -46,7 +46,7 @@ int cr_rsa_private_op(struct cr_rsa *rsa, const uint8_t *in, uint8_t *out)
     if (err)
         return err;
     /* One faulty half of the CRT would give the factors away (Boneh, DeMillo, Lipton). */
-    err = rsa->backend->rsa_public(pub, result.bytes, back.bytes);
+    err = rsa->backend->rsa_public(rsa->impl, pub, result.bytes, back.bytes);
     if (err)
         return err;
     if (!vt_ct_equal(back.bytes, in, pub->bytes))

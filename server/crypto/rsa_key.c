@@ -117,14 +117,55 @@ static int invert_e(struct numbers *x, const mbedtls_mpi *m, uint8_t *out, size_
     return mbed_err(mbedtls_mpi_write_binary(&x->t, out, len));
 }
 
-static int complete(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
+/* Is e coprime to the prime less one? */
+static bool exponent_fits(const mbedtls_mpi *prime, size_t len, uint32_t e)
+{
+    uint8_t bytes[CR_RSA_MAX / 2];
+    uint64_t rest = 0, other = e;
+
+    if (mbedtls_mpi_write_binary(prime, bytes, len))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        rest = (rest << 8 | bytes[i]) % e;
+    vt_wipe(bytes, sizeof bytes);
+    rest = (rest ? rest : e) - 1;
+    while (rest) {
+        uint64_t next = other % rest;
+
+        other = rest;
+        rest = next;
+    }
+    return other == 1;
+}
+
+static int check(struct numbers *x, const struct cr_rsa_key *key)
+{
+    const size_t half = key->pub.bytes / 2u;
+    int err = cr_rsa_pub_check(&key->pub);
+
+    if (!err)
+        err = read_and_divide(x, key);
+    if (!err && (!exponent_fits(&x->p, half, key->pub.e) || !exponent_fits(&x->q, half, key->pub.e)))
+        err = VT_ECRYPTO;
+    return err;
+}
+
+int cr_rsa_check(const struct cr_rsa_key *key)
+{
+    VT_CLEANUP(numbers_free) struct numbers x;
+
+    each_number(&x, mbedtls_mpi_init);
+    return check(&x, key);
+}
+
+int cr_rsa_parts_of(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 {
     VT_CLEANUP(numbers_free) struct numbers x;
     size_t half = key->pub.bytes / 2u;
     int err;
 
     each_number(&x, mbedtls_mpi_init);
-    err = read_and_divide(&x, key);
+    err = check(&x, key);
     if (!err)
         err = mbed_err(mbedtls_mpi_write_binary(&x.q, parts->q, half));
     if (!err)
@@ -140,7 +181,7 @@ static int complete(struct cr_rsa_parts *parts, const struct cr_rsa_key *key)
 
 /*
  * One operation there and back with a number that depends on the key: a composite "prime" does not survive
- * it, as in Fermat's test. It also makes the blinding values ready.
+ * it, as in Fermat's test.
  */
 static int try_key(struct cr_rsa *rsa)
 {
@@ -157,16 +198,14 @@ static int try_key(struct cr_rsa *rsa)
     return err;
 }
 
-int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
+int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
 {
     VT_CLEANUP(parts_wipe) struct cr_rsa_parts parts;
     struct cr_rsa *made;
     int err;
 
     *rsa = NULL;
-    err = cr_rsa_pub_check(&key->pub);
-    if (!err)
-        err = complete(&parts, key);
+    err = cr_rsa_parts_of(&parts, key);
     if (err)
         return err;
     made = VT_NEW(struct cr_rsa);
@@ -175,14 +214,30 @@ int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, cons
     made->backend = backend;
     made->pub = key->pub;
     err = backend->rsa_load(&made->impl, key, &parts);
-    if (!err)
-        err = try_key(made);
     if (err) {
         cr_rsa_free(made);
         return err;
     }
     *rsa = made;
     return VT_OK;
+}
+
+int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa, const struct cr_rsa_key *key)
+{
+    int err = cr_rsa_open_with(backend, rsa, key);
+
+    if (!err)
+        err = try_key(*rsa);
+    if (err) {
+        cr_rsa_free(*rsa);
+        *rsa = NULL;
+    }
+    return err;
+}
+
+int cr_rsa_open(struct cr_rsa **rsa, const struct cr_rsa_key *key)
+{
+    return cr_rsa_open_with(&CR_BACKEND, rsa, key);
 }
 
 int cr_rsa_load(struct cr_rsa **rsa, const struct cr_rsa_key *key)

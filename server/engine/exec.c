@@ -208,12 +208,29 @@ static void digest_params(uint8_t out[TPM_DIGEST_LEN], const tpm_rc *rc, uint32_
     cr_sha1v(out, slices, VT_COUNT(slices));
 }
 
+/* Proofs, the audit and transport logs are over digests; for a command without any of them nobody would look. */
+static bool wants_digests(const struct cmd *c)
+{
+    return c->row->auth.max || c->audited || c->transport;
+}
+
+/* One for the proofs, one for the audit. 24.2: of what an encrypting session hides that sees only the ordinal. */
+static void digest_both(const struct cmd *c, uint8_t proved[TPM_DIGEST_LEN], uint8_t audited[TPM_DIGEST_LEN],
+                        const tpm_rc *rc, struct cr_slice params)
+{
+    if (!wants_digests(c))
+        return;
+    digest_params(proved, rc, c->ordinal, params.ptr, params.len);
+    if (c->hidden)
+        digest_params(audited, rc, c->ordinal, params.ptr, 0);
+    else
+        memcpy(audited, proved, TPM_DIGEST_LEN);
+}
+
 static tpm_rc decode(struct cmd *c, struct rd *r, void **in, void **out)
 {
-    digest_params(c->in_digest, NULL, c->ordinal, r->at, r->left);
-    /* 24.2: of what an encrypting session hides the audit sees only the ordinal. */
-    digest_params(c->audit_in, NULL, c->ordinal, r->at, c->hidden ? 0 : r->left);
     c->audited = audit_is_on(c->tpm, c->row);
+    digest_both(c, c->in_digest, c->audit_in, NULL, CR_SLICE(r->at, r->left));
     *in = cmd_alloc(c, c->row->in_size);
     *out = cmd_alloc(c, c->row->out_size);
     if (!*in || !*out)
@@ -250,12 +267,10 @@ static tpm_rc audit_before(struct cmd *c)
 
 static void digest_response(struct cmd *c, const uint8_t *at, size_t len)
 {
-    tpm_rc rc = TPM_SUCCESS;
+    const tpm_rc rc = TPM_SUCCESS;
 
-    if (c->digests_chosen)
-        return;
-    digest_params(c->out_digest, &rc, c->ordinal, at, len);
-    digest_params(c->audit_out, &rc, c->ordinal, at, c->hidden ? 0 : len);
+    if (!c->digests_chosen)
+        digest_both(c, c->out_digest, c->audit_out, &rc, CR_SLICE(at, len));
 }
 
 static tpm_rc write_success(struct cmd *c, const void *out, struct wr *w)

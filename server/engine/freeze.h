@@ -25,6 +25,9 @@ void fz_u32(struct fz *f, uint32_t *v);
 void fz_u64(struct fz *f, uint64_t *v);
 /* 0 or 1, anything else is bad. */
 void fz_bool(struct fz *f, bool *v);
+/* Arrays of them, as one after another. */
+void fz_u32s(struct fz *f, uint32_t *v, size_t count);
+void fz_bools(struct fz *f, bool *v, size_t count);
 void fz_bytes(struct fz *f, void *bytes, size_t len);
 void fz_auth(struct fz *f, struct vt_auth *auth);
 /* A count that is at most `most`. */

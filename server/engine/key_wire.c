@@ -312,8 +312,7 @@ bool key_payload_loadable(uint8_t payload)
 }
 
 /* libtpms has this order and these codes; Part 3, 10.5 actions 5-7 name none. */
-static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymkey *store,
-                           struct cr_rsa **rsa)
+static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymkey *store)
 {
     tpm_rc rc;
 
@@ -321,34 +320,29 @@ static tpm_rc take_private(struct tpm_key_obj *key, const struct tpm_store_asymk
         return TPM_INVALID_STRUCTURE;
     memcpy(key->rsa.p, store->priv_key.data, store->priv_key.len);
     /* Does the private part belong to the public one? It divides the modulus by the prime. */
-    rc = cmd_crypto_rc(cr_rsa_load(rsa, &key->rsa), TPM_BAD_PARAMETER);
+    rc = cmd_crypto_rc(cr_rsa_check(&key->rsa), TPM_BAD_PARAMETER);
     if (rc)
         return rc;
-    if (!vt_ct_equal(store->pub_data_digest.bytes, key->pub_digest, sizeof key->pub_digest)) {
-        cr_rsa_free(*rsa);
-        *rsa = NULL;
+    if (!vt_ct_equal(store->pub_data_digest.bytes, key->pub_digest, sizeof key->pub_digest))
         return TPM_AUTHFAIL;
-    }
     key->payload = store->payload;
     key->usage_auth = store->usage_auth;
     key->migration_auth = store->migration_auth;
     return TPM_SUCCESS;
 }
 
-tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc,
-                  struct cr_rsa **rsa)
+tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc)
 {
     struct tpm_store_asymkey store = {.payload = 0};
     uint8_t plain[CR_RSA_MAX];
     size_t len;
     tpm_rc rc = key_unwrap_blob(parent, enc, plain, &len);
 
-    *rsa = NULL;
     if (!rc) {
         struct rd r = rd_from(plain, len);
 
         rd_store_asymkey(&r, &store);
-        rc = rd_result(&r) ? TPM_INVALID_STRUCTURE : take_private(key, &store, rsa);
+        rc = rd_result(&r) ? TPM_INVALID_STRUCTURE : take_private(key, &store);
     }
     vt_wipe(plain, sizeof plain);
     vt_wipe(&store, sizeof store);

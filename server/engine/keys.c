@@ -77,7 +77,7 @@ void key_flush_all(struct tpm *tpm, bool everything)
 
 struct cr_rsa *key_rsa(struct key_slot *slot)
 {
-    if (!slot->rsa && cr_rsa_load(&slot->rsa, &slot->key.rsa) != VT_OK)
+    if (!slot->rsa && cr_rsa_open(&slot->rsa, &slot->key.rsa) != VT_OK)
         slot->rsa = NULL;
     return slot->rsa;
 }

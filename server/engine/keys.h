@@ -41,7 +41,7 @@ struct key_slot {
     bool owner_evict;       /* TPM_KEY_CONTROL_OWNER_EVICT: part of the permanent state */
     bool parent_pcr_status; /* an ancestor is bound to PCRs */
     struct tpm_key_obj key;
-    struct cr_rsa *rsa; /* ready for use; made at first use, not frozen */
+    struct cr_rsa *rsa; /* made at first use, kept while the key is loaded; not frozen */
 };
 
 /* ---- Slots ---- */
@@ -141,10 +141,9 @@ tpm_rc key_answer_wrapped(struct cmd *c, const struct tpm_key_obj *parent, const
 /*
  * Fills key's private part from enc; checks it against the public part. TPM_DECRYPT_ERROR,
  * TPM_INVALID_STRUCTURE (no TPM_STORE_ASYMKEY of a loadable key); TPM_BAD_PARAMETER, TPM_AUTHFAIL: it belongs
- * to another public part. On success *rsa is the private key ready for use, owned by the caller.
+ * to another public part.
  */
-tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc,
-                  struct cr_rsa **rsa) VT_USE_RESULT;
+tpm_rc key_unwrap(struct key_slot *parent, struct tpm_key_obj *key, const struct tpm_blob *enc) VT_USE_RESULT;
 /*
  * A new RSA key from the pool or the generator into key->rsa, exponent as key says; pub_digest is set. The
  * public part must be complete before (key_from_wire, key_stamp_pcrs). TPM_RESOURCES, TPM_FAIL.

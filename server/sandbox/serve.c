@@ -20,7 +20,7 @@
 #define PAGE 4096
 #define HEADER 5 /* length and type */
 #define BUFFER (4 + SANDBOX_FRAME_MAX)
-#define KEEP_BELOW (2 * PAGE)
+#define KEEP_BELOW (4 * PAGE)
 
 /* Exit statuses of a sandbox; SANDBOX_EXIT_FORBIDDEN is another. */
 enum { EXIT_CLOSED = 0, EXIT_REFUSED = 1, EXIT_IO = 4 };
@@ -38,6 +38,8 @@ struct serve {
     int fd;
     struct tpm *tpm;
     unsigned dirty;         /* of this turn: which states the answer says have changed */
+    bool knows_ek, has_ek;  /* its name stands below; it changes with the permanent state only */
+    uint8_t ek_sha256[CR_SHA256_LEN];
     size_t response_len;    /* bytes at out + RESPONSE_AT */
 };
 
@@ -421,16 +423,24 @@ static int freeze(struct serve *s, struct wr *w, bool wanted,
     return w->bad ? VT_ETOOBIG : VT_OK;
 }
 
+static void name_ek(struct serve *s)
+{
+    if (s->knows_ek && !(s->dirty & TPM_DIRTY_PERMANENT))
+        return;
+    memset(s->ek_sha256, 0, sizeof s->ek_sha256);
+    s->has_ek = tpm_ek_sha256(s->tpm, s->ek_sha256);
+    s->knows_ek = true;
+}
+
 static int put_state(struct serve *s, struct wr *w)
 {
-    uint8_t ek[CR_SHA256_LEN] = {0};
-    bool has_ek = tpm_ek_sha256(s->tpm, ek);
     int err;
 
+    name_ek(s);
     wr_put8(w, (uint8_t)s->dirty);
     wr_put8(w, tpm_is_on(s->tpm));
-    wr_put8(w, has_ek);
-    wr_copy(w, ek, sizeof ek);
+    wr_put8(w, s->has_ek);
+    wr_copy(w, s->ek_sha256, sizeof s->ek_sha256);
     wr_put32(w, (uint32_t)s->response_len);
     (void)wr_room(w, s->response_len); /* it is there already */
     err = freeze(s, w, s->dirty & TPM_DIRTY_VOLATILE, tpm_freeze_volatile);

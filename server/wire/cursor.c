@@ -79,7 +79,10 @@ static void wr_be(struct wr *w, uint64_t v, size_t len)
 
 void wr_put8(struct wr *w, uint8_t v)
 {
-    wr_be(w, v, 1);
+    uint8_t *at = wr_room(w, 1);
+
+    if (at)
+        *at = v;
 }
 
 void wr_put16(struct wr *w, uint16_t v)
@@ -89,7 +92,10 @@ void wr_put16(struct wr *w, uint16_t v)
 
 void wr_put32(struct wr *w, uint32_t v)
 {
-    wr_be(w, v, 4);
+    uint8_t *at = wr_room(w, 4);
+
+    if (at)
+        wr_be32(at, v);
 }
 
 void wr_put64(struct wr *w, uint64_t v)

@@ -62,6 +62,14 @@ static inline bool rd_done(const struct rd *r)
 
 /* Where len bytes may be written, or NULL and bad. */
 uint8_t *wr_room(struct wr *w, size_t len);
+/* v into room that was had before. */
+static inline void wr_be32(uint8_t at[4], uint32_t v)
+{
+    at[0] = (uint8_t)(v >> 24);
+    at[1] = (uint8_t)(v >> 16);
+    at[2] = (uint8_t)(v >> 8);
+    at[3] = (uint8_t)v;
+}
 void wr_put8(struct wr *w, uint8_t v);
 void wr_put16(struct wr *w, uint16_t v);
 void wr_put32(struct wr *w, uint32_t v);

@@ -90,7 +90,7 @@ static int fake_private(void *impl VT_UNUSED, const struct cr_rsa_pub *pub, cons
     return VT_OK;
 }
 
-static int fake_public(const struct cr_rsa_pub *pub, const uint8_t *in VT_UNUSED, uint8_t *out)
+static int fake_public(void *impl VT_UNUSED, const struct cr_rsa_pub *pub, const uint8_t *in VT_UNUSED, uint8_t *out)
 {
     memcpy(out, made.cipher, pub->bytes);
     return VT_OK;

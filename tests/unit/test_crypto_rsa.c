@@ -44,7 +44,9 @@ static void test_private_op__every_back_end__inverse_of_public(void **state)
                 assert_int_equal(cr_rsa_private_op(rsa, in, out), 0);
                 assert_int_equal(cr_rsa_private_op(other, in, first), 0);
                 assert_memory_equal(out, first, bytes);
-                assert_int_equal(backends[b]->rsa_public(&key->pub, out, back), 0);
+                assert_int_equal(backends[b]->rsa_public(NULL, &key->pub, out, back), 0);
+                assert_memory_equal(back, in, bytes);
+                assert_int_equal(backends[b]->rsa_public(rsa->impl, &key->pub, out, back), 0);
                 assert_memory_equal(back, in, bytes);
             }
             cr_rsa_free(rsa);
@@ -360,6 +362,22 @@ static int faulty_private(void *impl, const struct cr_rsa_pub *pub, const uint8_
     return err;
 }
 
+/*
+ * One whose half of the CRT modulo q went wrong (Boneh, DeMillo, Lipton): the result is right modulo p, so that the
+ * greatest common divisor of n and result^e - in is p.
+ */
+static int half_wrong_private(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out)
+{
+    const struct cr_rsa_key *key = fixture_rsa_key(pub->bytes * 8u, 0);
+    uint8_t sum[CR_RSA_MAX + 1], one = 1;
+    int err = CR_BACKEND.rsa_private(impl, pub, in, out);
+
+    assert_int_equal(cr_num_mul_add(sum, pub->bytes + 1u, CR_SLICE(out, pub->bytes), CR_SLICE(key->p, pub->bytes / 2u),
+                                    CR_SLICE(&one, 1), CR_SLICE(NULL, 0)), 0);
+    assert_int_equal(cr_num_mod(out, pub->bytes, CR_SLICE(sum, pub->bytes + 1u), CR_SLICE(pub->n, pub->bytes)), 0);
+    return err;
+}
+
 static void test_sign__fault_in_private_operation__nothing_released(void **state)
 {
     struct cr_backend faulty = CR_BACKEND;
@@ -374,6 +392,79 @@ static void test_sign__fault_in_private_operation__nothing_released(void **state
     assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig), VT_ECRYPTO);
     assert_memory_equal(sig, untouched, sizeof sig);
     cr_rsa_free(rsa);
+}
+
+/* Every operation with the private key, over a fault in it: one error, and not a byte of what came out. */
+static void nothing_leaves(struct cr_rsa *rsa, const uint8_t *oaep, const uint8_t *pkcs1)
+{
+    uint8_t digest[CR_SHA1_LEN] = { 1 }, out[CR_RSA_MAX], untouched[CR_RSA_MAX];
+    const size_t bytes = cr_rsa_public(rsa)->bytes;
+    size_t len;
+
+    memset(out, 0xee, sizeof out);
+    memset(untouched, 0xee, sizeof untouched);
+    assert_int_equal(cr_rsa_private_op(rsa, oaep, out), VT_ECRYPTO);
+    assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, out), VT_ECRYPTO);
+    assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_RAW, digest, sizeof digest, out), VT_ECRYPTO);
+    assert_int_equal(cr_rsa_oaep_decrypt(rsa, label, 4, oaep, bytes, out, &len), VT_ECRYPTO);
+    assert_int_equal(cr_rsa_pkcs1_decrypt(rsa, pkcs1, bytes, out, &len), VT_ECRYPTO);
+    assert_memory_equal(out, untouched, sizeof out);
+}
+
+static void test_private_op__half_of_the_crt_wrong__nothing_released(void **state)
+{
+    struct cr_backend faulty = CR_BACKEND;
+
+    (void)state;
+    faulty.rsa_private = half_wrong_private;
+    for (size_t s = 0; s < VT_COUNT(sizes); s++) {
+        struct cr_rsa *rsa = load(sizes[s]);
+        uint8_t oaep[CR_RSA_MAX], pkcs1[CR_RSA_MAX], sig[CR_RSA_MAX], digest[CR_SHA1_LEN] = { 1 };
+        struct cr_drbg drbg;
+
+        start_drbg(&drbg, "fault");
+        assert_int_equal(cr_rsa_oaep_encrypt(&rsa->pub, label, 4, "x", 1, &drbg, oaep), 0);
+        assert_int_equal(cr_rsa_pkcs1_encrypt(&rsa->pub, "x", 1, &drbg, pkcs1), 0);
+        rsa->backend = &faulty;
+        nothing_leaves(rsa, oaep, pkcs1);
+        /* The fault passes: the key is as good as before. */
+        rsa->backend = &CR_BACKEND;
+        assert_int_equal(cr_rsa_sign(rsa, CR_SIG_PKCS1_SHA1, digest, sizeof digest, sig), 0);
+        cr_rsa_free(rsa);
+    }
+}
+
+/* The back end itself with parameters that are no longer those of the key, as after a fault in memory. */
+static void test_private_op__parameters_damaged__right_or_refused(void **state)
+{
+    const struct cr_rsa_key *key = fixture_rsa_key(1024, 0);
+    struct cr_rsa *good = load(1024);
+    uint8_t in[128] = { 0, 5 }, expected[128];
+
+    (void)state;
+    assert_int_equal(cr_rsa_private_op(good, in, expected), 0);
+    for (size_t b = 0; b < VT_COUNT(backends); b++)
+        for (int which = 0; which < 2; which++) {
+            struct cr_rsa rsa = { .backend = backends[b], .pub = key->pub };
+            struct cr_rsa_parts parts;
+            uint8_t out[128];
+            int err;
+
+            assert_int_equal(cr_rsa_parts_of(&parts, key), 0);
+            (which ? parts.dq : parts.dp)[60] ^= 4;
+            parts.d[100] ^= 4;
+            assert_int_equal(rsa.backend->rsa_load(&rsa.impl, key, &parts), 0);
+            memset(out, 0xee, sizeof out);
+            err = cr_rsa_private_op(&rsa, in, out);
+            if (err) {
+                assert_int_equal(err, VT_ECRYPTO);
+                assert_int_equal(out[0], 0xee);
+            } else {
+                assert_memory_equal(out, expected, sizeof out);
+            }
+            rsa.backend->rsa_free(rsa.impl);
+        }
+    cr_rsa_free(good);
 }
 
 #ifdef VTPM_HAVE_LIBCRYPTO
@@ -504,6 +595,8 @@ int main(void)
         cmocka_unit_test(test_sign__length_bounds__usage),
         cmocka_unit_test(test_verify__anything_changed__error),
         cmocka_unit_test(test_sign__fault_in_private_operation__nothing_released),
+        cmocka_unit_test(test_private_op__half_of_the_crt_wrong__nothing_released),
+        cmocka_unit_test(test_private_op__parameters_damaged__right_or_refused),
 #ifdef VTPM_HAVE_LIBCRYPTO
         cmocka_unit_test(test_rsa__against_libcrypto__understood_both_ways),
 #endif

@@ -178,6 +178,34 @@ static void test_load__modulus_not_of_two_primes__error(void **state)
     }
 }
 
+/* What the cheap check lets through, an operation does not; the second and third key above. */
+static void test_open__composite_factor__no_operation_succeeds(void **state)
+{
+    static const char n[] = "9a3063675868f239a29ae2184f6dec0b413b3cc6454c5225e4a7ab00f36698c2"
+                            "6ead4dbff6ef1dc50ef0a43c1affc39fe85a7f2be626d4d26323b7a6e4013411";
+    static const char *const p[] = { "ed4662b1f3949dd17e883fabd2f8b954fea1ce0950fc29da518ef8c989405803",
+                                     "a65b6f8b8fb52e5118e6e1757a16392062ff85858ea3470b335f2a9c042df95b" };
+    uint8_t in[64] = { 0, 9 }, out[64] = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(p); i++)
+        for (size_t b = 0; b < VT_COUNT(backends); b++) {
+            struct cr_rsa_key key = { .pub = { .e = 65537, .bytes = 64 } };
+            struct cr_rsa *rsa;
+            int err;
+
+            from_hex(key.pub.n, 64, n);
+            from_hex(key.p, 32, p[i]);
+            assert_int_equal(cr_rsa_check(&key), VT_OK);
+            err = cr_rsa_open_with(backends[b], &rsa, &key);
+            if (!err)
+                err = cr_rsa_private_op(rsa, in, out);
+            assert_int_equal(err, VT_ECRYPTO);
+            assert_int_equal(out[1], 0);
+            cr_rsa_free(rsa);
+        }
+}
+
 static void test_load__exponent_bad_or_not_coprime__error(void **state)
 {
     static const uint32_t exponents[] = { 0, 1, 2, 65536, 3 };
@@ -255,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_load__prime_does_not_divide__error),
         cmocka_unit_test(test_load__prime_zero_one_or_short__error),
         cmocka_unit_test(test_load__modulus_not_of_two_primes__error),
+        cmocka_unit_test(test_open__composite_factor__no_operation_succeeds),
         cmocka_unit_test(test_load__exponent_bad_or_not_coprime__error),
         cmocka_unit_test(test_load__size_not_supported__error),
         cmocka_unit_test(test_load__allocation_fails__no_memory),

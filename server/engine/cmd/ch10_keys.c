@@ -82,8 +82,8 @@ static tpm_rc check_loaded(const struct tpm *tpm, const struct tpm_key *in, cons
     return TPM_SUCCESS;
 }
 
-/* Actions 3-7; on success *rsa is owned. */
-static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_obj *key, struct cr_rsa **rsa)
+/* Actions 3-7. */
+static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_obj *key)
 {
     tpm_rc rc;
 
@@ -91,7 +91,7 @@ static tpm_rc open_key(struct cmd *c, const struct tpm_key *in, struct tpm_key_o
     rc = key_from_wire(key, in);
     /* 5-7. Without a modulus none fits the private part. */
     if (!rc)
-        rc = key_unwrap(c->keys[0], key, &in->enc_data, rsa);
+        rc = key_unwrap(c->keys[0], key, &in->enc_data);
     return rc ? rc : check_loaded(c->tpm, in, key);
 }
 
@@ -101,7 +101,6 @@ static tpm_rc load(struct cmd *c, const struct tpm_key *in, uint32_t *handle)
     const struct key_slot *parent = c->keys[0];
     struct key_slot *slot = NULL;
     TPM_SECRET_KEY_OBJ key = {0};
-    struct cr_rsa *rsa = NULL;
     tpm_rc rc;
 
     /* 1-2. */
@@ -111,15 +110,12 @@ static tpm_rc load(struct cmd *c, const struct tpm_key *in, uint32_t *handle)
     if (parent->key.usage != TPM_KEY_STORAGE)
         return TPM_INVALID_KEYUSAGE;
     /* 3-7. */
-    rc = open_key(c, in, &key, &rsa);
+    rc = open_key(c, in, &key);
     /* 9-12. */
     if (!rc)
         slot = key_insert(c->tpm, &key, parent->parent_pcr_status || key_uses_pcrs(&parent->key));
-    if (!slot) {
-        cr_rsa_free(rsa);
+    if (!slot)
         return rc ? rc : TPM_NOSPACE;
-    }
-    slot->rsa = rsa;
     *handle = slot->handle;
     return TPM_SUCCESS;
 }

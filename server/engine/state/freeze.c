@@ -43,6 +43,34 @@ void fz_bool(struct fz *f, bool *v)
     *v = byte == 1;
 }
 
+void fz_u32s(struct fz *f, uint32_t *v, size_t count)
+{
+    uint8_t *at;
+
+    if (f->thaw) {
+        for (size_t i = 0; i < count; i++)
+            v[i] = rd_get32(&f->r);
+        return;
+    }
+    at = wr_room(&f->w, 4 * count);
+    for (size_t i = 0; at && i < count; i++)
+        wr_be32(at + 4 * i, v[i]);
+}
+
+void fz_bools(struct fz *f, bool *v, size_t count)
+{
+    uint8_t *at;
+
+    if (f->thaw) {
+        for (size_t i = 0; i < count; i++)
+            fz_bool(f, &v[i]);
+        return;
+    }
+    at = wr_room(&f->w, count);
+    for (size_t i = 0; at && i < count; i++)
+        at[i] = v[i];
+}
+
 void fz_bytes(struct fz *f, void *bytes, size_t len)
 {
     if (f->thaw)
@@ -76,19 +104,11 @@ static bool fz_stopped(const struct fz *f)
     return f->bad || (f->thaw ? f->r.bad : f->w.bad);
 }
 
-static uint32_t table_count(struct tpm *tpm, const struct fz_table *table)
+static void table_thaw(struct fz *f, struct tpm *tpm, const struct fz_table *table)
 {
-    uint32_t count = 0;
+    uint32_t count, next = 0;
 
-    for (uint32_t at = 0; at < table->slots; at++)
-        count += table->used(tpm, at);
-    return count;
-}
-
-static void table_thaw(struct fz *f, struct tpm *tpm, const struct fz_table *table, uint32_t count)
-{
-    uint32_t next = 0;
-
+    fz_count(f, &count, VT_MIN(table->most, table->slots));
     for (; count && !fz_stopped(f); count--) {
         uint32_t at = rd_get32(&f->r);
 
@@ -105,19 +125,24 @@ static void table_thaw(struct fz *f, struct tpm *tpm, const struct fz_table *tab
 
 void fz_table(struct fz *f, struct tpm *tpm, const struct fz_table *table)
 {
-    uint32_t count = f->thaw ? 0 : table_count(tpm, table);
+    uint32_t count = 0;
+    uint8_t *counted;
 
-    fz_count(f, &count, VT_MIN(table->most, table->slots));
     if (f->thaw) {
-        table_thaw(f, tpm, table, count);
+        table_thaw(f, tpm, table);
         return;
     }
+    counted = wr_room(&f->w, 4);
     for (uint32_t at = 0; at < table->slots; at++) {
         if (!table->used(tpm, at))
             continue;
+        count++;
         wr_put32(&f->w, at);
         table->walk(f, tpm, at);
     }
+    if (counted)
+        wr_be32(counted, count);
+    fz_need(f, count <= VT_MIN(table->most, table->slots));
 }
 
 /* ---- The frame: magic, version, sections ---- */

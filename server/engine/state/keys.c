@@ -38,7 +38,7 @@ static void walk_object(struct fz *f, struct tpm_key_obj *key)
     fz_auth(f, &key->migration_auth);
     fz_bytes(f, key->pub_digest, sizeof key->pub_digest);
     walk_rsa(f, &key->rsa);
-    if (f->bad || f->r.bad)
+    if (!f->thaw || f->bad || f->r.bad)
         return;
     /* The digest names the key to sessions: it must be its own. */
     key_pub_digest(key, digest);

@@ -69,8 +69,7 @@ static void walk_stany(struct fz *f, struct tpm *tpm)
     fz_need(f, s->next_handle <= 0xFFFFFF);
     fz_bytes(f, s->context_nonce_session, sizeof s->context_nonce_session);
     fz_u32(f, &s->context_count);
-    for (size_t i = 0; i < tpm->perm.profile.saved_contexts; i++)
-        fz_u32(f, &s->context_list[i]);
+    fz_u32s(f, s->context_list, tpm->perm.profile.saved_contexts);
     fz_u64(f, &s->tick_start_us);
     fz_bytes(f, s->tick_nonce, sizeof s->tick_nonce);
     fz_bool(f, &s->clock_seen);
@@ -127,10 +126,9 @@ static void walk_sessions(struct fz *f, struct tpm *tpm)
 static void walk_contexts_11(struct fz *f, struct tpm *tpm)
 {
     fz_bytes(f, tpm->stany.context_nonce_11, sizeof tpm->stany.context_nonce_11);
-    for (size_t i = 0; i < tpm->perm.profile.saved_contexts; i++) {
-        fz_bool(f, &tpm->stany.context_is_11[i]);
+    fz_bools(f, tpm->stany.context_is_11, tpm->perm.profile.saved_contexts);
+    for (size_t i = 0; f->thaw && i < tpm->perm.profile.saved_contexts; i++)
         fz_need(f, !tpm->stany.context_is_11[i] || tpm->stany.context_list[i]);
-    }
 }
 
 /* ---- Transport sessions ---- */
