@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a TPM command costs the host, as far as its ordinal tells. Of the command nothing else is read: what it means is
- * the sandbox's to say. An unknown or malformed one costs the least, since the engine refuses it at once. No I/O, any
- * thread.
+ * What a TPM command costs the host, as far as its ordinal tells. Of the command nothing else is read: what
+ * it means is the sandbox's to say. An unknown or malformed one costs the least, since the engine refuses it
+ * at once. No I/O, any thread.
  */
 #ifndef VTPM_CORE_SCHED_COST_H
 #define VTPM_CORE_SCHED_COST_H
@@ -11,10 +11,11 @@
 
 /* In ascending cost. */
 enum cost_class {
-    COST_CHEAP,     /* hashes, sessions, reading */
-    COST_DURABLE,   /* changes permanent state: a transaction of the store, little CPU */
-    COST_PRIVATE,   /* an operation with an RSA private key, or more of the kind */
-    COST_KEY        /* an RSA key is made; where a key pool has it ready, as costly as COST_PRIVATE, which is then learned */
+    COST_CHEAP,   /* hashes, sessions, reading */
+    COST_DURABLE, /* changes permanent state: a transaction of the store, little CPU */
+    COST_PRIVATE, /* an operation with an RSA private key, or more of the kind */
+    COST_KEY /* an RSA key is made; where a key pool has it ready, as costly as COST_PRIVATE, which is then
+                learned */
 };
 #define COST_CLASSES 4u
 

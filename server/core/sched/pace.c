@@ -11,13 +11,15 @@ bool pace_is_usual(const struct pace *pace)
 int pace_check(const struct pace *pace, struct vt_why *why)
 {
     if (pace->weight > PACE_WEIGHT_MAX)
-        return vt_fail(why, VT_EUSAGE, "a weight is from 1 to %u; %u is the usual one", PACE_WEIGHT_MAX, PACE_WEIGHT);
+        return vt_fail(why, VT_EUSAGE, "a weight is from 1 to %u; %u is the usual one", PACE_WEIGHT_MAX,
+                       PACE_WEIGHT);
     if (pace->per_second > PACE_RATE_MAX || pace->burst > PACE_RATE_MAX)
         return vt_fail(why, VT_EUSAGE, "commands per second, and a burst, are at most %u", PACE_RATE_MAX);
     if (pace->cpu_percent > PACE_CPU_MAX)
         return vt_fail(why, VT_EUSAGE, "a share of CPU is at most %u %% of one core", PACE_CPU_MAX);
     if (pace->burst && !pace->per_second)
-        return vt_fail(why, VT_EUSAGE, "a burst is for who has a limit of commands per second, and this one has none");
+        return vt_fail(why, VT_EUSAGE,
+                       "a burst is for who has a limit of commands per second, and this one has none");
     return VT_OK;
 }
 
