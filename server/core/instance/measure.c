@@ -47,6 +47,9 @@ static int apply(const struct instance_job *job, struct measures *measures, stru
     case MEASURING_HOST:
         measures->host_pcrs = job->host_pcrs;
         return VT_OK;
+    case MEASURING_PACE:
+        measures->pace = job->pace;
+        return VT_OK;
     }
     return vt_fail(why, VT_EUSAGE, "no such change");
 }
@@ -197,7 +200,7 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
         [MEASURING_REQUIRE] = "no power on without measurements",
         [MEASURING_RELAX] = "a power on needs no measurements",
     };
-    char extended[MEASURES_TEXT], host[HWTPM_PCRS_TEXT];
+    char extended[MEASURES_TEXT], host[HWTPM_PCRS_TEXT], pace[PACE_TEXT];
     struct measures measures;
 
     if (job->what.kind == INSTANCE_POWER_ON) {
@@ -211,6 +214,9 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
     } else if (job->what.act == MEASURING_HOST) {
         hwtpm_pcrs_text(host, job->what.host_pcrs);
         snprintf(out, size, "of the host's PCRs in its own at each power on: %s", host);
+    } else if (job->what.act == MEASURING_PACE) {
+        pace_text(pace, &job->what.pace);
+        snprintf(out, size, "of the host it may have: %s", pace);
     } else if (job->what.act == MEASURING_ADD) {
         text_of_added(out, size, &job->what.measure);
     } else {

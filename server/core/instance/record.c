@@ -136,6 +136,8 @@ static void adopt(struct instance *i, bool durable)
     i->record.permanent = permanent;
     i->record.measures = measures;
     i->next = (struct record){0};
+    if (i->next_measures)
+        instance_take_pace(i);
 }
 
 static int put_runtime(struct instance *i, const struct record *record)

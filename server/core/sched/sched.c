@@ -223,6 +223,13 @@ struct sched_guest *sched_next(struct sched *s, uint64_t now_us)
     return g;
 }
 
+struct sched_guest *sched_anyone(const struct sched *s)
+{
+    const struct vt_list *list = vt_list_empty(&s->held) ? &s->waiting : &s->held;
+
+    return vt_list_empty(list) ? NULL : VT_LIST_ENTRY(list->next, struct sched_guest, node);
+}
+
 bool sched_due(const struct sched *s, uint64_t *at_us)
 {
     uint64_t at = UINT64_MAX;

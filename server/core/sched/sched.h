@@ -65,6 +65,8 @@ bool sched_ask(struct sched *sched, struct sched_guest *guest, enum cost_class c
                uint64_t now_us) VT_USE_RESULT;
 /* Who begins now; NULL: nobody. To be asked until NULL whenever a command left, and at sched_due. */
 struct sched_guest *sched_next(struct sched *sched, uint64_t now_us);
+/* One that is held or waits; NULL: there is none. */
+struct sched_guest *sched_anyone(const struct sched *sched);
 /* False: nothing happens by time alone. */
 bool sched_due(const struct sched *sched, uint64_t *at_us);
 /* The guest's command has ended, or goes without having begun; in any state, also NONE. */
