@@ -80,6 +80,8 @@ int broker_work(struct broker *broker, void (*work)(void *arg), void (*done)(voi
 
 /* The scheduler and its timer: instance/admit.c. */
 int broker_admission_start(struct broker *broker) VT_USE_RESULT;
+/* Instances whose command is held, since they are beyond their limits. */
+void broker_each_held(struct broker *broker, void (*fn)(void *arg, const struct vt_uuid *uuid), void *arg);
 /* Commands that wait for their turn are answered "come again"; from now on none waits. */
 void broker_admission_drain(struct broker *broker);
 

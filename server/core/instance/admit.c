@@ -129,7 +129,26 @@ void instance_unblock(struct instance *i)
     sched_unblock(&i->broker->sched, &i->turn, loop_now_us());
 }
 
-/* ---- Policy ---- */
+/* ---- Policy, and for people ---- */
+
+void broker_each_held(struct broker *broker, void (*fn)(void *arg, const struct vt_uuid *uuid), void *arg)
+{
+    VT_LIST_EACH(&broker->sched.held, at)
+        fn(arg, &instance_of_turn(VT_LIST_ENTRY(at, struct sched_guest, node))->node.uuid);
+}
+
+const char *instance_turn(const struct instance *i)
+{
+    static const char *const words[] = {
+        [SCHED_NONE] = "", [SCHED_HELD] = "held", [SCHED_WAITS] = "waits", [SCHED_RUNS] = "runs"};
+
+    return words[i->turn.state];
+}
+
+uint64_t instance_held(const struct instance *i)
+{
+    return i->turn.held;
+}
 
 void instance_take_pace(struct instance *i)
 {

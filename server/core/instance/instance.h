@@ -65,7 +65,8 @@ struct instance_job {
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
     uint16_t host_pcrs;             /* MEASURE with MEASURING_HOST */
-    struct pace pace;               /* MEASURE with MEASURING_PACE: all of it */
+    struct pace pace;               /* MEASURE with MEASURING_PACE */
+    unsigned pace_sets;             /* which of it: PACE_SETS_ */
     bool is_refused;                /* EXECUTE, PLATFORM: by a guest whose power on was refused */
     const struct db_export *export; /* EXPORT: borrowed until done */
     uint64_t seq;                   /* EXPORT by a ticket: only if this is the last record; 0: by an administrator */
@@ -101,6 +102,10 @@ void instance_evict(struct instance *instance, int err, const char *text);
 
 /* Which front-end domain its shim says that it serves, for the inventory; "": none. */
 void instance_note_domain(struct instance *instance, const char *domain);
+
+/* Where its command stands with the scheduler; "": it has none. And how many its limits have held. */
+const char *instance_turn(const struct instance *instance);
+uint64_t instance_held(const struct instance *instance);
 
 /* How often its attaches have become events. */
 struct act_limit *instance_attaches(struct instance *instance);

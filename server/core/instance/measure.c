@@ -48,15 +48,15 @@ static int apply(const struct instance_job *job, struct measures *measures, stru
         measures->host_pcrs = job->host_pcrs;
         return VT_OK;
     case MEASURING_PACE:
-        measures->pace = job->pace;
-        return VT_OK;
+        pace_change(&measures->pace, &job->pace, job->pace_sets);
+        return pace_check(&measures->pace, why);
     }
     return vt_fail(why, VT_EUSAGE, "no such change");
 }
 
 void instance_change_measures(struct instance *i)
 {
-    const struct job *job = instance_current(i);
+    struct job *job = instance_current(i);
     struct measures measures;
     struct vt_why why = {0};
     int err;
@@ -67,6 +67,7 @@ void instance_change_measures(struct instance *i)
         instance_finish(i, err, why.text);
         return;
     }
+    job->what.pace = measures.pace; /* for the event: all of it, as it is now */
     instance_stage(i);
     i->next_permanent = true; /* durable: a power on after any crash must find it */
     if (stage_queue(i, &measures)) {

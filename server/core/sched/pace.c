@@ -8,6 +8,20 @@ bool pace_is_usual(const struct pace *pace)
     return pace_weight(pace) == PACE_WEIGHT && !pace->cpu_percent && !pace->per_second && !pace->burst;
 }
 
+void pace_change(struct pace *to, const struct pace *from, unsigned which)
+{
+    if (which & PACE_SETS_WEIGHT)
+        to->weight = from->weight;
+    if (which & PACE_SETS_RATE)
+        to->per_second = from->per_second;
+    if (which & PACE_SETS_RATE && !from->per_second)
+        to->burst = 0;
+    if (which & PACE_SETS_BURST)
+        to->burst = from->burst;
+    if (which & PACE_SETS_CPU)
+        to->cpu_percent = from->cpu_percent;
+}
+
 int pace_check(const struct pace *pace, struct vt_why *why)
 {
     if (pace->weight > PACE_WEIGHT_MAX)

@@ -22,6 +22,10 @@ struct pace {
     uint32_t burst; /* commands at once after a pause; 0: as many as in a second. Only with per_second */
 };
 
+/* Which of it a change is about. */
+enum { PACE_SETS_WEIGHT = 1, PACE_SETS_RATE = 2, PACE_SETS_BURST = 4, PACE_SETS_CPU = 8, PACE_SETS_ALL = 15 };
+/* Those of `to` become what they are in `from`. Without a rate there is no burst. */
+void pace_change(struct pace *to, const struct pace *from, unsigned which);
 bool pace_is_usual(const struct pace *pace);
 /* VT_EUSAGE, with a text for who asked. */
 int pace_check(const struct pace *pace, struct vt_why *why) VT_USE_RESULT;
