@@ -19,8 +19,9 @@ static int take_limit(const struct limit *limit, struct vt_why *why)
     if (!limit->text)
         return VT_OK;
     if (!vt_parse_u64(&value, limit->text, limit->most) || value < limit->least)
-        return vt_fail(why, VT_EUSAGE, "--%s %.40s: must be a number from %u to %u%s", limit->option, limit->text,
-                       (unsigned)limit->least, (unsigned)limit->most, limit->least ? "" : "; 0 is no limit");
+        return vt_fail(why, VT_EUSAGE, "--%s %.40s: must be a number from %u to %u%s", limit->option,
+                       limit->text, (unsigned)limit->least, (unsigned)limit->most,
+                       limit->least ? "" : "; 0 is no limit");
     *limit->value = (uint32_t)value;
     *limit->given = true;
     return VT_OK;
@@ -61,7 +62,8 @@ static int show_limits(const struct arguments *a, char *instance)
     if (reply->n_instances == 1 && reply->instances[0]->pace)
         print_pace(&a->ctl, reply->instances[0]);
     else
-        code = print_error(&a->ctl, VT_EDAMAGED, "the instance's record does not open: vtpmctl instance show, vtpmctl check");
+        code = print_error(&a->ctl, VT_EDAMAGED,
+                           "the instance's record does not open: vtpmctl instance show, vtpmctl check");
     ctl_reply_free(reply);
     return code;
 }
@@ -79,7 +81,8 @@ int run_limits(const struct arguments *a, char *const *operands)
         return show_limits(a, operands[0]);
     if (is_given(a, OPT(CLEAR))) {
         if (a->given != OPT(CLEAR))
-            return print_error(&a->ctl, VT_EUSAGE, "--clear takes all limits away: no other option goes with it");
+            return print_error(&a->ctl, VT_EUSAGE,
+                               "--clear takes all limits away: no other option goes with it");
         pace.weight = PACE_WEIGHT;
         change.weight = change.per_second = change.burst = change.cpu_percent = true;
         return change_limits(a, &change);

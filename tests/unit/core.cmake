@@ -8,7 +8,7 @@ target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_pro
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
 set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert
-  anchor evidence hostpcrs)
+  anchor evidence hostpcrs fair)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke move handoff)
 endif()

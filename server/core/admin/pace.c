@@ -24,7 +24,9 @@ void admin_pace(struct admin_call *call)
         admin_fail(call, VT_EUSAGE, "no limit was given");
         return;
     }
-    job.pace = (struct pace){.weight = narrow(pace->weight), .cpu_percent = narrow(pace->cpu_percent),
-                             .per_second = pace->per_second, .burst = pace->burst};
+    job.pace = (struct pace){.weight = narrow(pace->weight),
+                             .cpu_percent = narrow(pace->cpu_percent),
+                             .per_second = pace->per_second,
+                             .burst = pace->burst};
     admin_submit(call, asked->instance, &job);
 }

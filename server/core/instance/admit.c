@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a guest's command begins: the scheduler (server/core/sched) between the queue and the engine. A command that
- * waits at the gate has not begun: it is first in its queue, in STEP_IDLE, its channel is not read, and whatever is no
- * command of the guest's goes before it. What ends it: its turn, the end of its channel, an eviction, a drain.
+ * When a guest's command begins: the scheduler (server/core/sched) between the queue and the engine. A
+ * command that waits at the gate has not begun: it is first in its queue, in STEP_IDLE, its channel is not
+ * read, and whatever is no command of the guest's goes before it. What ends it: its turn, the end of its
+ * channel, an eviction, a drain.
  */
 #include "server/core/instance/instance_priv.h"
 
@@ -30,7 +31,8 @@ static void arm(struct broker *broker)
 
 struct job *instance_waiting(const struct instance *i)
 {
-    VT_LIST_EACH(&i->jobs, at) {
+    VT_LIST_EACH(&i->jobs, at)
+    {
         struct job *job = VT_LIST_ENTRY(at, struct job, node);
         if (job->gate == GATE_WAITS)
             return job;
@@ -134,7 +136,7 @@ void instance_unblock(struct instance *i)
 void broker_each_held(struct broker *broker, void (*fn)(void *arg, const struct vt_uuid *uuid), void *arg)
 {
     VT_LIST_EACH(&broker->sched.held, at)
-        fn(arg, &instance_of_turn(VT_LIST_ENTRY(at, struct sched_guest, node))->node.uuid);
+    fn(arg, &instance_of_turn(VT_LIST_ENTRY(at, struct sched_guest, node))->node.uuid);
 }
 
 const char *instance_turn(const struct instance *i)
