@@ -87,7 +87,7 @@ def verbs(rig):
     shown = rig.ctl_json("instance", "show", "web")["instances"][0]
     check(shown["pace"] == pace and shown["held"] == 0 and shown["turn"] == "", "instance show has them: %s" % shown)
     check("share        weight 50, 20 commands/s (burst 4)\n" in rig.ctl("instance", "show", "web").stdout, "for people too")
-    event = [e for e in rig.ctl_json("events")["events"] if e["kind"] == "measure"][-1]
+    event = [e for e in rig.ctl_json("events")["events"] if e["kind"] == "limits"][-1]
     check("weight 50, 20 commands/s (burst 4)" in event["text"] and "uid=" in event["peer"], "an event: %s" % event["text"])
     for argv, code, words in ((("web", "--weight", "0"), 2, "from 1 to 10000"), (("web", "--weight", "10001"), 2, "10000"),
                               (("web", "--cpu-percent", "x"), 2, "from 0 to"), (("web", "--cpu-percent", "-1"), 2, "from 0 to"),

@@ -297,7 +297,7 @@ static void test_limits__one_of_them__the_others_stay_also_over_a_restart(void *
     assert_int_equal(pace_weight(&instance(0)->turn.pace), 7);
     db_drain(rig.broker->db);
     rig_ask(&rig, event, sizeof event,
-            "SELECT text FROM event WHERE kind = 'measure' ORDER BY id DESC LIMIT 1");
+            "SELECT text FROM event WHERE kind = 'limits' ORDER BY id DESC LIMIT 1");
     assert_string_equal(event, "of the host it may have: weight 7, 50 commands/s (burst 9)");
     for (int k = 0; k < 3; k++)
         peer_close(&peers[k]);

@@ -242,12 +242,15 @@ static const struct act {
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
+static const struct act paced = {"limits", NULL};
 static const struct act cancelled = {"suspend", "no resume is allowed any more"};
 
 static const struct act *act_of(const struct instance *i, const struct job *job)
 {
     if (job->what.kind == INSTANCE_ARM_RESUME && job->what.act == RESUME_CANCEL)
         return &cancelled;
+    if (job->what.kind == INSTANCE_MEASURE && job->what.act == MEASURING_PACE)
+        return &paced;
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
