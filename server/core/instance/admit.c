@@ -9,6 +9,8 @@
 
 #include <sched.h>
 
+#include "server/core/slice.h"
+
 static struct instance *instance_of_turn(struct sched_guest *turn)
 {
     return VT_CONTAINER(turn, struct instance, turn);
@@ -65,6 +67,8 @@ static unsigned processors(void)
 
 int broker_admission_start(struct broker *broker)
 {
+    /* What it starts has it too: a sandbox that wakes up for a cheap command runs before one in a long command. */
+    slice_set(0, SLICE_SHORT_US);
     sched_init(&broker->sched, processors());
     return loop_timer_new(broker->loop, &broker->turn_timer, on_turn, broker);
 }
@@ -117,6 +121,18 @@ void instance_leave_gate(struct instance *i, struct job *job)
     sched_leave(&broker->sched, &i->turn, loop_now_us());
     if (broker->sched.waiting_count)
         arm(broker);
+}
+
+void instance_set_slice(struct instance *i)
+{
+    const bool is_long = cost_is_long(i->turn.class);
+    const pid_t pid = engine_pid(i->engine);
+
+    /* Most go on with what they have. */
+    if (i->has_long_slice == is_long || !pid)
+        return;
+    i->has_long_slice = is_long;
+    slice_set(pid, is_long ? SLICE_LONG_US : SLICE_SHORT_US);
 }
 
 void instance_block(struct instance *i)

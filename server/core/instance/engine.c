@@ -273,6 +273,7 @@ static void run_execute(struct instance *i, const struct job *job)
     wr_put8(&w, job->what.locality);
     wr_put64(&w, loop_now_us());
     wr_put32(&w, (uint32_t)job->what.len);
+    instance_set_slice(i);
     request(i, STEP_RUNNING, SANDBOX_EXECUTE, parts, VT_COUNT(parts));
 }
 
@@ -327,6 +328,7 @@ static int start_engine(struct instance *i)
 {
     int err = engine_spawn(i->broker->zygote, &engine_ops, i, &i->engine);
 
+    i->has_long_slice = false;
     if (err)
         instance_finish(i, VT_EAGAIN, "no engine process can be started now");
     return err;

@@ -61,6 +61,7 @@ struct instance {
 
     struct engine *engine;          /* NULL: paged out */
     bool is_thawed;
+    bool has_long_slice;            /* the engine: slice.h */
     struct loop_timer *idle;
 
     /* The record being made: strings that are not changed stay empty here. */
@@ -104,6 +105,8 @@ bool instance_waits(const struct instance *i);
 struct job *instance_waiting(const struct instance *i);
 /* The job's engine is done with it, or it does not begin; once more is harmless. */
 void instance_leave_gate(struct instance *i, struct job *job);
+/* The engine is about to run the current EXECUTE: as long as that is likely to be. */
+void instance_set_slice(struct instance *i);
 /* The current job's engine waits for the broker, and goes on: meanwhile others may have its slot. */
 void instance_block(struct instance *i);
 void instance_unblock(struct instance *i);
