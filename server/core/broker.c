@@ -361,6 +361,8 @@ static int start_parts(struct broker *broker, const struct broker_config *config
     if (!err)
         err = loop_timer_new(broker->loop, &broker->counter_timer, on_counter_timer, broker);
     if (!err)
+        err = broker_admission_start(broker);
+    if (!err)
         err = open_store(broker, config, why);
     if (!err)
         err = open_runtime(broker, config, why);
@@ -437,6 +439,7 @@ void broker_progress(struct broker *broker)
 void broker_drain(struct broker *broker, void (*done)(void *arg), void *arg)
 {
     broker->draining = true;
+    broker_admission_drain(broker);
     broker->on_drained = done;
     broker->on_drained_arg = arg;
     db_check_cancel(broker->db);
@@ -474,6 +477,7 @@ void broker_free(struct broker *broker)
     vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);
+    loop_timer_free(broker->turn_timer);
     hosttpm_free(broker->hosttpm);
     anchor_free(broker->anchor);
     if (broker->db_wake)

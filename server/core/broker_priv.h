@@ -11,6 +11,7 @@
 #include "server/core/store/keys.h"
 #include "server/core/registry.h"
 #include "server/core/runtime.h"
+#include "server/core/sched/sched.h"
 #include "server/core/zygote.h"
 
 struct handoff_line;
@@ -33,6 +34,8 @@ struct broker {
     struct vt_why zygote_why;
     struct runtime_dir *runtime;
     struct registry instances;      /* struct instance */
+    struct sched sched;             /* whose command begins when */
+    struct loop_timer *turn_timer;
     struct vt_list sessions;        /* struct session */
     size_t session_count;
     struct vt_uuid store;
@@ -76,6 +79,13 @@ struct broker {
 
 /* As loop_work, for work that uses the store or the keys: drain and broker_free wait for it. */
 int broker_work(struct broker *broker, void (*work)(void *arg), void (*done)(void *arg), void *arg) VT_USE_RESULT;
+
+/* The scheduler and its timer: instance/admit.c. */
+int broker_admission_start(struct broker *broker) VT_USE_RESULT;
+/* Instances whose command is held, since they are beyond their limits. */
+void broker_each_held(struct broker *broker, void (*fn)(void *arg, const struct vt_uuid *uuid), void *arg);
+/* Commands that wait for their turn are answered "come again"; from now on none waits. */
+void broker_admission_drain(struct broker *broker);
 
 /* The copy that a backup made, if there is one: closed. */
 void broker_drop_backup(struct broker *broker);

@@ -7,7 +7,7 @@
 #include "server/sandbox/messages.h"
 #include "server/wire/cursor.h"
 
-enum { FLAG_REQUIRED = 1, FLAG_HOST = 2, FLAGS_KNOWN = 3 };
+enum { FLAG_REQUIRED = 1, FLAG_HOST = 2, FLAG_PACE = 4, FLAGS_KNOWN = 7 };
 enum { FLAG_ALWAYS = 1 };
 
 _Static_assert(MEASURE_PCRS + MEASURE_MAX == SANDBOX_MEASURES_MAX, "the host's PCRs and a full queue are one request");
@@ -37,16 +37,42 @@ static void put_one(struct wr *w, const struct measure *measure)
     wr_copy(w, measure->label, len);
 }
 
+static void put_pace(struct wr *w, const struct pace *pace)
+{
+    wr_put16(w, (uint16_t)pace_weight(pace));
+    wr_put16(w, pace->cpu_percent);
+    wr_put32(w, pace->per_second);
+    wr_put32(w, pace->burst);
+}
+
+/* Each pace has one spelling. */
+static bool get_pace(struct rd *r, struct pace *pace)
+{
+    pace->weight = rd_get16(r);
+    pace->cpu_percent = rd_get16(r);
+    pace->per_second = rd_get32(r);
+    pace->burst = rd_get32(r);
+    return pace->weight && !pace_is_usual(pace) && pace_check(pace, NULL) == VT_OK;
+}
+
+static uint8_t flags_of(const struct measures *measures)
+{
+    return (uint8_t)((measures->required ? FLAG_REQUIRED : 0) | (measures->host_pcrs ? FLAG_HOST : 0) |
+                     (pace_is_usual(&measures->pace) ? 0 : FLAG_PACE));
+}
+
 size_t measures_encode(const struct measures *measures, uint8_t out[MEASURE_BYTES_MAX])
 {
     struct wr w = wr_to(out, MEASURE_BYTES_MAX);
 
-    if (!measures->required && !measures->count && !measures->host_pcrs)
+    if (!flags_of(measures) && !measures->count)
         return 0;
-    wr_put8(&w, (uint8_t)((measures->required ? FLAG_REQUIRED : 0) | (measures->host_pcrs ? FLAG_HOST : 0)));
+    wr_put8(&w, flags_of(measures));
     wr_put8(&w, (uint8_t)measures->count);
     if (measures->host_pcrs)
         wr_put16(&w, measures->host_pcrs);
+    if (!pace_is_usual(&measures->pace))
+        put_pace(&w, &measures->pace);
     for (size_t i = 0; i < measures->count; i++)
         put_one(&w, &measures->list[i]);
     assert(!w.bad);
@@ -87,6 +113,8 @@ int measures_decode(struct measures *measures, const uint8_t *bytes, size_t len)
     measures->host_pcrs = flags & FLAG_HOST ? rd_get16(&r) : 0;
     if (!measures->host_pcrs != !(flags & FLAG_HOST))
         return VT_EDAMAGED;
+    if (flags & FLAG_PACE && !get_pace(&r, &measures->pace))
+        return VT_EDAMAGED;
     measures->count = count;
     for (size_t i = 0; i < count; i++) {
         if (!get_one(&r, &measures->list[i]))
@@ -98,6 +126,11 @@ int measures_decode(struct measures *measures, const uint8_t *bytes, size_t len)
 bool measures_name_host(const uint8_t *bytes, size_t len)
 {
     return len && bytes[0] & FLAG_HOST;
+}
+
+bool measures_have_pace(const uint8_t *bytes, size_t len)
+{
+    return len && bytes[0] & FLAG_PACE;
 }
 
 /* ---- Changes ---- */

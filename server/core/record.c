@@ -11,13 +11,15 @@
 #include "server/wire/cursor.h"
 
 #define RECORD_MAGIC 0x56545243u /* "VTRC" */
-#define RECORD_VERSION  3 /* of a record whose measurements name PCRs of the host: an older server must refuse it */
+/* Each is refused by a server that does not know it, which would take away what it stands for. */
+#define RECORD_VERSION  4 /* of a record with a pace beside its measurements */
+#define RECORD_HOST     3 /* of one whose measurements name PCRs of the host, without a pace */
 #define RECORD_MEASURED 2 /* of one with measurements */
 #define RECORD_PLAIN    1 /* of one without */
 
 enum { FLAG_DOMID = 1, FLAG_RESUME_ARMED = 2, FLAG_WINDOW_OPEN = 4, FLAGS_KNOWN = 7 };
 
-/* Everything but the bytes of three strings: see put_head. Versions 2 and 3 have a fourth one. */
+/* Everything but the bytes of three strings: see put_head. All versions but the first have a fourth one. */
 #define HEAD_LEN (4u + 2 + 1 + 1 + 8 + 8 + 16 + 16 + 8 + 32 + 16 + 4)
 #define STRINGS_LEN (3u * 4)
 
@@ -75,7 +77,9 @@ static unsigned version_of(const struct record *record, size_t measures_len)
 {
     if (!measures_len)
         return RECORD_PLAIN;
-    return measures_name_host(record->measures.data, record->measures.len) ? RECORD_VERSION : RECORD_MEASURED;
+    if (measures_have_pace(record->measures.data, record->measures.len))
+        return RECORD_VERSION;
+    return measures_name_host(record->measures.data, record->measures.len) ? RECORD_HOST : RECORD_MEASURED;
 }
 
 static void put_bytes(struct wr *w, const uint8_t *data, size_t len)
@@ -155,7 +159,7 @@ static bool measures_sane(const struct record *record, unsigned version)
         return true;
     return record->measures.len && record->base_seq == record->seq &&
            measures_decode(&measures, record->measures.data, record->measures.len) == VT_OK &&
-           (version == RECORD_VERSION) == (measures.host_pcrs != 0);
+           version == version_of(record, record->measures.len);
 }
 
 static int decode_body(struct record *record, struct rd *r, unsigned version, struct vt_why *why)

@@ -106,3 +106,16 @@ int ctl_ask_for_key(const struct arguments *a, const Vtpm__AdminRequest *request
 
     return ctl_ask_for_key_then(a, request, only_print, &printer);
 }
+
+int ctl_ask_ref(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, char *instance,
+                Vtpm__AdminReply **reply)
+{
+    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
+    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
+
+    ref.instance = instance;
+    request.verb_case = which;
+    /* All members of the union are pointers to messages. */
+    request.show = &ref;
+    return ctl_ask(a, &request, reply);
+}

@@ -20,6 +20,7 @@ void print_instance(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_bindings(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_measurements(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_host_pcrs(const struct ctl *ctl, uint32_t mask);
+void print_pace(const struct ctl *ctl, const Vtpm__Instance *instance);
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply);
 void print_check(const struct ctl *ctl, const Vtpm__AdminReply *reply);

@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
      "[--once|--always] --pcr N (--file F | --digest HEX) [--label TEXT] | --list | --clear [--once]"},
     {"instance", "require-measure", {"I", "on|off"}, 2, 0, 0, run_require_measure, ""},
     {"instance", "host-pcrs", {"I", "[N,N-N|none]"}, 2, 0, 0, run_host_pcrs, ""},
+    {"instance", "limits", {"I"}, 1, OPT(RATE) | OPT(BURST) | OPT(CPU) | OPT(WEIGHT) | OPT(CLEAR), 0, run_limits,
+     "[--commands-per-second N] [--burst N] [--cpu-percent N] [--weight N] | --clear"},
     {"instance", "quote", {"I"}, 1, OPT(DEEP) | OPT(NONCE) | OPT(PCR) | OPT(PCRS) | OPT(OUT), OPT(DEEP) | OPT(NONCE) | OPT(OUT),
      run_quote, "--deep --nonce HEX [--pcr N,N] [--pcrs N,N (of the host)] --out FILE"},
     {"instance", "enable", {"I"}, 1, 0, 0, run_enable, ""},

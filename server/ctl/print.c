@@ -42,6 +42,13 @@ static json_t *json_pcrs(uint32_t mask)
     return list;
 }
 
+static json_t *json_pace(const Vtpm__Pace *pace)
+{
+    return json_pack("{s:I s:I s:I s:I}", "weight", (json_int_t)pace->weight, "commands_per_second",
+                     (json_int_t)pace->per_second, "burst", (json_int_t)pace->burst, "cpu_percent",
+                     (json_int_t)pace->cpu_percent);
+}
+
 static json_t *json_instance(const Vtpm__Instance *i)
 {
     json_t *object = json_pack("{s:s s:s s:s s:s s:s s:s s:s s:I s:I s:I s:s s:s s:s s:s s:b s:s s:I}", "uuid", i->uuid,
@@ -56,6 +63,12 @@ static json_t *json_instance(const Vtpm__Instance *i)
         json_object_set_new(object, "measure_required", json_boolean(i->measure_required));
         json_object_set_new(object, "host_pcrs", json_pcrs(i->host_pcrs));
     }
+    if (object)
+        json_object_set_new(object, "turn", json_string(i->turn));
+    if (object)
+        json_object_set_new(object, "held", json_integer((json_int_t)i->held));
+    if (object && i->pace)
+        json_object_set_new(object, "pace", json_pace(i->pace));
     if (object && i->n_limits)
         json_object_set_new(object, "limits", json_limits(i));
     return object;
@@ -108,6 +121,22 @@ static json_t *json_key_pool(const Vtpm__Status *s)
                      (json_int_t)s->key_makers);
 }
 
+static json_t *json_texts(char *const *texts, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t k = 0; k < count; k++)
+        json_array_append_new(list, json_string(texts[k]));
+    return list;
+}
+
+static json_t *json_sched(const Vtpm__Status *s)
+{
+    return json_pack("{s:I s:I s:I s:I s:o}", "slots", (json_int_t)s->slots, "running", (json_int_t)s->long_running,
+                     "waiting", (json_int_t)s->long_waiting, "held", (json_int_t)s->held, "held_names",
+                     json_texts(s->held_names, s->n_held_names));
+}
+
 static json_t *json_status(const Vtpm__Status *s)
 {
     json_t *listeners = json_array();
@@ -119,8 +148,8 @@ static json_t *json_status(const Vtpm__Status *s)
                      "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
                      (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
                      "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "host_tpm",
-                     s->host_tpm, "listeners",
-                     listeners, "key_pool", json_key_pool(s));
+                     s->host_tpm, "key_pool", json_key_pool(s), "scheduler", json_sched(s), "listeners",
+                     json_texts(s->listeners, s->n_listeners));
 }
 
 static json_t *json_check(const Vtpm__Check *c)
@@ -143,6 +172,27 @@ static void show_limits(const Vtpm__Instance *i)
         else
             printf("  %-18s %lld\n", limit->name, (long long)limit->value);
     }
+}
+
+static void text_of_pace(char out[PACE_TEXT], const Vtpm__Pace *msg)
+{
+    const struct pace pace = {.weight = (uint16_t)msg->weight, .cpu_percent = (uint16_t)msg->cpu_percent,
+                              .per_second = msg->per_second, .burst = msg->burst};
+
+    pace_text(out, &pace);
+}
+
+static void show_pace(const Vtpm__Instance *i)
+{
+    char text[PACE_TEXT];
+
+    if (!i->pace)
+        return;
+    text_of_pace(text, i->pace);
+    printf("share        %s\n", text);
+    if (i->held)
+        printf("held         %llu commands by its limits%s\n", (unsigned long long)i->held,
+               strcmp(i->turn, "held") == 0 ? ", one now" : "");
 }
 
 static void show_instance(const Vtpm__Instance *i)
@@ -172,6 +222,7 @@ static void show_instance(const Vtpm__Instance *i)
     hwtpm_pcrs_text(pcrs, i->host_pcrs);
     if (i->host_pcrs)
         printf("host PCRs    %s\n", pcrs);
+    show_pace(i);
     printf("created      %s\nupdated      %s\n", i->created, i->updated);
 }
 
@@ -256,6 +307,17 @@ void print_host_pcrs(const struct ctl *ctl, uint32_t mask)
         printf("%s\n", text);
 }
 
+void print_pace(const struct ctl *ctl, const Vtpm__Instance *instance)
+{
+    char text[PACE_TEXT];
+
+    text_of_pace(text, instance->pace);
+    if (ctl->json)
+        emit(json_pack("{s:o}", "pace", json_pace(instance->pace)));
+    else
+        printf("%s\n", text);
+}
+
 void print_keyslots(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     if (ctl->json) {
@@ -288,6 +350,17 @@ static void show_key_pool(const Vtpm__Status *s)
            (unsigned long long)s->keys_ordered, (unsigned long long)s->keys_waiting);
 }
 
+static void print_sched(const Vtpm__Status *s)
+{
+    printf("scheduler  %u of %u long commands run, %llu wait", s->long_running, s->slots,
+           (unsigned long long)s->long_waiting);
+    for (size_t k = 0; k < s->n_held_names; k++)
+        printf("%s%s", k ? ", " : "; held by their limits: ", s->held_names[k]);
+    if (s->held > s->n_held_names)
+        printf(" and %llu more", (unsigned long long)(s->held - s->n_held_names));
+    printf("\n");
+}
+
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     const Vtpm__Status *s = reply->status;
@@ -306,6 +379,7 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
     printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
            (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
     show_key_pool(s);
+    print_sched(s);
     printf("host TPM   %s\nprotection %s\n", s->host_tpm, s->protection);
 }
 

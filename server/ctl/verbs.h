@@ -43,6 +43,8 @@ static inline bool is_given(const struct arguments *a, option_set any)
 int ctl_fail(const struct arguments *a, int err, const struct vt_why *why);
 /* One request, one reply: 0 and *reply (ctl_reply_free), or the exit code, said already. */
 int ctl_ask(const struct arguments *a, const Vtpm__AdminRequest *request, Vtpm__AdminReply **reply);
+/* The same for a verb that takes an instance and nothing else. */
+int ctl_ask_ref(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, char *instance, Vtpm__AdminReply **reply) VT_USE_RESULT;
 /* A request whose answer is printed. */
 int ctl_show(const struct arguments *a, const Vtpm__AdminRequest *request,
              void (*print)(const struct ctl *ctl, const Vtpm__AdminReply *reply));
@@ -88,6 +90,7 @@ int run_binding_list(const struct arguments *a, char *const *operands);
 int run_binding_remove(const struct arguments *a, char *const *operands);
 int run_measure(const struct arguments *a, char *const *operands);
 int run_host_pcrs(const struct arguments *a, char *const *operands);
+int run_limits(const struct arguments *a, char *const *operands);
 int run_require_measure(const struct arguments *a, char *const *operands);
 int run_keyslot_list(const struct arguments *a, char *const *operands);
 int run_keyslot_add(const struct arguments *a, char *const *operands);

@@ -118,23 +118,10 @@ static int add(const struct arguments *a, char *instance)
 
 /* ---- The queue ---- */
 
-static int ref_request(const struct arguments *a, Vtpm__AdminRequest__VerbCase which, char *instance,
-                       Vtpm__AdminReply **reply)
-{
-    Vtpm__AdminRequest request = VTPM__ADMIN_REQUEST__INIT;
-    Vtpm__InstanceRef ref = VTPM__INSTANCE_REF__INIT;
-
-    ref.instance = instance;
-    request.verb_case = which;
-    /* All members of the union are pointers to messages. */
-    request.measure_list = &ref;
-    return ctl_ask(a, &request, reply);
-}
-
 static int list(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, instance, &reply);
+    int code = ctl_ask_ref(a, VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST, instance, &reply);
 
     if (code)
         return code;
@@ -146,7 +133,7 @@ static int list(const struct arguments *a, char *instance)
 static int clear(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, is_given(a, OPT(ONCE)) ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
+    int code = ctl_ask_ref(a, is_given(a, OPT(ONCE)) ? VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP
                                                   : VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR, instance, &reply);
 
     if (code)
@@ -188,7 +175,7 @@ int host_pcrs_parse(const char *text, uint32_t *mask, struct vt_why *why)
 static int show_host_pcrs(const struct arguments *a, char *instance)
 {
     Vtpm__AdminReply *reply;
-    int code = ref_request(a, VTPM__ADMIN_REQUEST__VERB_SHOW, instance, &reply);
+    int code = ctl_ask_ref(a, VTPM__ADMIN_REQUEST__VERB_SHOW, instance, &reply);
 
     if (code)
         return code;

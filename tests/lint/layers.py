@@ -20,11 +20,12 @@ MAY_INCLUDE = {
     "db": ["server/base", "server/crypto", "server/wire"],
     "hwtpm": ["server/base", "server/crypto", "server/wire"],
     "server/sandbox": ["server/base", "server/crypto", "server/wire", "server/engine"],
+    "server/core/sched": ["server/base", "server/wire"],
     "server/core": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
-                    "hwtpm"],
+                    "hwtpm", "server/core/sched"],
     "server/net": ["server/base", "server/crypto", "server/wire", "server/engine", "server/sandbox", "proto", "db",
                    "hwtpm", "server/core", "server/xen"],
-    "server/ctl": ["server/base", "server/crypto", "server/core", "proto", "db", "hwtpm"],
+    "server/ctl": ["server/base", "server/crypto", "server/core", "server/core/sched", "proto", "db", "hwtpm"],
     "server/xen": ["server/base"],
     "shim-linux": ["server/base", "server/xen", "proto"],
     "shim-minios": ["server/base", "proto"],
@@ -59,12 +60,12 @@ SYMBOLS = {
     r"uv_": ["libvt_core.a", "libvt_net.a"],
     r"xs_|libxenvchan_|xengnt|xenevtchn_": ["libvt_xen.a"],
 }
-# The engine and the channel are pure: nothing that does I/O, asks for the time, or starts a thread.
+# The engine, the channel and the scheduler are pure: nothing that does I/O, asks for the time, or starts a thread.
 IMPURE = re.compile(r"^(open|openat|fopen|read|write|socket|connect|send|recv|poll|select|epoll_\w+|time|clock_gettime|"
                     r"gettimeofday|getrandom|printf|fprintf|puts|fputs|vt_log|pthread_\w+|fork|execv\w*|system|getenv)$")
 # Lists with reasons, without a head.
 PLAIN_LISTS = ("tests/allowed-skips", "tests/diff/differences", "tests/spec/refused", "tests/spec/unreached")
-PURE = ["libvt_engine.a", "libvt_profile.a", "libvt_wire.a", "libvt_proto.a"]
+PURE = ["libvt_engine.a", "libvt_profile.a", "libvt_wire.a", "libvt_proto.a", "libvt_sched.a"]
 
 
 def room_of(path):

@@ -109,6 +109,7 @@ static unsigned run(struct fake_tpm *t, uint32_t ordinal, uint32_t *rc)
         return TPM_DIRTY_VOLATILE;
     case FAKE_READ:
         return 0;
+    case FAKE_LONG:
     case FAKE_BUMP_VOLATILE:
         t->volatile_count++;
         return TPM_DIRTY_VOLATILE;

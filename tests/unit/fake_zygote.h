@@ -12,6 +12,7 @@
 /* Ordinals of the fake TPM. Each answers {header, volatile counter u64, permanent counter u64}. */
 enum fake_ordinal {
     FAKE_STARTUP = 0x99,
+    FAKE_LONG = 0x3c, /* as FAKE_BUMP_VOLATILE, and long: TPM_Sign */
     FAKE_READ = 0x1001, /* changes nothing, not even nonces */
     FAKE_BUMP_VOLATILE = 0x1002,
     FAKE_BUMP_PERMANENT = 0x1003,

@@ -4,7 +4,7 @@
 set(core ${CMAKE_SOURCE_DIR}/server/core)
 add_library(test_core_keys STATIC ${core}/store/seal.c ${core}/store/keys.c ${core}/store/params.c ${core}/keyslot/keyslot.c
   ${core}/keyslot/file.c ${core}/keyslot/spec.c ${core}/keyslot/place.c
-  ${core}/keyslot/tpm.c ${core}/keyslot/tpm_args.c ${core}/keyslot/unlock.c ${core}/recovery.c ${core}/store/init.c ${core}/record.c ${core}/measure.c ${core}/runtime.c)
+  ${core}/keyslot/tpm.c ${core}/keyslot/tpm_args.c ${core}/keyslot/unlock.c ${core}/recovery.c ${core}/store/init.c ${core}/record.c ${core}/measure.c ${core}/sched/pace.c ${core}/runtime.c)
 target_link_libraries(test_core_keys PUBLIC vt_base vt_crypto vt_wire vt_db vt_hwtpm vtpm_options)
 
 foreach(subject seal keys keyslot record runtime store_init)

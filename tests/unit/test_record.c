@@ -158,7 +158,7 @@ static void test_record__contradictions__are_damaged(void **state)
     (void)state;
     damaged_at(0, 'X', "not a record");
     damaged_at(AT_VERSION + 1, 0, "not a record");
-    damaged_at(AT_VERSION + 1, 4, "newer");
+    damaged_at(AT_VERSION + 1, 5, "newer");
     damaged_at(AT_VERSION + 1, 2, "length"); /* without its fourth string */
     damaged_at(AT_VERSION + 1, 3, "length");
     damaged_at(AT_POWER, 3, "contradict");
@@ -234,11 +234,65 @@ static void test_record__host_pcrs__are_version_3_and_survive(void **state)
     }
 }
 
+/* The same of a pace, beside whatever else there is. */
+static void test_record__pace__is_version_4_and_survives(void **state)
+{
+    static const struct measures some[] = {
+        {.pace = {.weight = 1}},
+        {.pace = {.weight = PACE_WEIGHT, .cpu_percent = 7}},
+        {.pace = {.weight = PACE_WEIGHT_MAX, .cpu_percent = PACE_CPU_MAX, .per_second = PACE_RATE_MAX, .burst = 3},
+         .host_pcrs = 0x00ff, .required = true, .count = 1, .list = {{.pcr = 4, .size = 7, .label = "vmlinuz"}}},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < VT_COUNT(some); k++) {
+        AUTO_RECORD in = full();
+        AUTO_RECORD out = {0};
+        uint8_t encoded[MEASURE_BYTES_MAX], *bytes;
+        struct measures again;
+        size_t len = measures_encode(&some[k], encoded);
+
+        assert_int_equal(record_set(&in.measures, encoded, len), VT_OK);
+        assert_int_equal(record_encode(&in, &bytes, &len), VT_OK);
+        assert_int_equal(bytes[AT_VERSION + 1], 4);
+        assert_int_equal(record_decode(&out, bytes, len, NULL), VT_OK);
+        assert_int_equal(measures_decode(&again, out.measures.data, out.measures.len), VT_OK);
+        assert_memory_equal(&again, &some[k], sizeof again);
+        record_free(&out);
+        for (uint8_t version = 1; version < 4; version++) {
+            bytes[AT_VERSION + 1] = version;
+            assert_int_equal(record_decode(&out, bytes, len, NULL), VT_EDAMAGED);
+        }
+        vt_free(bytes);
+    }
+}
+
+static void test_measures__pace_that_cannot_be__is_damaged(void **state)
+{
+    static const uint8_t wrong[][14] = {
+        {4, 0, 0, 100},                                /* the usual one is not written */
+        {4, 0, 0, 0, 0, 1},                            /* no weight */
+        {4, 0, 0x27, 0x11},                            /* too great a weight */
+        {4, 0, 0, 100, 0x27, 0x11},                    /* too great a share */
+        {4, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5},    /* a burst without a rate */
+    };
+    const uint8_t right[14] = {4, 0, 0, 1, 0, 5, 0, 0, 0, 9, 0, 0, 0, 0};
+    struct measures measures;
+
+    (void)state;
+    for (size_t k = 0; k < VT_COUNT(wrong); k++)
+        assert_int_equal(measures_decode(&measures, wrong[k], sizeof wrong[k]), VT_EDAMAGED);
+    assert_int_equal(measures_decode(&measures, right, sizeof right - 1), VT_EDAMAGED);
+    assert_int_equal(measures_decode(&measures, right, sizeof right), VT_OK);
+    assert_int_equal(measures.pace.per_second, 9);
+}
+
 static void test_measures__host_pcrs_that_cannot_be__are_damaged(void **state)
 {
     static const uint8_t wrong[][4] = {
         {2, 0, 0, 0},   /* the flag without a PCR */
-        {4, 0, 0, 1},   /* no such flag */
+        {8, 0, 0, 1},   /* no such flag */
+        {4, 0, 0, 1},   /* a pace that is cut off */
         {0, 0, 0, 1},
         {1, 0, 0, 1},   /* PCRs without the flag */
     };
@@ -519,6 +573,8 @@ int main(void)
         cmocka_unit_test(test_record__contradictions__are_damaged),
         cmocka_unit_test(test_record__measures__are_version_2_and_survive),
         cmocka_unit_test(test_record__host_pcrs__are_version_3_and_survive),
+        cmocka_unit_test(test_record__pace__is_version_4_and_survives),
+        cmocka_unit_test(test_measures__pace_that_cannot_be__is_damaged),
         cmocka_unit_test(test_measures__host_pcrs_that_cannot_be__are_damaged),
         cmocka_unit_test(test_record__measures_that_cannot_be__are_damaged),
         cmocka_unit_test(test_record__runtime_record__carries_no_permanent),

@@ -44,6 +44,7 @@ static const struct verb {
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_LIST] = {"instance measure --list", admin_measure_list, ADMIN_MONITOR},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_CLEAR] = {"instance measure --clear", admin_measure_clear, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_MEASURE_DROP] = {"instance measure --clear --once", admin_measure_drop, ADMIN_FULL},
+    [VTPM__ADMIN_REQUEST__VERB_PACE] = {"instance limits", admin_pace, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_HOST_PCRS] = {"instance host-pcrs", admin_host_pcrs, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_REQUIRE_MEASURE] = {"instance require-measure", admin_require_measure, ADMIN_FULL},
     [VTPM__ADMIN_REQUEST__VERB_SERVER_KEY_SHOW] = {"server key show", admin_server_key_show, ADMIN_FULL},

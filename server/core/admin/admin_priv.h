@@ -76,6 +76,8 @@ void admin_require_measure(struct admin_call *call);
 void admin_host_pcrs(struct admin_call *call);
 /* May an instance of this server begin with these PCRs of the host? */
 int admin_host_pcrs_check(const struct admin_call *call, uint32_t pcrs, struct vt_why *why) VT_USE_RESULT;
+/* pace.c */
+void admin_pace(struct admin_call *call);
 /* server.c */
 void admin_server_key_show(struct admin_call *call);
 void admin_peer_add(struct admin_call *call);

@@ -41,7 +41,7 @@ struct shown {
     Vtpm__Instance msg;
     struct db_instance row;
     char uuid[VT_UUID_TEXT], ek[65], last_seen[VT_TIME_TEXT], created[VT_TIME_TEXT], updated[VT_TIME_TEXT];
-    char state[20], peer[96];
+    char state[20], peer[96], turn[8];
 };
 
 static void show_live(struct shown *shown, const struct instance *instance)
@@ -58,6 +58,8 @@ static void show_live(struct shown *shown, const struct instance *instance)
     if (session)
         snprintf(shown->peer, sizeof shown->peer, "%s", session_peer(session));
     shown->msg.engine_pid = (uint32_t)instance_engine_pid(instance);
+    snprintf(shown->turn, sizeof shown->turn, "%s", instance_turn(instance));
+    shown->msg.held = instance_held(instance);
 }
 
 static void fill(struct shown *shown, struct broker *broker, const struct db_instance *row)
@@ -90,6 +92,7 @@ static void fill(struct shown *shown, struct broker *broker, const struct db_ins
     msg->updated = shown->updated;
     msg->profile = shown->row.profile;
     msg->peer = shown->peer;
+    msg->turn = shown->turn;
 }
 
 static int add_row(void *ctx, const struct db_instance *row)
@@ -169,11 +172,21 @@ static void work_show(void *arg)
     record_free(&record);
 }
 
+static Vtpm__Pace *show_pace(Vtpm__Pace *msg, const struct pace *pace)
+{
+    msg->weight = pace_weight(pace);
+    msg->per_second = pace->per_second;
+    msg->burst = pace->per_second ? pace_burst(pace) : 0;
+    msg->cpu_percent = pace->cpu_percent;
+    return msg;
+}
+
 static void shown(void *arg)
 {
     struct show_work *work = arg;
     struct listing listing = {.call = work->call};
     Vtpm__Limit rows[PROFILE_LIMITS_MAX], *limits[PROFILE_LIMITS_MAX];
+    Vtpm__Pace pace = VTPM__PACE__INIT;
     int err = add_row(&listing, &work->row);
 
     if (!err && !work->err) {
@@ -181,6 +194,7 @@ static void shown(void *arg)
         listing.rows[0]->measurements = (uint32_t)work->measures.count;
         listing.rows[0]->measure_required = work->measures.required;
         listing.rows[0]->host_pcrs = work->measures.host_pcrs;
+        listing.rows[0]->pace = show_pace(&pace, &work->measures.pace);
     }
     if (!err && work->has_profile) {
         listing.rows[0]->n_limits = profile_rows(&work->profile, rows, limits);

@@ -178,6 +178,39 @@ void admin_events(struct admin_call *call)
 
 /* ---- Status ---- */
 
+#define HELD_MAX 20
+
+/* The names of some that are held: as many as a person reads. */
+struct held {
+    struct broker *broker;
+    char names[HELD_MAX][65], *pointers[HELD_MAX];
+    size_t count;
+};
+
+static void name_held(void *arg, const struct vt_uuid *uuid)
+{
+    struct held *held = arg;
+    struct db_instance row;
+
+    if (held->count == HELD_MAX || db_instance_get(held->broker->db, uuid, &row))
+        return;
+    held->pointers[held->count] = held->names[held->count];
+    memcpy(held->names[held->count++], row.name, sizeof row.name);
+}
+
+static void show_sched(Vtpm__Status *status, struct held *held)
+{
+    const struct sched *sched = &held->broker->sched;
+
+    broker_each_held(held->broker, name_held, held);
+    status->slots = sched->slots;
+    status->long_running = sched->used;
+    status->long_waiting = sched->waiting_count;
+    status->held = sched->held_count;
+    status->n_held_names = held->count;
+    status->held_names = held->pointers;
+}
+
 struct census {
     uint64_t engines;
 };
@@ -211,6 +244,7 @@ void admin_status(struct admin_call *call)
     Vtpm__AdminReply reply = VTPM__ADMIN_REPLY__INIT;
     Vtpm__Status status = VTPM__STATUS__INIT;
     struct census census = {0};
+    struct held held = {.broker = broker};
     char uuid[VT_UUID_TEXT], version[] = VTPM_VERSION, crypto[96], host_tpm[400], protection[ANCHOR_STATUS];
     union {
         char *const *in;
@@ -239,6 +273,7 @@ void admin_status(struct admin_call *call)
     anchor_status(broker->anchor, protection);
     status.protection = protection;
     put_keypool(&status, broker->keypool);
+    show_sched(&status, &held);
     reply.status = &status;
     admin_reply(call, &reply);
 }

@@ -20,10 +20,7 @@
 
 static uint32_t ordinal_of(const struct job *job)
 {
-    struct rd r = rd_from(job->what.data, job->what.kind == INSTANCE_EXECUTE ? job->what.len : 0);
-
-    rd_take(&r, 6);
-    return rd_get32(&r);
+    return cost_ordinal(job->what.data, job->what.kind == INSTANCE_EXECUTE ? job->what.len : 0);
 }
 
 /* The engine and what it made of the job are dropped; the record stands. */
@@ -40,6 +37,7 @@ static void back_to_record(struct instance *i, const char *why)
                 "instance: engine gone: %s", why);
     job->is_witnessed = false;
     job->keys = 0;
+    instance_leave_gate(i, job);
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
@@ -151,6 +149,8 @@ static void answer_only(struct instance *i)
 static void on_state(struct instance *i, const struct sandbox_state *reply)
 {
     struct job *job = instance_current(i);
+
+    instance_leave_gate(i, job);
     if (!plausible(job, reply)) {
         crashed(i, "its reply makes no sense");
         return;
@@ -278,6 +278,7 @@ static void run_execute(struct instance *i, const struct job *job)
     wr_put8(&w, job->what.locality);
     wr_put64(&w, loop_now_us());
     wr_put32(&w, (uint32_t)job->what.len);
+    instance_set_slice(i);
     request(i, STEP_RUNNING, SANDBOX_EXECUTE, parts, VT_COUNT(parts));
 }
 
@@ -324,6 +325,7 @@ void instance_tell_evidence(struct instance *i, int err, const uint8_t *evidence
     struct cr_slice parts[] = {CR_SLICE(code, sizeof code), CR_SLICE(evidence, len)};
 
     be32(code, (uint32_t)err);
+    instance_unblock(i);
     request(i, STEP_RUNNING, SANDBOX_EVIDENCE_IS, parts, VT_COUNT(parts));
 }
 
@@ -345,6 +347,7 @@ static int start_engine(struct instance *i)
 {
     int err = engine_spawn(i->broker->zygote, &engine_ops, i, &i->engine);
 
+    i->has_long_slice = false;
     if (err)
         instance_finish(i, VT_EAGAIN, "no engine process can be started now");
     return err;

@@ -69,6 +69,7 @@ static int ask(struct instance *i, const struct evidence_statement *statement, u
     *witness = (struct witness){.broker = i->broker, .uuid = i->node.uuid, .ticket = ++i->broker->witnesses};
     i->witness = witness->ticket;
     i->step = STEP_WITNESSING;
+    instance_block(i);
     err = deepquote_start(i->broker, statement, host_mask, on_quoted, witness, why);
     if (err) {
         vt_free(witness);

@@ -23,8 +23,12 @@ static void on_idle(void *arg)
 {
     struct instance *i = arg;
 
-    if (i->step != STEP_IDLE || !vt_list_empty(&i->jobs))
+    if (i->step != STEP_IDLE)
         return;
+    if (!vt_list_empty(&i->jobs)) {
+        instance_advance(i);
+        return;
+    }
     instance_drop_engine(i);
     instance_unload(i);
 }
@@ -39,6 +43,7 @@ static struct instance *instance_new(struct broker *broker, const struct db_inst
     i->node.uuid = row->uuid;
     memcpy(i->domain, row->domain, sizeof i->domain);
     vt_list_init(&i->jobs);
+    sched_guest_init(&i->turn);
     if (loop_timer_new(broker->loop, &i->idle, on_idle, i)) {
         vt_free(i);
         return NULL;
@@ -138,7 +143,7 @@ static void job_free(struct job *job)
 
 int instance_submit(struct instance *i, const struct instance_job *what)
 {
-    struct job *job;
+    struct job *job, *waiting;
 
     if (i->broker->draining || i->job_count >= QUEUE_MAX)
         return VT_EAGAIN;
@@ -155,20 +160,13 @@ int instance_submit(struct instance *i, const struct instance_job *what)
     }
     if (what->kind == INSTANCE_EXECUTE)
         cr_sha256(job->command_sha256, what->data, what->len);
-    vt_list_add(&i->jobs, &job->node);
+    waiting = what->kind == INSTANCE_EXECUTE ? NULL : instance_waiting(i);
+    /* One that waits at the gate holds up no administrator; its own channel has nothing else under way. */
+    vt_list_add(waiting ? &waiting->node : &i->jobs, &job->node);
     i->job_count++;
     loop_timer_stop(i->idle);
     instance_advance(i);
     return VT_OK;
-}
-
-void instance_forget(struct instance *i, void *arg)
-{
-    VT_LIST_EACH(&i->jobs, at) {
-        struct job *job = VT_LIST_ENTRY(at, struct job, node);
-        if (job->what.arg == arg)
-            job->what.done = NULL;
-    }
 }
 
 static bool same_epoch(const struct guest_epoch *a, const struct guest_epoch *b)
@@ -216,8 +214,31 @@ static void report(struct instance *i, const struct job *job, int err, const cha
 
 static void pop(struct instance *i, struct job *job)
 {
+    instance_leave_gate(i, job);
     vt_list_remove(&job->node);
     i->job_count--;
+}
+
+void instance_dismiss(struct instance *i, struct job *job, const char *text)
+{
+    pop(i, job);
+    report(i, job, VT_EAGAIN, text);
+    job_free(job);
+    if (i->step == STEP_IDLE)
+        loop_timer_start(i->idle, vt_list_empty(&i->jobs) ? i->broker->idle_ms : 0);
+}
+
+/* A command that has not begun need not: who sent it comes again, and sends it again. */
+void instance_forget(struct instance *i, void *arg)
+{
+    VT_LIST_EACH(&i->jobs, at) {
+        struct job *job = VT_LIST_ENTRY(at, struct job, node);
+        if (job->what.arg != arg)
+            continue;
+        job->what.done = NULL;
+        if (job->gate == GATE_WAITS)
+            instance_dismiss(i, job, "");
+    }
 }
 
 static void forget_all(struct instance *i)
@@ -345,7 +366,7 @@ static void decide_execute(struct instance *i, struct job *job)
      */
     if (i->record.power != RECORD_ON || job->what.is_refused)
         instance_answer_rc(i, 9 /* TPM_FAIL */);
-    else
+    else if (instance_may_begin(i))
         instance_run(i);
 }
 
@@ -493,7 +514,7 @@ static void rest(struct instance *i)
 
 void instance_advance(struct instance *i)
 {
-    if (i->step != STEP_IDLE)
+    if (i->step != STEP_IDLE || instance_waits(i))
         return;
     if (vt_list_empty(&i->jobs))
         rest(i);

@@ -48,7 +48,8 @@ enum instance_resume { RESUME_ALLOW, RESUME_CANCEL };
 /* What a MEASURE does; its `act`. DROP: those that are for one power on. */
 enum instance_measuring {
     MEASURING_ADD, MEASURING_CLEAR, MEASURING_DROP, MEASURING_REQUIRE, MEASURING_RELAX,
-    MEASURING_HOST          /* host_pcrs */
+    MEASURING_HOST,         /* host_pcrs */
+    MEASURING_PACE          /* pace */
 };
 
 /* A job to be queued: filled by the caller, copied (command and data too). */
@@ -64,6 +65,8 @@ struct instance_job {
     uint8_t act;                    /* PLATFORM: as in messages.h; ARM_RESUME; MEASURE */
     struct measure measure;         /* MEASURE with MEASURING_ADD */
     uint16_t host_pcrs;             /* MEASURE with MEASURING_HOST */
+    struct pace pace;               /* MEASURE with MEASURING_PACE */
+    unsigned pace_sets;             /* which of it: PACE_SETS_ */
     bool is_refused;                /* EXECUTE, PLATFORM: by a guest whose power on was refused */
     const struct db_export *export; /* EXPORT: borrowed until done */
     uint64_t seq;                   /* EXPORT by a ticket: only if this is the last record; 0: by an administrator */
@@ -87,7 +90,7 @@ struct instance *instance_in_memory(struct broker *broker, const struct vt_uuid 
 
 /* VT_EAGAIN: the queue is full. */
 int instance_submit(struct instance *instance, const struct instance_job *job) VT_USE_RESULT;
-/* No callback of jobs with this arg will be called any more; the jobs still run. */
+/* No callback of jobs with this arg will be called any more; those that have begun still run. */
 void instance_forget(struct instance *instance, void *arg);
 
 /* The session that owns the instance; a newer one takes it over, the older one is told. NULL: none any more. */
@@ -99,6 +102,10 @@ void instance_evict(struct instance *instance, int err, const char *text);
 
 /* Which front-end domain its shim says that it serves, for the inventory; "": none. */
 void instance_note_domain(struct instance *instance, const char *domain);
+
+/* Where its command stands with the scheduler; "": it has none. And how many its limits have held. */
+const char *instance_turn(const struct instance *instance);
+uint64_t instance_held(const struct instance *instance);
 
 /* How often its attaches have become events. */
 struct act_limit *instance_attaches(struct instance *instance);

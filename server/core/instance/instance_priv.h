@@ -6,6 +6,7 @@
 #include "server/core/instance/instance.h"
 #include "server/core/keypool/keypool.h"
 #include "server/sandbox/keys.h"
+#include "server/core/sched/sched.h"
 #include "server/sandbox/messages.h"
 
 /* To a peer: where and why is for the log. */
@@ -24,6 +25,9 @@ enum instance_step {
     STEP_COMMITTING     /* store: the job's record */
 };
 
+/* Where a command stands with the scheduler (admit.c). Jobs of other kinds stay NEW. */
+enum job_gate { GATE_NEW, GATE_WAITS, GATE_OPEN };
+
 struct job {
     struct vt_list node;
     struct instance_job what;       /* what.data is owned here */
@@ -33,6 +37,7 @@ struct job {
     bool is_witnessed;              /* its engine has asked for evidence */
     unsigned keys;                  /* that its engine has asked for */
     struct hwtpm_pcrs *host;        /* POWER_ON: what the host's PCRs held; NULL: not read (yet). Owned */
+    enum job_gate gate;
     unsigned unknown;               /* commits of unknown outcome */
     uint64_t unknown_seq;           /* seq of the last of them; 0: none */
 };
@@ -60,6 +65,7 @@ struct instance {
 
     struct engine *engine;          /* NULL: paged out */
     bool is_thawed;
+    bool has_long_slice;            /* the engine: slice.h */
     struct loop_timer *idle;
 
     /* The record being made: strings that are not changed stay empty here. */
@@ -74,6 +80,7 @@ struct instance {
     struct keypool_wish *wish;      /* KEYING; else NULL */
     uint64_t uncounted;
     int64_t last_seen;
+    struct sched_guest turn;        /* of the one command that is at the gate or behind it */
 };
 
 static inline struct job *instance_current(const struct instance *i)
@@ -83,6 +90,8 @@ static inline struct job *instance_current(const struct instance *i)
 
 /* instance.c */
 void instance_advance(struct instance *i);
+/* A job that has not begun goes, with VT_EAGAIN for who wants to know. The next one begins from the loop. */
+void instance_dismiss(struct instance *i, struct job *job, const char *text);
 /* Ends the current job and goes on with the next. */
 void instance_finish(struct instance *i, int err, const char *text);
 /* The engine's state is ahead of the record, or it is not needed: away with it. */
@@ -91,6 +100,23 @@ void instance_drop_engine(struct instance *i);
 void instance_unload(struct instance *i);
 /* The state cannot be opened: says so in the store, answers the job, keeps everything as it is on disk. */
 void instance_break(struct instance *i, const char *why);
+
+/* admit.c */
+/* May the current EXECUTE begin? False: it waits and comes back to decide, or (in a drain) is finished. */
+bool instance_may_begin(struct instance *i) VT_USE_RESULT;
+/* The first job waits at the gate: it has not begun, and instance_advance is not called for it. */
+bool instance_waits(const struct instance *i);
+/* The job that waits at the gate, first or behind what was let by; NULL: none. */
+struct job *instance_waiting(const struct instance *i);
+/* The job's engine is done with it, or it does not begin; once more is harmless. */
+void instance_leave_gate(struct instance *i, struct job *job);
+/* The engine is about to run the current EXECUTE: as long as that is likely to be. */
+void instance_set_slice(struct instance *i);
+/* The current job's engine waits for the broker, and goes on: meanwhile others may have its slot. */
+void instance_block(struct instance *i);
+void instance_unblock(struct instance *i);
+/* The pace that the record has, from now on. */
+void instance_take_pace(struct instance *i);
 
 /* load.c */
 void instance_acquire(struct instance *i);

@@ -166,6 +166,7 @@ static void loaded(struct instance *i, struct load *load)
     i->in_doubt = false;
     if (i->record.power == RECORD_NEEDS_POWER_ON && i->record.seq == i->durable_seq)
         tell_lost_power(i);
+    instance_take_pace(i);
     instance_advance(i);
 }
 

@@ -47,13 +47,16 @@ static int apply(const struct instance_job *job, struct measures *measures, stru
     case MEASURING_HOST:
         measures->host_pcrs = job->host_pcrs;
         return VT_OK;
+    case MEASURING_PACE:
+        pace_change(&measures->pace, &job->pace, job->pace_sets);
+        return pace_check(&measures->pace, why);
     }
     return vt_fail(why, VT_EUSAGE, "no such change");
 }
 
 void instance_change_measures(struct instance *i)
 {
-    const struct job *job = instance_current(i);
+    struct job *job = instance_current(i);
     struct measures measures;
     struct vt_why why = {0};
     int err;
@@ -64,6 +67,7 @@ void instance_change_measures(struct instance *i)
         instance_finish(i, err, why.text);
         return;
     }
+    job->what.pace = measures.pace; /* for the event: all of it, as it is now */
     instance_stage(i);
     i->next_permanent = true; /* durable: a power on after any crash must find it */
     if (stage_queue(i, &measures)) {
@@ -197,7 +201,7 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
         [MEASURING_REQUIRE] = "no power on without measurements",
         [MEASURING_RELAX] = "a power on needs no measurements",
     };
-    char extended[MEASURES_TEXT], host[HWTPM_PCRS_TEXT];
+    char extended[MEASURES_TEXT], host[HWTPM_PCRS_TEXT], pace[PACE_TEXT];
     struct measures measures;
 
     if (job->what.kind == INSTANCE_POWER_ON) {
@@ -211,6 +215,9 @@ void instance_measure_text(const struct instance *i, const struct job *job, char
     } else if (job->what.act == MEASURING_HOST) {
         hwtpm_pcrs_text(host, job->what.host_pcrs);
         snprintf(out, size, "of the host's PCRs in its own at each power on: %s", host);
+    } else if (job->what.act == MEASURING_PACE) {
+        pace_text(pace, &job->what.pace);
+        snprintf(out, size, "of the host it may have: %s", pace);
     } else if (job->what.act == MEASURING_ADD) {
         text_of_added(out, size, &job->what.measure);
     } else {

@@ -136,6 +136,8 @@ static void adopt(struct instance *i, bool durable)
     i->record.permanent = permanent;
     i->record.measures = measures;
     i->next = (struct record){0};
+    if (i->next_measures)
+        instance_take_pace(i);
 }
 
 static int put_runtime(struct instance *i, const struct record *record)
@@ -240,12 +242,15 @@ static const struct act {
 };
 /* A power on that does not act, but makes a record, is the one resume that was armed. */
 static const struct act resumed = {"resume", "went on in a new domain"};
+static const struct act paced = {"limits", NULL};
 static const struct act cancelled = {"suspend", "no resume is allowed any more"};
 
 static const struct act *act_of(const struct instance *i, const struct job *job)
 {
     if (job->what.kind == INSTANCE_ARM_RESUME && job->what.act == RESUME_CANCEL)
         return &cancelled;
+    if (job->what.kind == INSTANCE_MEASURE && job->what.act == MEASURING_PACE)
+        return &paced;
     return job->what.kind == INSTANCE_POWER_ON && !i->next_acted ? &resumed : &acts[job->what.kind];
 }
 
