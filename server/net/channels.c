@@ -71,7 +71,7 @@ static bool make_room(struct channels *all, const struct net_peer *newcomer)
 static bool may_enter(struct channels *all, const struct net_peer *peer)
 {
     if (all->counts.connections >= all->limits.connections) {
-        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        channels_note(all, REFUSAL_FULL, peer, NULL, "as many as the limit of descriptors allows (`ulimit -n`, LimitNOFILE=)");
         return false;
     }
     if (peer->is_remote && half_open_of(all, peer) >= all->limits.half_open_per_peer) {
@@ -79,7 +79,7 @@ static bool may_enter(struct channels *all, const struct net_peer *peer)
         return false;
     }
     if (all->counts.half_open >= all->limits.half_open && !make_room(all, peer)) {
-        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        channels_note(all, REFUSAL_FULL, peer, NULL, "handshakes at once");
         return false;
     }
     return true;

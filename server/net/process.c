@@ -95,6 +95,17 @@ unsigned process_channels_max(void)
     return (unsigned)VT_MAX((rlim_t)LEAST, VT_MIN(room, (rlim_t)MOST));
 }
 
+void process_say_channels(unsigned max)
+{
+    enum { PLENTY = 1024 };
+    struct rlimit files;
+
+    if (max < PLENTY && !getrlimit(RLIMIT_NOFILE, &files))
+        vt_warning("net: at most %u channels at once, since this process may have %llu descriptors: for more guests, "
+                   "LimitNOFILE=65536 in the systemd unit, or `ulimit -n 65536` before the start",
+                   max, (unsigned long long)files.rlim_cur);
+}
+
 /* ---- Accounts ---- */
 
 static bool parse_id(unsigned *id, const char *text)
