@@ -32,6 +32,8 @@
 /* More than what a record adds to its plaintext: header 5, nonce at most 8, tag 16. */
 #define RECORD_OVERHEAD 64
 #define RECORD_MAX      (16u * 1024)
+/* Of a buffer of mbedTLS: its counter and most of what is ever written. */
+#define USED_MIN        512
 
 struct tls {
     mbedtls_ssl_context ssl;
@@ -46,6 +48,7 @@ struct tls {
     void *random_ctx;
     tls_psk_fn psk;
     void *psk_ctx;
+    tls_spare_fn spare;
     bool known;
     char identity[TLS_IDENTITY_MAX + 1];
 };
@@ -203,6 +206,7 @@ int tls_new(struct tls **tls_out, const struct tls_config *config)
     tls->random_ctx = config->random_ctx;
     tls->psk = config->psk;
     tls->psk_ctx = config->psk_ctx;
+    tls->spare = config->spare;
     vt_buf_init(&tls->in, INPUT_MAX);
     vt_buf_init(&tls->out, OUTPUT_MAX);
     mbedtls_ssl_init(&tls->ssl);
@@ -271,6 +275,20 @@ static int handshake_error(struct tls *tls, int code, struct vt_why *why)
                    tls->ssl.MBEDTLS_PRIVATE(in_msg)[1]);
 }
 
+/*
+ * mbedTLS keeps two buffers of a whole record for as long as a connection lives, and our records are short. Between two
+ * records it reads nothing of them but the counter in their first bytes.
+ */
+static void spare_buffers(const struct tls *tls)
+{
+    const mbedtls_ssl_context *ssl = &tls->ssl;
+
+    if (!tls->spare || ssl->MBEDTLS_PRIVATE(in_left) || ssl->MBEDTLS_PRIVATE(in_offt) || ssl->MBEDTLS_PRIVATE(out_left))
+        return;
+    tls->spare(ssl->MBEDTLS_PRIVATE(in_buf) + USED_MIN, MBEDTLS_SSL_IN_CONTENT_LEN - USED_MIN);
+    tls->spare(ssl->MBEDTLS_PRIVATE(out_buf) + USED_MIN, MBEDTLS_SSL_OUT_CONTENT_LEN - USED_MIN);
+}
+
 int tls_handshake(struct tls *tls, struct vt_why *why)
 {
     int code;
@@ -287,6 +305,7 @@ int tls_handshake(struct tls *tls, struct vt_why *why)
         return tls->failed;
     }
     tls->is_open = true;
+    spare_buffers(tls);
     return VT_OK;
 }
 

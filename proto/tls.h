@@ -22,6 +22,8 @@ typedef int (*tls_random_fn)(void *ctx, unsigned char *out, size_t len);
  * the same work as for a wrong key.
  */
 typedef void (*tls_psk_fn)(void *ctx, const char *identity, struct vt_key *key, bool *known);
+/* What lies here means nothing any more and may be lost: whole pages of it can go back to the system. */
+typedef void (*tls_spare_fn)(void *at, size_t len);
 
 struct tls_config {
     bool server;
@@ -33,6 +35,7 @@ struct tls_config {
     /* server */
     tls_psk_fn psk;
     void *psk_ctx;
+    tls_spare_fn spare;             /* on the thread of the handshake, when it is over; NULL: kept */
 };
 
 /* Returns owned (tls_free). Copies what it needs of the configuration. */

@@ -410,6 +410,7 @@ static int start_net(struct server *server, struct vt_why *why)
     int err;
 
     channel_limits.connections = process_channels_max();
+    process_say_channels(channel_limits.connections);
     channel_limits.handshake_ms = server->config->handshake_s * 1000;
     err = channels_new(&server->channels, &server->uv, server->broker, &channel_limits);
     if (!err)

@@ -9,6 +9,9 @@
 
 /* Overwrites memory so that no compiler can drop it. Any thread. */
 void vt_wipe(void *ptr, size_t len);
+/* The same for large memory of which little was ever used: pages that hold only zeros are not written, so that they stay
+ * the zero page of the kernel or shared with another process. */
+void vt_wipe_sparse(void *ptr, size_t len);
 
 /* True if both are equal; time depends on len only. The answer is no secret: callers branch on it. Any thread. */
 bool vt_ct_equal(const void *a, const void *b, size_t len) VT_USE_RESULT;

@@ -3,6 +3,7 @@
 #include "server/core/broker_priv.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -20,6 +21,8 @@
 #define DEFAULT_IDLE_S 60
 #define COUNTER_MS 10000
 #define COUNTER_BATCH 256
+/* When so many have gone, what they had goes back to the system: some ms for a heap of tens of MiB. */
+#define TRIM_AFTER 64
 /* So many zygotes in a row that end before their self-tests do: the program itself is of no use. */
 #define ZYGOTE_TRIES 5
 
@@ -66,6 +69,10 @@ static void on_counter_timer(void *arg)
     struct broker *broker = arg;
 
     sweep_all(broker);
+    if (broker->left >= TRIM_AFTER) {
+        broker->left = 0;
+        (void)malloc_trim(0);
+    }
     loop_timer_start(broker->counter_timer, COUNTER_MS);
 }
 

@@ -51,6 +51,7 @@ struct broker {
     struct vt_list host_asked;      /* who waits for the host's PCRs, and no reading has begun for them */
     bool host_reads;                /* one is on a worker */
     size_t runtime_refused;         /* instances whose runtime file met a disk that takes nothing */
+    size_t left;                    /* sessions and loaded records that went since the heap was last trimmed */
     size_t works;                   /* under way on workers, by broker_work */
     bool works_over;                /* works is 0 again: broker_free waits for it */
     char *data_dir, *runtime_path;

@@ -18,9 +18,10 @@
 #include "server/base/alloc.h"
 
 #define MAGIC "vtpm-run"
-#define VERSION 1u
+/* In a file of version 1 the slots begin at the second page. */
+#define VERSION 2u
 #define PAGE 4096u
-#define FIRST_CAPACITY (2 * PAGE)
+#define SLOT_ALIGN 64u
 #define CAPACITY_MAX (2u * 1024 * 1024)
 
 /* One cache line each, so that a write touches no more than its own. Host byte order: it never leaves the host. */
@@ -36,7 +37,7 @@ struct file_head {
     char magic[8];
     uint32_t version;
     uint32_t slots;
-    uint64_t capacity;      /* of one slot; a multiple of PAGE */
+    uint64_t capacity;      /* of one slot; a multiple of SLOT_ALIGN */
     uint8_t pad[40];
     struct slot_head slot[2];
 };
@@ -47,21 +48,53 @@ struct runtime_dir {
     int fd;
 };
 
+/* Where what lies in a file, as checked: never read from the mapping again. */
+struct layout {
+    size_t begin;           /* of the first slot */
+    size_t capacity;        /* of each of both */
+};
+
 struct runtime_file {
     struct runtime_dir *dir;
     char name[VT_UUID_TEXT + 4];
     struct file_head *map;
-    size_t capacity;        /* as checked; never read from the mapping again */
+    struct layout layout;
 };
 
-static size_t file_size(size_t capacity)
+static size_t whole_pages(size_t size)
 {
-    return PAGE + 2 * capacity;
+    return (size + PAGE - 1) / PAGE * PAGE;
 }
 
-static uint8_t *slot_data(struct file_head *map, size_t capacity, size_t k)
+static size_t file_size(const struct layout *layout)
 {
-    return (uint8_t *)map + PAGE + k * capacity;
+    return whole_pages(layout->begin + 2 * layout->capacity);
+}
+
+/* Whole pages hold more than was asked for: the slots have it. */
+static struct layout layout_of_size(size_t size)
+{
+    const size_t begin = sizeof(struct file_head);
+    const size_t capacity = (size - begin) / 2 / SLOT_ALIGN * SLOT_ALIGN;
+
+    return (struct layout){.begin = begin, .capacity = VT_MIN(capacity, (size_t)CAPACITY_MAX)};
+}
+
+static struct layout layout_for(size_t len)
+{
+    const size_t slot = (len + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
+
+    return layout_of_size(whole_pages(sizeof(struct file_head) + 2 * slot));
+}
+
+static struct layout layout_of_version_1(size_t size)
+{
+    return (struct layout){.begin = PAGE, .capacity = (size - PAGE) / 2};
+}
+
+static uint8_t *slot_data(struct file_head *map, const struct layout *layout, size_t k)
+{
+    return (uint8_t *)map + layout->begin + k * layout->capacity;
 }
 
 static void slot_check(uint8_t check[16], uint64_t k, uint64_t seq, uint64_t len, const uint8_t tag[CR_GCM_TAG])
@@ -211,7 +244,7 @@ static int map_fd(int fd, size_t size, struct file_head **map)
 }
 
 /* A new file under its temporary name, mapped, without records. */
-static int make_map(struct runtime_dir *dir, const char *temporary, size_t capacity, struct file_head **map)
+static int make_map(struct runtime_dir *dir, const char *temporary, const struct layout *layout, struct file_head **map)
 {
     int fd, err;
 
@@ -220,9 +253,9 @@ static int make_map(struct runtime_dir *dir, const char *temporary, size_t capac
     fd = openat(dir->fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno_err(errno);
-    err = allocate(fd, file_size(capacity));
+    err = allocate(fd, file_size(layout));
     if (!err)
-        err = map_fd(fd, file_size(capacity), map);
+        err = map_fd(fd, file_size(layout), map);
     close(fd);
     if (err) {
         unlinkat(dir->fd, temporary, 0);
@@ -231,7 +264,7 @@ static int make_map(struct runtime_dir *dir, const char *temporary, size_t capac
     memcpy((*map)->magic, MAGIC, sizeof (*map)->magic);
     (*map)->version = VERSION;
     (*map)->slots = 2;
-    (*map)->capacity = capacity;
+    (*map)->capacity = layout->capacity;
     return VT_OK;
 }
 
@@ -242,39 +275,42 @@ static void temporary_name(char out[VT_UUID_TEXT + 4], const char *name)
 }
 
 /* Gives the new file its name; from here on it is the one. */
-static int publish(struct runtime_file *file, const char *temporary, struct file_head *map, size_t capacity)
+static int publish(struct runtime_file *file, const char *temporary, struct file_head *map, const struct layout *layout)
 {
     if (renameat(file->dir->fd, temporary, file->dir->fd, file->name)) {
         int err = errno_err(errno);
-        munmap(map, file_size(capacity));
+        munmap(map, file_size(layout));
         unlinkat(file->dir->fd, temporary, 0);
         return err;
     }
     if (file->map)
-        munmap(file->map, file_size(file->capacity));
+        munmap(file->map, file_size(&file->layout));
     file->map = map;
-    file->capacity = capacity;
+    file->layout = *layout;
     return VT_OK;
 }
 
 static int make_file(struct runtime_file *file)
 {
+    const struct layout one_page = layout_for(0);
     char temporary[VT_UUID_TEXT + 4];
     struct file_head *map;
     int err;
 
     temporary_name(temporary, file->name);
-    err = make_map(file->dir, temporary, FIRST_CAPACITY, &map);
-    return err ? err : publish(file, temporary, map, FIRST_CAPACITY);
+    err = make_map(file->dir, temporary, &one_page, &map);
+    return err ? err : publish(file, temporary, map, &one_page);
 }
 
-static int check_head(const struct file_head *map, size_t size)
+/* size: whole pages, at least one. */
+static int check_head(const struct file_head *map, size_t size, struct layout *layout)
 {
-    uint64_t capacity = map->capacity;
+    const uint32_t version = map->version;
 
-    if (memcmp(map->magic, MAGIC, sizeof map->magic) != 0 || map->version != VERSION || map->slots != 2)
+    if (memcmp(map->magic, MAGIC, sizeof map->magic) != 0 || !version || version > VERSION || map->slots != 2)
         return VT_EDAMAGED;
-    if (!capacity || capacity > CAPACITY_MAX || capacity % PAGE || size != file_size(capacity))
+    *layout = version == 1 ? layout_of_version_1(size) : layout_of_size(size);
+    if (!layout->capacity || map->capacity != layout->capacity || size != file_size(layout))
         return VT_EDAMAGED;
     return VT_OK;
 }
@@ -287,7 +323,7 @@ static int check_file(int fd, size_t *size)
         return VT_EIO;
     if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
         return VT_EPERM;
-    if (st.st_size < (off_t)file_size(PAGE) || st.st_size > (off_t)file_size(CAPACITY_MAX))
+    if (st.st_size < (off_t)PAGE || st.st_size > (off_t)(PAGE + 2 * CAPACITY_MAX) || st.st_size % PAGE)
         return VT_EDAMAGED;
     *size = (size_t)st.st_size;
     return allocate(fd, *size);
@@ -308,13 +344,12 @@ static int open_file(struct runtime_file *file)
     close(fd);
     if (err)
         return err;
-    err = check_head(map, size);
+    err = check_head(map, size, &file->layout);
     if (err) {
         munmap(map, size);
         return err;
     }
     file->map = map;
-    file->capacity = (size - PAGE) / 2;
     return VT_OK;
 }
 
@@ -344,7 +379,7 @@ void runtime_file_close(struct runtime_file *file)
 {
     if (!file)
         return;
-    munmap(file->map, file_size(file->capacity));
+    munmap(file->map, file_size(&file->layout));
     vt_free(file);
 }
 
@@ -372,8 +407,8 @@ static bool slot_get(const struct runtime_file *file, size_t k, struct runtime_s
     slot->seq = atomic_load_explicit(&head->seq, memory_order_acquire);
     slot->len = head->len;
     memcpy(slot->tag, head->tag, sizeof slot->tag);
-    slot->data = slot_data(file->map, file->capacity, k);
-    if (!slot->seq || slot->len > file->capacity)
+    slot->data = slot_data(file->map, &file->layout, k);
+    if (!slot->seq || slot->len > file->layout.capacity)
         return false;
     slot_check(check, k, slot->seq, slot->len, slot->tag);
     return memcmp(check, head->check, sizeof check) == 0;
@@ -401,13 +436,13 @@ static void slot_void(struct file_head *map, size_t k)
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-static void slot_put(struct file_head *map, size_t capacity, size_t k, const struct runtime_slot *slot)
+static void slot_put(struct file_head *map, const struct layout *layout, size_t k, const struct runtime_slot *slot)
 {
     struct slot_head *head = &map->slot[k];
 
     slot_void(map, k);
     if (slot->len)
-        memcpy(slot_data(map, capacity, k), slot->data, slot->len);
+        memcpy(slot_data(map, layout, k), slot->data, slot->len);
     head->len = slot->len;
     memcpy(head->tag, slot->tag, sizeof head->tag);
     slot_check(head->check, k, slot->seq, slot->len, slot->tag);
@@ -418,26 +453,25 @@ static void slot_put(struct file_head *map, size_t capacity, size_t k, const str
 /* A bigger file with the newest record so far and this one. */
 static int grow(struct runtime_file *file, const struct runtime_slot *newest, const struct runtime_slot *slot)
 {
-    size_t capacity = (slot->len + slot->len / 4 + PAGE - 1) / PAGE * PAGE;
+    const struct layout layout = layout_for(VT_MIN(slot->len + slot->len / 4, (size_t)CAPACITY_MAX));
     char temporary[VT_UUID_TEXT + 4];
     struct file_head *map;
     int err;
 
-    capacity = VT_MIN(VT_MAX(capacity, file->capacity), CAPACITY_MAX);
     temporary_name(temporary, file->name);
-    err = make_map(file->dir, temporary, capacity, &map);
+    err = make_map(file->dir, temporary, &layout, &map);
     if (err)
         return err;
     if (newest && newest->seq < slot->seq)
-        slot_put(map, capacity, 0, newest);
-    slot_put(map, capacity, 1, slot);
-    return publish(file, temporary, map, capacity);
+        slot_put(map, &layout, 0, newest);
+    slot_put(map, &layout, 1, slot);
+    return publish(file, temporary, map, &layout);
 }
 
 /* Where a slot of runtime_read lies. */
 static size_t slot_number(const struct runtime_file *file, const struct runtime_slot *slot)
 {
-    return slot->data == slot_data(file->map, file->capacity, 0) ? 0 : 1;
+    return slot->data == slot_data(file->map, &file->layout, 0) ? 0 : 1;
 }
 
 int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], const void *data, size_t len)
@@ -452,10 +486,10 @@ int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_
     if (len > CAPACITY_MAX)
         return VT_ETOOBIG;
     memcpy(slot.tag, tag, sizeof slot.tag);
-    if (len > file->capacity)
+    if (len > file->layout.capacity)
         return grow(file, count ? &slots[0] : NULL, &slot);
     target = count ? 1 - slot_number(file, &slots[0]) : 0;
-    slot_put(file->map, file->capacity, target, &slot);
+    slot_put(file->map, &file->layout, target, &slot);
     /* Written once more under its number: the first one goes when the second one is there. */
     if (count && slots[0].seq == seq)
         slot_void(file->map, 1 - target);

@@ -133,6 +133,7 @@ void session_closed(struct session *s)
     forget_handoffs(s);
     vt_list_remove(&s->node);
     s->broker->session_count--;
+    s->broker->left++;
     vt_free(s);
 }
 

@@ -65,7 +65,7 @@ void key_flush(struct tpm *tpm, struct key_slot *slot)
     tpm->dirty |= slot->owner_evict ? TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE : TPM_DIRTY_VOLATILE;
     session_close_entity(tpm, TPM_ET_KEYHANDLE, slot->key.pub_digest);
     cr_rsa_free(slot->rsa);
-    vt_wipe(slot, sizeof *slot);
+    vt_wipe_sparse(slot, sizeof *slot);
 }
 
 void key_flush_all(struct tpm *tpm, bool everything)

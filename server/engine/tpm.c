@@ -212,7 +212,7 @@ static void forget(struct tpm *tpm)
 {
     da_settle(tpm);
     tpm_clear_stclear(tpm);
-    vt_wipe(&tpm->stany, sizeof tpm->stany);
+    vt_wipe_sparse(&tpm->stany, sizeof tpm->stany);
 }
 
 int tpm_init(struct tpm *tpm)

@@ -71,7 +71,7 @@ static bool make_room(struct channels *all, const struct net_peer *newcomer)
 static bool may_enter(struct channels *all, const struct net_peer *peer)
 {
     if (all->counts.connections >= all->limits.connections) {
-        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        channels_note(all, REFUSAL_FULL, peer, NULL, "as many as the limit of descriptors allows (`ulimit -n`, LimitNOFILE=)");
         return false;
     }
     if (peer->is_remote && half_open_of(all, peer) >= all->limits.half_open_per_peer) {
@@ -79,7 +79,7 @@ static bool may_enter(struct channels *all, const struct net_peer *peer)
         return false;
     }
     if (all->counts.half_open >= all->limits.half_open && !make_room(all, peer)) {
-        channels_note(all, REFUSAL_FULL, peer, NULL, NULL);
+        channels_note(all, REFUSAL_FULL, peer, NULL, "handshakes at once");
         return false;
     }
     return true;
@@ -119,6 +119,18 @@ void channels_accept(void *channels, int fd, const struct net_peer *peer)
     }
 }
 
+/*
+ * A storm of guests that come back together: whoever is let in while the workers have more to do than they can only waits
+ * for them, and beyond a limit would be sent away, to come again later and later. Peers that keep a place without
+ * giving work hold up nobody here: they are may_enter's.
+ */
+static bool is_ready(void *channels)
+{
+    const struct channels *all = channels;
+
+    return all->counts.half_open < all->limits.half_open_per_peer || !handshake_is_behind(&all->pool);
+}
+
 static bool is_welcome(void *channels, const struct vt_domain *domain)
 {
     struct channels *all = channels;
@@ -126,7 +138,7 @@ static bool is_welcome(void *channels, const struct vt_domain *domain)
     return broker_domain_bound(all->broker, domain);
 }
 
-const struct listener_ops channels_listen = {.accept = channels_accept, .is_welcome = is_welcome};
+const struct listener_ops channels_listen = {.is_ready = is_ready, .accept = channels_accept, .is_welcome = is_welcome};
 
 /* ---- All of them ---- */
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/crypto/crypto.h"
@@ -383,9 +386,19 @@ static void on_psk(void *ctx, const char *identity, struct vt_key *key, bool *kn
     broker_psk(c->all->broker, identity, key, known);
 }
 
+/* Of memory of the heap, too: its whole pages read as zeros afterwards. */
+static void on_spare(void *at, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)at + page - 1) / page * page, end = ((uintptr_t)at + len) / page * page;
+
+    if (begin < end)
+        (void)madvise((uint8_t *)at + (begin - (uintptr_t)at), end - begin, MADV_DONTNEED);
+}
+
 static struct conn *conn_new(struct channels *all, const struct net_peer *peer)
 {
-    struct tls_config config = {.server = true, .random = on_random, .psk = on_psk};
+    struct tls_config config = {.server = true, .random = on_random, .psk = on_psk, .spare = on_spare};
     struct conn *c = VT_NEW(struct conn);
 
     if (!c)

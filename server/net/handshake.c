@@ -47,6 +47,11 @@ void handshake_submit(struct handshake_pool *pool, struct handshake_job *job)
     start_waiting(pool);
 }
 
+bool handshake_is_behind(const struct handshake_pool *pool)
+{
+    return !vt_list_empty(&pool->waiting);
+}
+
 bool handshake_cancel(struct handshake_job *job)
 {
     if (vt_list_empty(&job->node))

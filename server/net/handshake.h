@@ -30,6 +30,8 @@ struct handshake_job {
 
 void handshake_pool_init(struct handshake_pool *pool, uv_loop_t *uv, unsigned max_running);
 void handshake_submit(struct handshake_pool *pool, struct handshake_job *job);
+/* More steps are to be done than there are workers. */
+bool handshake_is_behind(const struct handshake_pool *pool);
 /* True: it was still waiting and will not run, `done` is not called. False: `done` will be. */
 bool handshake_cancel(struct handshake_job *job);
 

@@ -12,6 +12,7 @@
 
 #define ACCEPT_AT_ONCE 16
 #define PAUSE_MS       100
+#define BUSY_MS        5
 
 static const struct net_kind kinds[] = {
     {"unix:", unix_parse, unix_bind, unix_accept, unix_unbind},
@@ -59,12 +60,18 @@ static void on_pause_over(uv_timer_t *timer)
     uv_poll_start(&l->poll, UV_READABLE, on_poll);
 }
 
-/* Out of descriptors or memory: the connection stays in the backlog, and we must not spin on it. */
+/* The connection stays in the backlog, and we must not spin on it. */
+static void accept_later(struct listener *l, uint64_t delay_ms)
+{
+    uv_poll_stop(&l->poll);
+    uv_timer_start(&l->pause, on_pause_over, delay_ms, 0);
+}
+
+/* Out of descriptors or memory. */
 static void pause_accepting(struct listener *l, int error)
 {
     vt_warning("net: %s: cannot accept: %s", l->addr.text, strerror(error));
-    uv_poll_stop(&l->poll);
-    uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+    accept_later(l, PAUSE_MS);
 }
 
 /* False: nothing more to accept now. */
@@ -92,9 +99,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         pause_accepting(l, -status);
         return;
     }
-    for (int i = 0; i < ACCEPT_AT_ONCE; i++)
+    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+        if (l->ops->is_ready && !l->ops->is_ready(l->arg)) {
+            accept_later(l, BUSY_MS);
+            return;
+        }
         if (!accept_one(l) || uv_is_closing((uv_handle_t *)&l->poll))
             return;
+    }
 }
 
 static void unbind(struct listener *l)

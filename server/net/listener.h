@@ -52,6 +52,8 @@ int net_addr_parse(struct net_addr *addr, const char *text, struct vt_why *why) 
 bool net_addr_is_unix(const struct net_addr *addr);
 
 struct listener_ops {
+    /* Not now: who comes waits in the kernel's queue, and it is asked again in a moment. NULL: always. */
+    bool (*is_ready)(void *arg);
     /* Takes fd. */
     void (*accept)(void *arg, int fd, const struct net_peer *peer);
     /* vchan only: may this domain be offered a channel? Any thread, but not after listener_close; NULL: none may. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,11 +37,23 @@ static void open_standard_descriptors(void)
         close(fd);
 }
 
+/*
+ * A worker's own arena keeps what thousands of handshakes left in it; there are few workers, and the C library's cache of
+ * each thread spares them most of the waiting. A large block goes back when it is freed.
+ */
+static void set_heap(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
 void process_harden(void)
 {
     struct rlimit none = {0, 0};
     struct rlimit files;
 
+    set_heap();
     open_standard_descriptors();
     umask(077);
     signal(SIGPIPE, SIG_IGN);
@@ -80,6 +93,17 @@ unsigned process_channels_max(void)
         return LEAST;
     room = (files.rlim_cur - OURS) / EACH;
     return (unsigned)VT_MAX((rlim_t)LEAST, VT_MIN(room, (rlim_t)MOST));
+}
+
+void process_say_channels(unsigned max)
+{
+    enum { PLENTY = 1024 };
+    struct rlimit files;
+
+    if (max < PLENTY && !getrlimit(RLIMIT_NOFILE, &files))
+        vt_warning("net: at most %u channels at once, since this process may have %llu descriptors: for more guests, "
+                   "LimitNOFILE=65536 in the systemd unit, or `ulimit -n 65536` before the start",
+                   max, (unsigned long long)files.rlim_cur);
 }
 
 /* ---- Accounts ---- */

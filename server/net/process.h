@@ -17,6 +17,8 @@ void process_harden(void);
 int process_watch_loop_memory(void) VT_USE_RESULT;
 /* How many channels the descriptors suffice for: each may need an engine and a runtime file besides itself. */
 unsigned process_channels_max(void);
+/* Says so at start when they do not for a thousand guests, and what to raise. */
+void process_say_channels(unsigned max);
 
 /* Whom the server runs as. */
 struct process_user {

@@ -10,7 +10,8 @@
 #include "server/base/text.h"
 #include "server/net/listener.h"
 
-#define BACKLOG 511
+/* All guests of a host may come at once; the kernel cuts it to net.core.somaxconn. */
+#define BACKLOG 4096
 
 static void set_text(struct net_addr *addr)
 {

@@ -9,7 +9,8 @@
 
 #include "server/net/listener.h"
 
-#define BACKLOG 511
+/* All guests of a host may come at once; the kernel cuts it to net.core.somaxconn. */
+#define BACKLOG 4096
 
 int unix_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
 {

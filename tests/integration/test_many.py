@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """More instances than one answer of the server holds: vtpmctl shows them all, in both forms, as one list."""
-from concurrent.futures import ThreadPoolExecutor
-
+from crowd import make_instances
 from rig import Rig, check
 
 PAGE = 1000  # LIST_MAX in server/core/admin/instance.c
@@ -12,9 +11,8 @@ def main():
     with Rig() as rig:
         rig.init()
         rig.start_server()
-        names = ["i%04d" % k for k in range(MANY)]
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: rig.ctl("instance", "create", "--no-ek", name), names))
+        make_instances(rig.admin, MANY, rig.path("list"))
+        names = ["g%05d" % k for k in range(MANY)]
         rows = rig.ctl_json("instance", "list")["instances"]
         check([row["name"] for row in rows] == names, "--json: one list of %d instances, by name" % MANY)
         lines = rig.ctl("instance", "list").stdout.splitlines()

@@ -8,6 +8,11 @@ void vt_wipe(void *ptr, size_t len)
     __asm__ volatile("" : : "r"(ptr) : "memory");
 }
 
+void vt_wipe_sparse(void *ptr, size_t len)
+{
+    vt_wipe(ptr, len);
+}
+
 uint8_t vt_ct_differs(const void *a, const void *b, size_t len)
 {
     return memcmp(a, b, len) != 0;

@@ -19,4 +19,5 @@ foreach(k RANGE 1 24)
   set_tests_properties(test_recovery_mutant_${k} PROPERTIES WILL_FAIL ON)
 endforeach()
 
+vtpm_test(test_secret LABELS unit SOURCES test_secret.c LIBS vt_base)
 vtpm_test(test_vault LABELS unit SOURCES test_vault.c LIBS vt_base)

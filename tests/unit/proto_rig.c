@@ -38,8 +38,10 @@ void rig_defaults(struct rig *rig)
 
 int rig_start(struct rig *rig)
 {
-    struct tls_config client = {.random = rig_random, .identity = rig->identity, .key = &rig->client_key};
-    struct tls_config server = {.server = true, .random = rig_random, .psk = rig_psk, .psk_ctx = rig};
+    struct tls_config client = {.random = rig_random, .identity = rig->identity, .key = &rig->client_key,
+                                .spare = rig->spare};
+    struct tls_config server = {.server = true, .random = rig_random, .psk = rig_psk, .psk_ctx = rig,
+                                .spare = rig->spare};
     int err = channel_new(&rig->client, &client);
 
     return err ? err : channel_new(&rig->server, &server);

@@ -15,6 +15,7 @@ struct rig {
     struct vt_key client_key;
     const char *identity;         /* that the client names */
     char asked[TLS_IDENTITY_MAX + 1]; /* what the server's callback was asked for */
+    tls_spare_fn spare;           /* of both */
     size_t step;                  /* bytes carried at once; 0: all there are */
     size_t to_client, to_server;  /* bytes carried so far */
     uint8_t last_to_client[64];   /* the last bytes carried */

@@ -227,7 +227,7 @@ static void test_runtime__newest_slot_altered__needs_power_on(void **state)
     for (int slot = 0; slot < 2; slot++) {
         snprintf(command, sizeof command,
                  "printf '\\377\\0\\377\\0' | dd of='%s/%s.run' bs=1 seek=%d conv=notrunc 2>/dev/null",
-                 rig.run, text, 4096 + slot * 8192 + 40);
+                 rig.run, text, 192 + slot * 1920 + 40); /* docs/state-format.md, "Runtime file" */
         assert_int_equal(system(command), 0);
     }
     rig_start(&rig);

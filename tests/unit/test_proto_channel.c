@@ -392,6 +392,34 @@ static void test_channel__idle__keeps_small_buffers(void **state VT_UNUSED)
     rig_stop(&rig);
 }
 
+static unsigned spared;
+static size_t spared_len;
+
+static void overwrite(void *at, size_t len)
+{
+    memset(at, 0xEE, len);
+    spared++;
+    spared_len += len;
+}
+
+static void test_channel__spare_memory_is_lost__goes_on(void **state VT_UNUSED)
+{
+    struct rig rig;
+
+    spared = 0;
+    spared_len = 0;
+    rig_defaults(&rig);
+    rig.spare = overwrite;
+    rig_attach(&rig);
+    assert_int_equal(spared, 4); /* two buffers of each side */
+    assert_true(spared_len > 4 * 15 * 1024);
+    for (uint64_t n = 1; n < 4; n++) {
+        assert_int_equal(rig_pass(&rig, rig.client, make_execute(n, 4096)), VT_OK);
+        assert_int_equal(rig_pass(&rig, rig.server, make_response(n, 4096)), VT_OK);
+    }
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_send__allocation_fails__can_be_repeated),
 #endif
         cmocka_unit_test(test_channel__idle__keeps_small_buffers),
+        cmocka_unit_test(test_channel__spare_memory_is_lost__goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

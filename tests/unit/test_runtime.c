@@ -200,7 +200,7 @@ static void poke(off_t at, uint8_t flip)
     close(fd);
 }
 
-/* Every byte of both slot headers but the padding. */
+/* Every byte of the older slot's header but the padding: the second one's, in a file that grew. */
 static void test_runtime_read__slot_header_changed__slot_is_void(void **state)
 {
     struct runtime_file *file = open_file(true);
@@ -209,7 +209,7 @@ static void test_runtime_read__slot_header_changed__slot_is_void(void **state)
     (void)state;
     assert_int_equal(put(file, 5), VT_OK);
     assert_int_equal(put(file, 6), VT_OK);
-    for (off_t at = 64; at < 64 + 48; at++) {
+    for (off_t at = 128; at < 128 + 48; at++) {
         poke(at, 0x41);
         assert_int_equal(runtime_read(file, slots), 1);
         is_record(&slots[0], 6);
@@ -234,10 +234,80 @@ static void test_runtime_file_open__not_one_of_ours__is_replaced_only_on_create(
         assert_int_equal(runtime_read(file, slots), 0);
     }
     runtime_file_close(file);
-    assert_int_equal(truncate(file_path, 4096 + 8192), 0);
+    assert_int_equal(truncate(file_path, 2 * 4096), 0);
     assert_int_equal(runtime_file_open(&file, dir, &uuid, false), VT_EDAMAGED);
     assert_int_equal(truncate(file_path, 10), 0);
     assert_int_equal(runtime_file_open(&file, dir, &uuid, false), VT_EDAMAGED);
+}
+
+/* As servers wrote it before: docs/state-format.md, "Runtime file". */
+static void make_version_1(void)
+{
+    enum { HEAD = 192, SLOT = 8192, PAGE = 4096 };
+    static uint8_t bytes[PAGE + 2 * SLOT];
+    const uint64_t capacity = SLOT;
+    uint8_t head[HEAD];
+    struct runtime_file *file = open_file(true);
+    struct runtime_slot slots[2];
+    FILE *f;
+
+    assert_int_equal(put(file, 5), VT_OK);
+    assert_int_equal(put(file, 6), VT_OK);
+    assert_int_equal(runtime_read(file, slots), 2);
+    memcpy(bytes + PAGE, slots[0].data, slots[0].len); /* a file that grew has the older one behind */
+    memcpy(bytes + PAGE + SLOT, slots[1].data, slots[1].len);
+    runtime_file_close(file);
+    f = fopen(file_path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fread(head, 1, HEAD, f), HEAD);
+    memcpy(bytes, head, HEAD);
+    bytes[8] = 1;
+    memcpy(bytes + 16, &capacity, sizeof capacity);
+    rewind(f);
+    assert_int_equal(fwrite(bytes, 1, sizeof bytes, f), sizeof bytes);
+    assert_int_equal(ftruncate(fileno(f), sizeof bytes), 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_runtime_file_open__of_version_1__is_read_and_grows(void **state)
+{
+    struct runtime_file *file;
+    struct runtime_slot slots[2];
+
+    (void)state;
+    make_version_1();
+    file = open_file(false);
+    assert_int_equal(runtime_read(file, slots), 2);
+    is_record(&slots[0], 6);
+    is_record(&slots[1], 5);
+    assert_int_equal(put(file, 7), VT_OK);
+    assert_int_equal(put(file, 97), VT_OK); /* too long for it */
+    runtime_file_close(file);
+    file = open_file(false);
+    assert_int_equal(runtime_read(file, slots), 2);
+    is_record(&slots[0], 97);
+    is_record(&slots[1], 7);
+    runtime_file_close(file);
+}
+
+static void test_runtime__small_records__one_page(void **state)
+{
+    static const uint8_t bytes[1920];
+    uint8_t tag[CR_GCM_TAG] = {0};
+    struct runtime_file *file = open_file(true);
+    struct runtime_slot slots[2];
+    struct stat st;
+
+    (void)state;
+    for (uint64_t seq = 1; seq < 4; seq++)
+        assert_int_equal(runtime_write(file, seq, tag, bytes, sizeof bytes), VT_OK);
+    assert_int_equal(stat(file_path, &st), 0);
+    assert_int_equal(st.st_size, 4096);
+    assert_int_equal(runtime_write(file, 4, tag, bytes, 1), VT_OK);
+    assert_int_equal(runtime_read(file, slots), 2);
+    assert_int_equal(slots[0].len, 1);
+    assert_int_equal(slots[1].len, sizeof bytes);
+    runtime_file_close(file);
 }
 
 static void test_runtime_file_open__link_or_open_to_others__is_refused(void **state)
@@ -441,6 +511,8 @@ int main(void)
         WITH_DIR(test_runtime_drop__newest__the_other_is_kept_by_the_next_write),
         WITH_DIR(test_runtime_read__slot_header_changed__slot_is_void),
         WITH_DIR(test_runtime_file_open__not_one_of_ours__is_replaced_only_on_create),
+        WITH_DIR(test_runtime_file_open__of_version_1__is_read_and_grows),
+        WITH_DIR(test_runtime__small_records__one_page),
         WITH_DIR(test_runtime_file_open__link_or_open_to_others__is_refused),
         WITH_DIR(test_runtime_open__others_can_write__is_refused_with_the_command),
         WITH_DIR(test_runtime_write__no_space_to_grow__nothing_changes),

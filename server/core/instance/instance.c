@@ -123,6 +123,7 @@ void instance_unload(struct instance *i)
     i->runtime = NULL;
     if (i->runtime_refused)
         broker_runtime_wrote(i->broker, &i->runtime_refused, VT_OK);
+    i->broker->left += i->is_loaded;
     i->is_loaded = false;
 }
 
