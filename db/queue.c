@@ -30,11 +30,13 @@ int queue_put(struct db *db, struct request *req)
         vt_list_add(&db->queue, &req->node);
         db->queued++;
         db->queued_bytes += req->bytes;
-        pthread_cond_signal(&db->work);
     }
     pthread_mutex_unlock(&db->lock);
+    /* Not while the lock is held: the writer would wake up only to wait for it. */
     if (err)
         request_free(req);
+    else
+        pthread_cond_signal(&db->work);
     return err;
 }
 

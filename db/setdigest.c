@@ -129,19 +129,40 @@ static const char *table_of(enum stmt id)
     }
 }
 
+static void enc_new(struct enc *enc, const struct set_new *value)
+{
+    if (value->bytes)
+        enc_bytes(enc, 'B', value->bytes, value->len);
+    else
+        enc_i64(enc, value->number);
+}
+
+/* Column `col` of the row, or what comes in its place. */
+static void enc_field(struct enc *enc, sqlite3_stmt *st, const struct set_row *row, int col,
+                      const struct set_new *news, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (news[i].col == col) {
+            enc_new(enc, &news[i]);
+            return;
+        }
+    }
+    enc_column(enc, st, row->first + col);
+}
+
 /* PRF(table || number of columns || columns) into the digest. */
-static int mix_row(struct db_set *set, const struct db_mac *mac, sqlite3_stmt *st, const char *table)
+static int mix_row(struct db_set *set, const struct db_mac *mac, sqlite3_stmt *st, const struct set_row *row,
+                   const struct set_new *news, size_t count)
 {
     struct enc enc;
-    const int columns = sqlite3_column_count(st);
     uint8_t prf[DB_HASH];
 
     enc.len = 0; /* not all of it: this runs for every row at start */
     enc.full = false;
-    enc_bytes(&enc, 'T', table, strlen(table));
-    enc_i64(&enc, columns);
-    for (int i = 0; i < columns; i++)
-        enc_column(&enc, st, i);
+    enc_bytes(&enc, 'T', row->table, strlen(row->table));
+    enc_i64(&enc, row->columns);
+    for (int i = 0; i < row->columns; i++)
+        enc_field(&enc, st, row, i, news, count);
     if (enc.full)
         return VT_EDAMAGED;
     mac->row(mac->ctx, enc.bytes, enc.len, prf);
@@ -151,12 +172,30 @@ static int mix_row(struct db_set *set, const struct db_mac *mac, sqlite3_stmt *s
     return VT_OK;
 }
 
+static int mix_whole(struct db_set *set, const struct db_mac *mac, sqlite3_stmt *st, const char *table)
+{
+    const struct set_row row = {.table = table, .columns = sqlite3_column_count(st)};
+
+    return mix_row(set, mac, st, &row, NULL, 0);
+}
+
+int set_change(struct db_set *set, const struct db_mac *mac, const struct q *q, const struct set_row *row,
+               const struct set_new *news, size_t count)
+{
+    int err = mix_row(set, mac, q->st, row, NULL, 0);
+
+    if (!err)
+        err = mix_row(set, mac, q->st, row, news, count);
+    set->changed = true;
+    return err;
+}
+
 int set_flip(struct db_set *set, const struct db_mac *mac, struct q *q, enum stmt id, enum row_sign sign)
 {
     int err = VT_OK;
 
     while (!err && q_row(q)) {
-        err = mix_row(set, mac, q->st, table_of(id));
+        err = mix_whole(set, mac, q->st, table_of(id));
         set->rows += sign == ROW_IN ? 1 : UINT64_MAX;
         set->changed = true;
     }
@@ -174,7 +213,7 @@ int set_scan(struct db_set *set, const struct db_mac *mac, struct conn *conn)
 
         q_open(&q, conn, tables[i].scan);
         while (!err && q_row(&q)) {
-            err = mix_row(set, mac, q.st, tables[i].table);
+            err = mix_whole(set, mac, q.st, tables[i].table);
             set->rows++;
         }
         closed = q_close(&q);

@@ -47,6 +47,19 @@
 #define COLS_HOST_AK    "kind, modulus, blob"
 #define COLS_PEER_ADDRESS "name, address"
 #define COLS_ARRIVING   "uuid, store, sealed, ticket, time"
+/* Of W_BOTH: those of COLS_INSTANCE, those of COLS_RECORD, and where the record lies. */
+enum both {
+    BOTH_INSTANCE = 0,
+    BOTH_LIFE = 4,
+    BOTH_EK = 7,
+    BOTH_EPOCH = 8,
+    BOTH_SEQ = 9,
+    BOTH_GENERATION = 10,
+    BOTH_INSTANCE_COLUMNS = 12,
+    BOTH_RECORD = BOTH_INSTANCE_COLUMNS,
+    BOTH_RECORD_COLUMNS = 3,
+    BOTH_ROWID = BOTH_RECORD + BOTH_RECORD_COLUMNS
+};
 /* The last event stands for all: each hash covers the one before. */
 #define LAST_EVENT " FROM event ORDER BY id DESC LIMIT 1"
 
@@ -152,6 +165,21 @@ void enc_column(struct enc *enc, sqlite3_stmt *st, int col);
 /* XORs each row of an opened and bound statement (ROW_...) in or out; closes it. */
 int set_flip(struct db_set *set, const struct db_mac *mac, struct q *q, enum stmt id,
              enum row_sign sign) VT_USE_RESULT;
+/* A row that the MAC covers, among the columns of a statement: COLS_... of `table` from column `first` on. */
+struct set_row {
+    const char *table;
+    int first, columns;
+};
+/* What a column of it will hold, counted from `first`: a blob, or (bytes NULL) a number. */
+struct set_new {
+    int col;
+    const void *bytes;
+    size_t len;
+    int64_t number;
+};
+/* The row at which q stands goes out and comes in as the statement behind it will leave it: no second look. */
+int set_change(struct db_set *set, const struct db_mac *mac, const struct q *q, const struct set_row *row,
+               const struct set_new *news, size_t count) VT_USE_RESULT;
 /* Over all rows; generation as in meta. */
 int set_scan(struct db_set *set, const struct db_mac *mac, struct conn *conn) VT_USE_RESULT;
 /* Scan and compare with meta, in the caller's read transaction. VT_EDAMAGED with what could be named in
@@ -338,6 +366,7 @@ struct txn {
     bool erased;      /* something was deleted that must not stay in the log file */
     bool refused;     /* a request met a disk that takes nothing */
     int64_t newest;   /* id of the last event appended here; 0: none */
+    bool apart;       /* each request in a savepoint of its own */
 };
 /* Does the batch and sets each request's err. Writer thread. */
 void writer_batch(struct db *db, struct vt_list *batch);
@@ -362,7 +391,7 @@ int run_text(struct txn *t, enum stmt id, const char *key) VT_USE_RESULT;
 int insert_instance(struct txn *t, const struct request *req, const struct db_instance *instance) VT_USE_RESULT;
 /* Its row of `exported`, if there is one. */
 int exported_there(struct txn *t, const struct vt_uuid *uuid, bool *there) VT_USE_RESULT;
-/* The record just written is the last: req->extra is a db_export. The instance's row is out of the digest. */
+/* The record just written is the last: req->extra is a db_export. */
 int export_fence(struct txn *t, const struct request *req) VT_USE_RESULT;
 int insert_record(struct txn *t, const struct request *req) VT_USE_RESULT;
 /* Record, credential and bindings of an instance; lists of host credentials that name it stay. */

@@ -106,46 +106,79 @@ static int update_instance(struct txn *t, const struct request *req)
     return q_run(&q);
 }
 
-/* A living instance has a record: one that was taken away must not go unseen. */
-static int update_record(struct txn *t, const struct request *req)
+static int update_record(struct txn *t, const struct request *req, int64_t rowid)
 {
     struct q q;
-    int err;
 
     q_open(&q, t->conn, W_RECORD_UPDATE);
-    q_uuid(&q, &req->uuid);
+    q_i64(&q, rowid);
     q_i64(&q, (int64_t)req->seq);
     q_blob(&q, req->tag, sizeof req->tag);
     q_blob(&q, req->record, req->record_len);
-    err = q_run(&q);
-    if (!err && sqlite3_changes(t->conn->sq) != 1)
-        err = VT_EDAMAGED;
-    return err;
+    return q_run(&q);
+}
+
+/* May this request replace the record that q stands at? */
+static int judge(const struct q *q, const struct request *req)
+{
+    const int64_t life = sqlite3_column_int64(q->st, BOTH_LIFE);
+
+    if (life == DB_DELETED)
+        return VT_ENOTFOUND;
+    if ((uint64_t)sqlite3_column_int64(q->st, BOTH_EPOCH) != req->epoch)
+        return VT_EFENCED;
+    if ((uint64_t)sqlite3_column_int64(q->st, BOTH_SEQ) != req->expected_seq || (req->is_export && life != DB_LIVE))
+        return VT_ECONFLICT;
+    /* A living instance has a record: one that was taken away must not go unseen. */
+    return sqlite3_column_type(q->st, BOTH_ROWID) == SQLITE_NULL ? VT_EDAMAGED : VT_OK;
+}
+
+/* The digest as update_instance and update_record will leave their rows. */
+static int change_both(struct txn *t, const struct q *q, const struct request *req)
+{
+    static const struct set_row instance = {"instance", BOTH_INSTANCE, BOTH_INSTANCE_COLUMNS};
+    static const struct set_row record = {"record", BOTH_RECORD, BOTH_RECORD_COLUMNS};
+    const struct set_new of_instance[] = {
+        {.col = BOTH_SEQ, .number = (int64_t)req->seq},
+        {.col = BOTH_GENERATION, .number = (int64_t)t->set.generation},
+        {.col = BOTH_EK, .bytes = req->ek_sha256, .len = sizeof req->ek_sha256}, /* only with one */
+    };
+    const struct set_new of_record[] = {
+        {.col = 1, .number = (int64_t)req->seq},
+        {.col = 2, .bytes = req->tag, .len = sizeof req->tag},
+    };
+    int err = set_change(&t->set, &t->db->mac, q, &instance, of_instance, req->has_ek ? 3 : 2);
+
+    return err ? err : set_change(&t->set, &t->db->mac, q, &record, of_record, VT_COUNT(of_record));
+}
+
+/* One look tells whether it may be, what leaves the digest, and where the record lies. */
+static int stage_commit(struct txn *t, const struct request *req, int64_t *rowid)
+{
+    struct q q;
+    int err = VT_ENOTFOUND, closed;
+
+    q_open(&q, t->conn, W_BOTH);
+    q_uuid(&q, &req->uuid);
+    if (q_row(&q))
+        err = judge(&q, req);
+    if (!err)
+        err = change_both(t, &q, req);
+    *rowid = err ? 0 : q_get_i64(&q, BOTH_ROWID);
+    closed = q_close(&q);
+    return closed ? closed : err;
 }
 
 static int verb_commit(struct txn *t, struct request *req)
 {
-    struct state state;
-    int err = state_of(t, &req->uuid, &state);
+    int64_t rowid;
+    int err = stage_commit(t, req, &rowid);
 
-    if (err)
-        return err;
-    if (state.epoch != req->epoch)
-        return VT_EFENCED;
-    if (state.seq != req->expected_seq || (req->is_export && state.life != DB_LIVE))
-        return VT_ECONFLICT;
-    err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_OUT);
-    if (!err)
-        err = flip_uuid(t, ROW_RECORD, &req->uuid, ROW_OUT);
     if (!err)
         err = update_instance(t, req);
     if (!err)
-        err = update_record(t, req);
-    if (!err && req->is_export)
-        err = export_fence(t, req);
-    if (!err)
-        err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
-    return err ? err : flip_uuid(t, ROW_RECORD, &req->uuid, ROW_IN);
+        err = update_record(t, req, rowid);
+    return !err && req->is_export ? export_fence(t, req) : err;
 }
 
 const verb_fn db_verbs[VERB_COUNT] = {

@@ -106,12 +106,16 @@ static int insert_exported(struct txn *t, const struct request *req)
 int export_fence(struct txn *t, const struct request *req)
 {
     struct q q;
-    int err;
+    int err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_OUT);
 
+    if (err)
+        return err;
     q_open(&q, t->conn, W_FENCE);
     q_uuid(&q, &req->uuid);
     q_text(&q, req->reason);
     err = q_run(&q);
+    if (!err)
+        err = flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
     return err ? err : insert_exported(t, req);
 }
 

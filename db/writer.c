@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One batch, one transaction, one sync. Each request stands in a savepoint of its own, so one that is fenced
- * or in conflict takes only itself back. The set digest is staged beside the transaction and adopted after
- * the COMMIT.
+ * One batch, one transaction, one sync. A request that is fenced or in conflict has changed nothing and is passed
+ * over. Should one fail half-way, the transaction is rolled back and done again with each request in a savepoint of
+ * its own, so that it takes only itself back; a savepoint costs a copy of each page that is changed, which is why they
+ * are not there from the beginning. The set digest is staged beside the transaction and adopted after the COMMIT.
  */
 #include "db/sqlite_priv.h"
 
@@ -79,38 +80,70 @@ static int outcome(struct txn *t, int err)
     }
 }
 
-/* Keeps or, on err, takes back what was done in the savepoint. False if SQLite gave up the transaction. */
-static bool end_savepoint(struct txn *t, const struct db_set *before, int err)
+/* What became of the transaction. */
+enum ran {
+    RAN,     /* it goes on */
+    SPOILT,  /* a request that failed has left something in it */
+    GIVEN_UP /* by SQLite */
+};
+
+/* Keeps or, on err, takes back what was done in the savepoint. */
+static enum ran end_savepoint(struct txn *t, const struct db_set *before, int err)
 {
     if (sqlite3_get_autocommit(t->conn->sq))
-        return false;
+        return GIVEN_UP;
     if (err) {
         t->set = *before;
         err = stmt_run(t->conn, W_SAVE_UNDO);
     }
-    return !err && stmt_run(t->conn, W_SAVE_DROP) == VT_OK;
+    return !err && stmt_run(t->conn, W_SAVE_DROP) == VT_OK ? RAN : GIVEN_UP;
 }
 
-/* False as end_savepoint. */
-static bool run_request(struct txn *t, struct request *req)
+static int execute(struct txn *t, struct request *req)
+{
+    int err = db_verbs[req->verb](t, req);
+
+    if (!err && req->has_audit)
+        err = event_append(t, &req->audit);
+    return err;
+}
+
+static enum ran run_apart(struct txn *t, struct request *req)
 {
     const struct db_set before = t->set;
     int err = stmt_run(t->conn, W_SAVE);
 
     if (!err)
-        err = db_verbs[req->verb](t, req);
-    if (!err && req->has_audit)
-        err = event_append(t, &req->audit);
+        err = execute(t, req);
     req->err = outcome(t, err);
     return end_savepoint(t, &before, err);
 }
 
-/* Old events go in the same transaction; if they cannot, the next one tries again. False as run_request. */
-static bool prune(struct txn *t)
+static enum ran run_plain(struct txn *t, struct request *req)
+{
+    sqlite3 *sq = t->conn->sq;
+    const struct db_set before = t->set;
+    const int changes = sqlite3_total_changes(sq);
+    int err = execute(t, req);
+
+    req->err = outcome(t, err);
+    if (sqlite3_get_autocommit(sq))
+        return GIVEN_UP;
+    if (!err)
+        return RAN;
+    t->set = before;
+    return sqlite3_total_changes(sq) == changes ? RAN : SPOILT;
+}
+
+/* Old events go in the same transaction; if they cannot, the next one tries again. */
+static enum ran prune(struct txn *t)
 {
     const struct db_set before = t->set;
-    int err = stmt_run(t->conn, W_SAVE);
+    int err;
 
+    if (!t->newest)
+        return RAN;
+    err = stmt_run(t->conn, W_SAVE);
     if (!err)
         err = event_prune(t);
     if (err == VT_EUNAVAILABLE)
@@ -288,33 +321,48 @@ static void erase_log(struct db *db, int64_t now)
         vt_info("store: erased data stays in the log file for now: %s", sqlite3_errstr(rc));
 }
 
+static int begin(struct txn *t, struct db *db, bool apart)
+{
+    int err;
+
+    *t = (struct txn){.db = db, .conn = db->writer, .set = db->set, .now = (int64_t)time(NULL), .apart = apart};
+    t->set.generation++;
+    t->set.changed = false;
+    err = stmt_run(t->conn, W_BEGIN);
+    if (err)
+        met_trouble(t);
+    return err;
+}
+
+static enum ran run_all(struct txn *t, struct vt_list *batch)
+{
+    enum ran ran = RAN;
+
+    VT_LIST_EACH (batch, node) {
+        struct request *req = VT_LIST_ENTRY(node, struct request, node);
+
+        if (ran == RAN)
+            ran = t->apart ? run_apart(t, req) : run_plain(t, req);
+    }
+    return ran == RAN ? prune(t) : ran;
+}
+
 void writer_batch(struct db *db, struct vt_list *batch)
 {
-    struct txn t = {.db = db, .now = (int64_t)time(NULL)};
-    bool alive = true;
-    int err;
+    struct txn t;
+    enum ran ran = GIVEN_UP;
 
     if (db->damaged || (!db->writer && reopen(db))) {
         fail_all(batch, VT_EUNAVAILABLE);
         return;
     }
-    t.conn = db->writer;
-    t.set = db->set;
-    t.set.generation++;
-    t.set.changed = false;
-    err = stmt_run(t.conn, W_BEGIN);
-    if (err) {
-        met_trouble(&t);
-        fail_all(batch, VT_EUNAVAILABLE);
-        return;
+    if (!begin(&t, db, false))
+        ran = run_all(&t, batch);
+    if (ran == SPOILT) {
+        roll_back(db->writer);
+        ran = begin(&t, db, true) ? GIVEN_UP : run_all(&t, batch);
     }
-    VT_LIST_EACH (batch, node) {
-        if (alive)
-            alive = run_request(&t, VT_LIST_ENTRY(node, struct request, node));
-    }
-    if (alive)
-        alive = prune(&t);
-    if (alive)
+    if (ran == RAN)
         finish(&t, batch);
     else
         fail_all(batch, VT_EUNAVAILABLE);
