@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The goals that this server is held to, and whether a run reached each."""
+from table import Column, Table
+
+PRIVATE = ("Sign", "Quote", "Unseal", "LoadKey2")
+
+
+class Goal:
+    """figure: what of the run, a function of get(table, row, key); bound: it may be so much at most, or with least at least."""
+
+    def __init__(self, name, figure, bound, unit="x", scale=1, least=False):
+        self.name, self.figure, self.bound, self.unit, self.scale, self.least = name, figure, bound, unit, scale, least
+
+    def reached(self, value):
+        return value >= self.bound if self.least else value <= self.bound
+
+
+def private_goals():
+    for name in PRIVATE:
+        yield Goal(name + ": server CPU / swtpm's", lambda get, n=name: get("unix", n, "cpu_ratio"), 0.40)
+        yield Goal(name + ": server CPU above the bare operation", lambda get, n=name: get("unix", n, "cpu") -
+                   get("unix", n, "limit_cpu"), 60e-6, "us", 1e6)
+
+
+def goals(effort):
+    many, writers = effort.many, effort.writers
+    yield from private_goals()
+    yield Goal("CreateWrapKey 2048: p50 / swtpm's", lambda get: get("unix", "CreateWrapKey", "ratio"), 0.02)
+    yield Goal("TakeOwnership: p50 / swtpm's", lambda get: get("unix", "TakeOwnership", "ratio"), 0.05)
+    yield Goal("create with EK / swtpm_setup --createek", lambda get: get("instance", "create with EK to ready", "ratio"), 0.05)
+    yield Goal("cold to first answer", lambda get: get("instance", "cold to first answer", "ours"), 10e-3, "ms", 1e3)
+    yield Goal("cold to first answer / swtpm's start", lambda get: get("instance", "cold to first answer", "ratio"), 0.05)
+    for name in ("PcrRead", "Extend", "GetCapability", "OIAP/FlushSpecific"):
+        yield Goal("%s, %d guests: server CPU / swtpm's" % (name, many),
+                   lambda get, n=name: get("throughput", "{:,} {}".format(many, n), "ratio"), 2.0)
+    yield Goal("NV write, 1 writer, on disk: p50 / swtpm's", lambda get: get("unix", "NV write", "ratio"), 1.0)
+    yield Goal("NV writes, %d guests / raw fdatasync loop" % writers,
+               lambda get: get("durable", "ours, %d" % writers, "ratio"), 2.5, least=True)
+    for row, bound in (("active", 256), ("connected, idle (paged out)", 64), ("not connected", 1)):
+        yield Goal("memory, " + row, lambda get, r=row: get("memory", r, "ours"), bound * 1024, "KiB", 1 / 1024)
+    yield Goal("Extend while the others generate keys: p99 / alone", lambda get: get("neighbours", "ours", "ratio"), 3.0)
+
+
+def judge(tables, effort):
+    """The table of the goals whose figures were measured."""
+    by_name = {t.name: t for t in tables}
+    found = []
+    for goal in goals(effort):
+        try:
+            value = goal.figure(lambda table, row, key: by_name[table].get(row, key))
+        except (KeyError, TypeError):
+            continue
+        if value is not None:
+            found.append((goal, value))
+    table = Table("goals", "Goals", [Column("measured", "measured"), Column("goal", "goal"), Column("reached", "reached")],
+                  [g.name for g, _ in found], "figure")
+    for goal, value in found:
+        table.put(goal.name, measured=with_unit(value * goal.scale, goal.unit), value=value,
+                  goal=(">= " if goal.least else "<= ") + with_unit(goal.bound * goal.scale, goal.unit),
+                  reached="yes" if goal.reached(value) else "NO")
+    return table
+
+
+def with_unit(value, unit):
+    return ("%.3g %s" if abs(value) < 1000 else "%.0f %s") % (value, unit)
