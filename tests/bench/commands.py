@@ -54,7 +54,8 @@ def simple_recipes(load, group):
 
 def nv_recipe(load, group):
     data = bytes(32)
-    load.recipe(group, "nv_write", "NV_WriteValueAuth", params=u32(AREA_INDEX, 0, len(data)) + data, auths=[AREA])
+    load.recipe(group, "nv_write", "NV_WriteValueAuth", params=u32(AREA_INDEX, 0, len(data)) + data, auths=[AREA],
+                vary=12)
 
 
 def generate_recipe(load, group):

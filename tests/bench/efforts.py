@@ -19,4 +19,4 @@ QUICK = Effort(
     swtpms=10, guests=(1, 10), many=10, crowd_rounds=2, crowd_ms=200, pairs=20, writers=8, sync_ms=200, generators=3, busy_ms=1000)
 SMOKE = Effort(
     rounds=1, turn_ms=5, rsa=4, generate=1, creates=1, colds=1, instances=2, disks=1,
-    swtpms=2, guests=(1, 2), many=2, crowd_rounds=1, crowd_ms=20, pairs=4, writers=2, sync_ms=20, generators=1, busy_ms=50)
+    swtpms=2, guests=(1, 2), many=2, crowd_rounds=1, crowd_ms=20, pairs=4, writers=2, sync_ms=20, generators=1, busy_ms=30)

@@ -35,7 +35,7 @@ def goals(effort):
                    lambda get, n=name: get("throughput", "{:,} {}".format(many, n), "ratio"), 2.0)
     yield Goal("NV write, 1 writer, on disk: p50 / swtpm's", lambda get: get("unix", "NV write", "ratio"), 1.0)
     yield Goal("NV writes, %d guests / raw fdatasync loop" % writers,
-               lambda get: get("durable", "ours, %d" % writers, "ratio"), 2.5, least=True)
+               lambda get: get("durable", "ours, on disk, %d" % writers, "ratio"), 2.5, least=True)
     for row, bound in (("active", 256), ("connected, idle (paged out)", 64), ("not connected", 1)):
         yield Goal("memory, " + row, lambda get, r=row: get("memory", r, "ours"), bound * 1024, "KiB", 1 / 1024)
     yield Goal("Extend while the others generate keys: p99 / alone", lambda get: get("neighbours", "ours", "ratio"), 3.0)

@@ -82,6 +82,18 @@ static void put_handles(struct guest *guest, const struct recipe *recipe, struct
     wr_copy(w, recipe->handles, recipe->handles_len);
 }
 
+static void put_params(struct guest *guest, const struct recipe *recipe, struct wr *w)
+{
+    size_t begin = w->len;
+    struct wr varying;
+
+    wr_copy(w, recipe->params, recipe->params_len);
+    if (!recipe->varies)
+        return;
+    varying = wr_to(w->base + begin + recipe->vary_at, 4);
+    wr_put32(&varying, ++guest->counter);
+}
+
 static void send_command(struct guest *guest, const struct recipe *recipe)
 {
     struct ready *ready = ready_of(guest, recipe);
@@ -93,7 +105,7 @@ static void send_command(struct guest *guest, const struct recipe *recipe)
 
     put_handles(guest, recipe, &w);
     params = w.len;
-    wr_copy(&w, recipe->params, recipe->params_len);
+    put_params(guest, recipe, &w);
     if (recipe->is_osap)
         hide(command + params, s, &recipe->new_secret);
     if (auths)

@@ -25,6 +25,8 @@ struct recipe {
     size_t handles_len;
     uint8_t params[PARAMS_MAX];
     size_t params_len;
+    bool varies;            /* four bytes of them count up: writing what is there already may cost nothing */
+    size_t vary_at;
     unsigned auths;         /* OIAP sessions that stay; their secrets: */
     struct vt_auth secrets[2];
     bool is_osap;           /* instead, one OSAP session for each command: it ends with new authorisation data */
@@ -67,6 +69,7 @@ struct guest {
     struct ready ready[RECIPES_MAX];
     uint32_t handles[HANDLES_MAX];
     unsigned handle_count;
+    uint32_t counter;
     uint8_t rsp[LINK_MAX];
     size_t rsp_len;
 };

@@ -113,6 +113,7 @@ class Latency:
     def turn(self, command, target):
         group, meter, effort = target.replace(" ", "_"), self.targets[target], self.bench.effort
         if command.kind == GENERATE:
+            self.ours.wait_pool()
             self.load.prepare(group, command.cycle, effort.generate)
         for name in command.cycle.split("+"):
             if command.kind in (CHEAP, PRIVATE) and "flush" not in name and name != "oiap":
@@ -133,6 +134,7 @@ class Latency:
         group, meter = self.fresh[target].pop()
         t = Tpm(self.load.transport(group))
         ek = t.read_pubek()
+        self.ours.wait_pool()
         before = meter.settle()
         assert t.take_ownership(OWNER, WELL_KNOWN, ek)[0] == 0
         self.cell(command.name, target).add([t.send.seconds], meter.settle() - before)

@@ -5,7 +5,8 @@
  *
  *   open GROUP raw|tls|vtpm ADDRESS [IDENTITY KEY]      one more guest of the group
  *   close GROUP
- *   recipe GROUP NAME ORDINAL HANDLES PARAMS [auth SECRET]... [osap TYPE ENTITY SECRET NEWSECRET] [take] [keep]
+ *   recipe GROUP NAME ORDINAL HANDLES PARAMS [auth SECRET]... [osap TYPE ENTITY SECRET NEWSECRET] [vary AT]
+ *          [take] [keep]
  *   prepare GUESTS NAME COUNT                           sessions ahead of time
  *   send GROUP HEX                                      the first guest's; answered `answer NANOSECONDS HEX`
  *   run MS COUNT GUESTS NAME[+NAME...] [GUESTS NAME ...]
@@ -160,6 +161,11 @@ static void read_option(struct recipe *r, const char *option)
         r->entity = number_word(16);
         secret_word(&r->entity_secret);
         secret_word(&r->new_secret);
+    } else if (!strcmp(option, "vary")) {
+        r->varies = true;
+        r->vary_at = number_word(10);
+        if (r->vary_at + 4 > r->params_len)
+            bench_fail(option, "there are no four bytes there");
     } else if (!strcmp(option, "take")) {
         r->takes_handle = true;
     } else if (!strcmp(option, "keep")) {

@@ -50,13 +50,16 @@ class Load:
     def close(self, group):
         self.ask("close", group)
 
-    def recipe(self, group, name, ordinal, handles=b"", params=b"", auths=(), osap=None, take=False, keep=False):
-        """osap: (entity type, entity, its secret, the new secret that the parameters begin with)."""
+    def recipe(self, group, name, ordinal, handles=b"", params=b"", auths=(), osap=None, vary=None, take=False, keep=False):
+        """osap: (entity type, entity, its secret, the new secret that the parameters begin with). vary: where in the
+        parameters four bytes count up. take: the handle comes from what a recipe with keep has left."""
         words = [group, name, "%x" % ORD[ordinal], handles.hex() or "-", params.hex() or "-"]
         for secret in auths:
             words += ["auth", secret.hex()]
         if osap:
             words += ["osap", "%x" % osap[0], "%x" % osap[1], osap[2].hex(), osap[3].hex()]
+        if vary is not None:
+            words += ["vary", vary]
         self.ask("recipe", *words, *(["take"] if take else []), *(["keep"] if keep else []))
 
     def prepare(self, group, name, count=0):

@@ -104,25 +104,26 @@ class Kit:
 
         self.with_tpm(self.owned, fill)
 
-    def swtpm(self, folder, state="owned", tcp=False):
-        """A process of its own, on a copy."""
-        shutil.copytree(getattr(self, state), folder, ignore=shutil.ignore_patterns("tpm", "*.log", ".lock"))
-        return Swtpm(folder, self.cpus, tcp).wait()
-
 
 class Ours:
     """A server on a store of its own, pinned."""
 
-    def __init__(self, cpus, *options):
-        self.cpus, self.options = cpus, options
+    def __init__(self, cpus, *options, programs=None):
+        self.cpus, self.options, self.programs = cpus, options, programs
         self.rig = rig.Rig()
+        self.stopped = False
         self.tcp = "tcp:127.0.0.1:%d" % rig.free_port()
         self.rig.init()
         self.start()
 
     def start(self):
-        with on_cpus(self.cpus):
-            self.rig.start_server("--listen", self.tcp, *self.options)
+        there = rig.BIN
+        rig.BIN = self.programs or there
+        try:
+            with on_cpus(self.cpus):
+                self.rig.start_server("--listen", self.tcp, *self.options)
+        finally:
+            rig.BIN = there
 
     @property
     def unix(self):
@@ -133,6 +134,14 @@ class Ours:
 
     def meter(self, ended=False):
         return Meter(self.pids, ended)
+
+    def pool_filled(self):
+        """Has the key pool, if there is one, all its RSA-2048 keys?"""
+        pool = self.rig.ctl_json("status")["status"].get("key_pool", {})
+        return pool.get("level_2048", 0) >= pool.get("size_2048", 0)
+
+    def wait_pool(self):
+        rig.wait_until(self.pool_filled, "the key pool is filled", 120)
 
     def bring(self, name, state):
         """An instance from a state of swtpm's."""
@@ -150,7 +159,9 @@ class Ours:
         return "unix:" + self.rig.path(name + ".tpm")
 
     def stop(self):
-        self.rig.__exit__(None, None, None)
+        if not self.stopped:
+            self.rig.__exit__(None, None, None)
+        self.stopped = True
 
 
 class Echo:

@@ -35,6 +35,7 @@ class PerInstance:
     def create(self):
         server, mine, theirs = Ours(self.bench.server_cpus), [], []
         meter = server.meter(ended=True)
+        server.wait_pool()
         before, client = meter.settle(), 0
         try:
             for k in range(self.effort.creates):
@@ -46,6 +47,7 @@ class PerInstance:
                 folder = self.bench.folder("setup")
                 os.mkdir(folder)
                 theirs.append(spent(["swtpm_setup", "--tpm-state", folder, "--createek"], self.bench.server_cpus))
+                server.wait_pool()
                 meter.settle()
             ours_cpu = (meter.settle() - before + client) / self.effort.creates
         finally:

@@ -124,6 +124,15 @@ def on_cpus(cpus):
         os.sched_setaffinity(0, before)
 
 
+def renice(n):
+    """This process and what it will start; where the kernel shares time between sessions, the session as well."""
+    os.setpriority(os.PRIO_PROCESS, 0, n)
+    with contextlib.suppress(OSError):
+        os.setsid()
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as f:
+        f.write(str(n))
+
+
 def spent(argv, cpus):
     """(seconds, CPU seconds) of a program and of all that it started, waited for or not; and its exit status."""
     read_end, write_end = os.pipe()
