@@ -124,13 +124,12 @@ def on_cpus(cpus):
         os.sched_setaffinity(0, before)
 
 
-def renice(n):
-    """This process and what it will start; where the kernel shares time between sessions, the session as well."""
-    os.setpriority(os.PRIO_PROCESS, 0, n)
-    with contextlib.suppress(OSError):
-        os.setsid()
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as f:
-        f.write(str(n))
+def renice(n, pids=("self",)):
+    """These processes and what they start; where the kernel shares time between sessions, their sessions as well."""
+    for pid in pids:
+        os.setpriority(os.PRIO_PROCESS, 0 if pid == "self" else pid, n)
+        with contextlib.suppress(OSError), open("/proc/%s/autogroup" % pid, "w") as f:
+            f.write(str(n))
 
 
 def spent(argv, cpus):
