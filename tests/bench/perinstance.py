@@ -6,13 +6,16 @@ import time
 
 import rig
 from commands import simple_recipes
+from kernelmem import Group
 from peers import Ours
-from procs import disk, kernel_memory, memory, spent, tree
+from procs import disk, memory, page_tables, spent, tree
 from table import Column, Table
 from tpm12 import Tpm
 
 GROUP = "memory"
 IDLE_S = 2
+CREATE, COLD = "create with EK to ready", "cold to first answer"
+ACTIVE, IDLE, ABSENT, ON_DISK = ("active", "connected, idle (paged out)", "not connected", "on disk, owned, one NV area")
 
 
 class PerInstance:
@@ -21,12 +24,13 @@ class PerInstance:
         self.times = Table("instance", "One instance: time and CPU", [
             Column("ours", "ours, ms", 1e3), Column("ours_cpu", "CPU, ms", 1e3), Column("swtpm", "swtpm, ms", 1e3),
             Column("swtpm_cpu", "CPU, ms", 1e3), Column("ratio", "time, ours/swtpm"), Column("cpu_ratio", "CPU, ours/swtpm")],
-            ["create with EK to ready", "cold to first answer"])
-        self.space = Table("memory", "One instance: memory and disk", [
-            Column("ours", "ours, KiB", 1 / 1024), Column("ours_kernel", "kernel objects, KiB", 1 / 1024, optional=True),
-            Column("swtpm", "swtpm, KiB", 1 / 1024, optional=True),
-            Column("swtpm_kernel", "kernel objects, KiB", 1 / 1024, optional=True)],
-            ["active", "connected, idle (paged out)", "not connected", "on disk, owned, with one NV area"])
+            [CREATE, COLD])
+        self.space = Table("memory", "One instance: memory and disk, KiB", [
+            Column("ours", "ours", 1 / 1024), Column("ours_kernel", "in the kernel besides", 1 / 1024, optional=True),
+            Column("swtpm", "swtpm", 1 / 1024, optional=True),
+            Column("swtpm_kernel", "in the kernel besides", 1 / 1024, optional=True)], [ACTIVE, IDLE, ABSENT, ON_DISK], "state",
+            "Private pages and page tables of all processes, by the difference of %d instances; in the kernel: sockets, stacks, "
+            "descriptors, as their control group counts them." % self.effort.instances)
 
     def tables(self):
         return [self.times, self.space]
@@ -52,7 +56,7 @@ class PerInstance:
             ours_cpu = (meter.settle() - before + client) / self.effort.creates
         finally:
             server.stop()
-        self.put_times("create with EK to ready", mine, ours_cpu, theirs)
+        self.put_times(CREATE, mine, ours_cpu, theirs)
 
     def put_times(self, row, mine, ours_cpu, theirs):
         ours, swtpm = statistics.median(mine), statistics.median(t for t, _ in theirs)
@@ -62,7 +66,9 @@ class PerInstance:
 
     # ---- memory, by the difference of many, and cold starts of the same ----
     def dense(self):
-        server = Ours(self.bench.server_cpus, "--idle-timeout", str(IDLE_S))
+        self.group = Group("ours")
+        with self.group.joined():
+            server = Ours(self.bench.server_cpus, "--idle-timeout", str(IDLE_S))
         try:
             self.warm_up(server)
             self.states(server)
@@ -71,6 +77,7 @@ class PerInstance:
             self.load.close(GROUP)
             self.load.close("warm")
             server.stop()
+            self.group.stop()
 
     def open(self, server, name, group):
         self.load.open(group, "vtpm", server.unix, *server.credential(name))
@@ -91,28 +98,37 @@ class PerInstance:
         rig.wait_until(lambda: self.engines(server) <= 0, "the engines have left")
         server.meter().settle()
 
-    def take(self, server):
-        return memory(tree(*server.pids())), kernel_memory()
+    @staticmethod
+    def take(pids, group):
+        """(private, in the kernel without page tables)"""
+        kernel = group.bytes()
+        return memory(pids), None if kernel is None else kernel - page_tables(pids)
+
+    def put_space(self, row, key, before, after, n):
+        per = [None if a is None else max(b - a, 0) / n for a, b in zip(before, after)]
+        self.space.put(row, **{key: per[0], key + "_kernel": per[1]})
+
+    def take_ours(self, server):
+        return self.take(tree(*server.pids()), self.group)
 
     def states(self, server):
         n = self.effort.instances
-        none = self.take(server)
+        none = self.take_ours(server)
         for k in range(n):
             server.rig.create("m%d" % k, "--no-ek")
         self.wait_cold(server)
-        created = self.take(server)
+        created = self.take_ours(server)
         for k in range(n):
             self.open(server, "m%d" % k, GROUP)
         simple_recipes(self.load, GROUP)
         self.load.run(10000, 3, (GROUP, "pcr_read+extend"))
-        active, alive = self.take(server), self.engines(server)
+        active, alive = self.take_ours(server), self.engines(server)
         if alive < n:
             raise AssertionError("%d engines of %d: some had left before memory was measured" % (alive, n))
         self.wait_cold(server)
-        idle = self.take(server)
-        for row, now in (("active", active), ("connected, idle (paged out)", idle), ("not connected", created)):
-            own, kernel = ((b - a) / n for a, b in zip(none, now))
-            self.space.put(row, ours=max(own, 0), ours_kernel=max(kernel, 0))
+        idle = self.take_ours(server)
+        for row, now in ((ACTIVE, active), (IDLE, idle), (ABSENT, created)):
+            self.put_space(row, "ours", none, now, n)
 
     def cold(self, server):
         """The first command after the engine has gone; beside it swtpm from its start to the same answer."""
@@ -123,7 +139,7 @@ class PerInstance:
             cpu.append(meter.settle() - before)
             mine += ran.samples
             theirs.append(self.cold_swtpm())
-        self.put_times("cold to first answer", mine, statistics.median(cpu), theirs)
+        self.put_times(COLD, mine, statistics.median(cpu), theirs)
 
     def cold_swtpm(self):
         begun = time.monotonic()
@@ -136,18 +152,20 @@ class PerInstance:
         return took, used
 
     def swtpm_memory(self):
-        before, peers = kernel_memory(), [self.bench.swtpm() for _ in range(self.effort.swtpms)]
+        n, group = self.effort.swtpms_measured, Group("swtpm")
+        with group.joined():
+            peers = [self.bench.swtpm() for _ in range(n)]
         for peer in peers:
-            self.load.open("sm", "raw", peer.address)
-        simple_recipes(self.load, "sm")
-        self.load.run(10000, 3, ("sm", "pcr_read+extend"))
-        used = memory([p.p.p.pid for p in peers]) / len(peers)
-        kernel = max(kernel_memory() - before, 0) / len(peers)
-        for row in ("active", "connected, idle (paged out)"):
-            self.space.put(row, swtpm=used, swtpm_kernel=kernel)
-        self.load.close("sm")
+            self.load.open("measured", "raw", peer.address)
+        simple_recipes(self.load, "measured")
+        self.load.run(10000, 3, ("measured", "pcr_read+extend"))
+        now = self.take([p.p.p.pid for p in peers], group)
+        for row in (ACTIVE, IDLE):
+            self.put_space(row, "swtpm", (0, now[1] and 0), now, n)
+        self.load.close("measured")
         for peer in peers:
             peer.stop()
+        group.stop()
 
     def on_disk(self):
         """A store that was closed: what is in the write-ahead log is in the file."""
@@ -163,9 +181,7 @@ class PerInstance:
             after = disk(server.rig.data)
         finally:
             server.stop()
-        path = os.path.join(self.bench.kit.owned, "tpm-00.permall")
-        self.space.put("on disk, owned, with one NV area", ours=(after - before) / self.effort.disks,
-                       swtpm=disk(os.path.dirname(path)))
+        self.space.put(ON_DISK, ours=(after - before) / self.effort.disks, swtpm=disk(self.bench.kit.owned))
 
     def measure(self):
         self.create()

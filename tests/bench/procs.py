@@ -88,23 +88,19 @@ class Meter:
         return before
 
 
+def kilobytes(text, names):
+    """The sum of these lines of a file of /proc, in bytes."""
+    return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(names))
+
+
+def page_tables(pids):
+    return sum(kilobytes(read("/proc/%d/status" % pid), ("VmPTE:",)) for pid in pids)
+
+
 def memory(pids):
     """Bytes that these processes alone have: private pages and page tables."""
-    total = 0
-    for pid in pids:
-        for line in read("/proc/%d/smaps_rollup" % pid).splitlines():
-            if line.startswith(("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:")):
-                total += int(line.split()[1]) * 1024
-        for line in read("/proc/%d/status" % pid).splitlines():
-            if line.startswith("VmPTE:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
-def kernel_memory():
-    """Bytes of the whole machine's kernel objects and stacks: sockets, processes. Only differences say something."""
-    wanted = ("Slab:", "KernelStack:")
-    return sum(int(line.split()[1]) * 1024 for line in read("/proc/meminfo").splitlines() if line.startswith(wanted))
+    private = ("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:")
+    return sum(kilobytes(read("/proc/%d/smaps_rollup" % pid), private) for pid in pids) + page_tables(pids)
 
 
 def disk(path):
