@@ -145,7 +145,7 @@ class Durable:
 
     def compare(self, folder, ours, theirs, n):
         one, many, mine, other = [], [], [], []
-        for _ in range(self.effort.crowd_rounds):
+        for _ in range(self.effort.sync_rounds):
             one.append(self.raw(folder, 1))
             mine.append(ours.turn(n, "nv_write", self.effort.sync_ms))
             other.append(theirs.turn(n, "nv_write", self.effort.sync_ms))

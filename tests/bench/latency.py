@@ -55,8 +55,13 @@ class Latency:
             Column("ratio", "p50, ours/swtpm")], [c.name for c in COMMANDS if c.kind != OWN], "command",
             "Between a guest's socket and the server, as a monitor has it; swtpm over a Unix socket.")
 
+        self.by_portable = Table("portable", "One guest over a Unix socket, a build without libcrypto (mbedTLS alone)", [
+            Column("p50", "ours p50, us", 1e6), Column("cpu", "server CPU, us", 1e6),
+            Column("scpu", "swtpm's CPU, us", 1e6), Column("cpu_ratio", "CPU, ours/swtpm")],
+            [c.name for c in COMMANDS if c.kind == PRIVATE], "command")
+
     def tables(self):
-        return self.by_way + [self.by_shim]
+        return self.by_way + [self.by_shim] + ([self.by_portable] if self.bench.portable else [])
 
     # ---- who is there ----
     def start_ours(self):
@@ -77,6 +82,15 @@ class Latency:
         server.bring(instance, self.bench.kit.fresh)
         self.load.open(instance, "vtpm", getattr(server, way), *server.credential(instance))
         self.fresh[name].append((instance, server.meter()))
+
+    def start_portable(self):
+        """Another build of this server, for the commands that need a private key."""
+        if self.bench.portable:
+            server = Ours(self.bench.server_cpus, programs=self.bench.portable)
+            self.closing.append(server)
+            server.bring("portable", self.bench.kit.owned)
+            self.load.open("portable", "vtpm", server.unix, *server.credential("portable"))
+            self.add("portable", server.meter())
 
     def start_theirs(self):
         for name, tcp in zip(THEIRS, (False, True)):
@@ -155,9 +169,12 @@ class Latency:
                     self.own(command, target)
                 else:
                     self.turn(command, target)
+            if command.kind == PRIVATE and self.bench.portable:
+                self.turn(command, "portable")
 
     def measure(self):
         self.start_ours()
+        self.start_portable()
         self.start_theirs()
         self.start_echoes()
         for _ in range(self.bench.effort.rounds):
@@ -179,14 +196,18 @@ class Latency:
         for table, mine, theirs in zip(self.by_way, OURS, THEIRS):
             for command in COMMANDS:
                 self.fill_row(table, command, mine, theirs)
-            for name, other in ((ECHO_OF[mine], ECHO_OF[theirs]),):
-                (p50, p99, cpu), (o50, o99, ocpu) = (self.cell("echo", n).figures() for n in (name, other))
-                table.put("echo", p50=p50, p99=p99, cpu=cpu, s50=o50, s99=o99, scpu=ocpu)
-        for command in COMMANDS:
-            if command.kind != OWN:
-                cell, other = self.cell(command.name, OURS[2]), self.cell(command.name, THEIRS[0])
-                p50, p99, cpu = cell.figures()
-                self.by_shim.put(command.name, p50=p50, p99=p99, cpu=cpu, ratio=ratio(cell, other, "p50s"))
+            (p50, p99, cpu), (o50, o99, ocpu) = (self.cell("echo", ECHO_OF[n]).figures() for n in (mine, theirs))
+            table.put("echo", p50=p50, p99=p99, cpu=cpu, s50=o50, s99=o99, scpu=ocpu)
+        self.fill_other(self.by_shim, OURS[2])
+        if self.bench.portable:
+            self.fill_other(self.by_portable, "portable")
+
+    def fill_other(self, table, mine):
+        for name in table.rows:
+            cell, other = self.cell(name, mine), self.cell(name, THEIRS[0])
+            p50, p99, cpu = cell.figures()
+            table.put(name, p50=p50, p99=p99, cpu=cpu, ratio=ratio(cell, other, "p50s"), scpu=other.figures()[2],
+                      cpu_ratio=ratio(cell, other, "cpu"))
 
     def fill_row(self, table, command, mine, theirs):
         cell, other = self.cell(command.name, mine), self.cell(command.name, theirs)

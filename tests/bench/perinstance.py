@@ -13,7 +13,6 @@ from table import Column, Table
 from tpm12 import Tpm
 
 GROUP = "memory"
-IDLE_S = 2
 CREATE, COLD = "create with EK to ready", "cold to first answer"
 ACTIVE, IDLE, ABSENT, ON_DISK = ("active", "connected, idle (paged out)", "not connected", "on disk, owned, one NV area")
 
@@ -68,7 +67,7 @@ class PerInstance:
     def dense(self):
         self.group = Group("ours")
         with self.group.joined():
-            server = Ours(self.bench.server_cpus, "--idle-timeout", str(IDLE_S))
+            server = Ours(self.bench.server_cpus, "--idle-timeout", str(self.effort.idle_s))
         try:
             self.warm_up(server)
             self.states(server)
@@ -88,7 +87,7 @@ class PerInstance:
         self.open(server, "warm", "warm")
         simple_recipes(self.load, "warm")
         self.load.run(10000, 3, ("warm", "pcr_read+extend"))
-        time.sleep(IDLE_S + 1.5)
+        time.sleep(self.effort.idle_s + 0.5)
         self.processes = len(tree(*server.pids()))
 
     def engines(self, server):

@@ -24,16 +24,25 @@ def stat_of(pid):
     return read("/proc/%d/stat" % pid).rpartition(")")[2].split()
 
 
+PARENTS = {}  # of the processes that the last look found: a machine may have thousands, and few are new
+
+
 def parents():
-    stats = {int(name): stat_of(int(name)) for name in os.listdir("/proc") if name.isdigit()}
-    return {pid: int(fields[1]) for pid, fields in stats.items() if fields}
+    """{process: its parent when it was first seen}"""
+    there = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    for pid in PARENTS.keys() - there:
+        del PARENTS[pid]
+    for pid in there - PARENTS.keys():
+        fields = stat_of(pid)
+        if fields:
+            PARENTS[pid] = int(fields[1])
+    return PARENTS
 
 
 def tree(*roots):
     """Those processes and all below them."""
-    above, pids = parents(), list(roots)
-    below = {}
-    for pid, parent in above.items():
+    pids, below = list(roots), {}
+    for pid, parent in parents().items():
         below.setdefault(parent, []).append(pid)
     for pid in pids:
         pids += below.get(pid, ())
@@ -63,29 +72,29 @@ class Meter:
         self.tasks = {}
 
     def seconds(self):
-        waited = 0
-        for pid in tree(*self.roots()):
-            self.tasks.update(task_cpu(pid))
+        return self.of(tree(*self.roots()))
+
+    def of(self, pids):
+        now, waited = {}, 0
+        for pid in pids:
+            now.update(task_cpu(pid))
             if self.ended:
                 fields = stat_of(pid)
                 waited += (int(fields[13]) + int(fields[14])) / TICK if fields else 0
-        if not self.ended:
-            return sum(self.tasks.values()) / 1e9
-        live = set()
-        for pid in tree(*self.roots()):
-            live |= set(task_cpu(pid))
-        return sum(ns for task, ns in self.tasks.items() if task in live) / 1e9 + waited
+        self.tasks.update(now)
+        return sum((now if self.ended else self.tasks).values()) / 1e9 + waited
 
-    def settle(self, quiet=0.001, over=0.04, timeout=20):
+    def settle(self, quiet=0.001, over=0.03, timeout=20):
         """Waits until the trees use less than `quiet` seconds in `over`; what they have used by then."""
-        end, before = time.monotonic() + timeout, self.seconds()
+        end, pids = time.monotonic() + timeout, tree(*self.roots())
+        before = self.of(pids)
         while time.monotonic() < end:
             time.sleep(over)
-            now = self.seconds()
+            now = self.of(pids)
             if now - before < quiet:
-                return now
+                break
             before = now
-        return before
+        return self.seconds()
 
 
 def kilobytes(text, names):
