@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many guests at once, ours all of one server and swtpm's with a process each: throughput and CPU of a cheap command, durable
+writes, and what the keys of some cost another one."""
+import statistics
+
+from commands import BY_NAME, generate_recipe, nv_recipe, simple_recipes
+from load import limit, quantile
+from peers import Ours
+from procs import Meter
+from table import Column, Table
+
+CHEAP_ONES = ["PcrRead", "Extend", "GetCapability", "OIAP/FlushSpecific"]
+
+
+class Side:
+    """Guests of one kind in one group, and the meter of who serves them. The first ones have an owner."""
+
+    def __init__(self, load, group, meter):
+        self.load, self.group, self.meter = load, group, meter
+        simple_recipes(load, group)
+        nv_recipe(load, group)
+        generate_recipe(load, group)
+
+    def turn(self, first, names, ms, count=0):
+        """What ran, and the server's CPU of each command."""
+        before = self.meter.seconds()
+        ran, = self.load.run(ms, count, ("%s:%d" % (self.group, first), names))
+        return ran, (self.meter.seconds() - before) / ran.commands
+
+
+class Crowd:
+    """All guests that the parts below need, started once."""
+
+    def __init__(self, bench):
+        effort = bench.effort
+        owned = max(effort.writers, effort.generators + 1)
+        self.bench = bench
+        self.server, self.peers = Ours(bench.server_cpus), []
+        try:
+            for k in range(max(*effort.guests, owned)):
+                self.add(k, k < owned)
+            for k in range(max(effort.swtpms, owned)):
+                self.peers.append(bench.swtpm())
+                bench.load.open("theirs", "raw", self.peers[-1].address)
+        except BaseException:
+            self.stop()
+            raise
+        self.ours = Side(bench.load, "ours", self.server.meter())
+        self.theirs = Side(bench.load, "theirs", Meter(lambda: [p.p.p.pid for p in self.peers]))
+
+    def add(self, k, has_owner):
+        name = "g%d" % k
+        if has_owner:
+            self.server.bring(name, self.bench.kit.owned)
+        else:
+            self.server.rig.create(name, "--no-ek")
+        self.bench.load.open("ours", "vtpm", self.server.unix, *self.server.credential(name))
+
+    def stop(self):
+        self.server.stop()
+        for peer in self.peers:
+            peer.stop()
+
+
+class Throughput:
+    def __init__(self, bench):
+        self.bench, self.effort = bench, bench.effort
+        self.rows = [(n, name) for n in self.effort.guests for name in
+                     (CHEAP_ONES if n == self.effort.many else CHEAP_ONES[:1])]
+        self.table = Table("throughput", "Many guests at once, Unix socket", [
+            Column("ours", "ours, /s"), Column("ours_cpu", "server CPU, us", 1e6), Column("ours_p50", "p50, us", 1e6),
+            Column("ours_p99", "p99, us", 1e6),
+            Column("swtpm", "swtpm, /s", optional=True), Column("swtpm_cpu", "server CPU, us", 1e6, optional=True),
+            Column("swtpm_p50", "p50, us", 1e6, optional=True), Column("swtpm_p99", "p99, us", 1e6, optional=True),
+            Column("ratio", "CPU, ours/swtpm", optional=True)], [self.row(*r) for r in self.rows], "guests, command")
+
+    @staticmethod
+    def row(n, name):
+        return "{:,} {}".format(n, name)
+
+    def tables(self):
+        return [self.table]
+
+    def measure(self):
+        crowd = self.bench.crowd()
+        for side in (crowd.ours, crowd.theirs):
+            side.load.run(60000, 2, (side.group, "pcr_read"))
+        for n, name in self.rows:
+            self.compare(crowd.ours, crowd.theirs if n <= self.effort.swtpms else None, n, name)
+
+    def compare(self, ours, theirs, n, name):
+        turns = {"ours": [], "swtpm": []}
+        for _ in range(self.effort.crowd_rounds):
+            for key, side in (("ours", ours), ("swtpm", theirs)):
+                if side:
+                    turns[key].append(self.one(side, n, name))
+        figures = {}
+        for key, done in turns.items():
+            samples = [s for ran, _ in done for s in ran.samples]
+            if done:
+                figures[key] = statistics.median(ran.rate for ran, _ in done)
+                figures[key + "_cpu"] = statistics.median(cpu for _, cpu in done)
+                figures[key + "_p50"], figures[key + "_p99"] = quantile(samples, 0.5), quantile(samples, 0.99)
+        if theirs:
+            figures["ratio"] = statistics.median(a[1] / b[1] for a, b in zip(turns["ours"], turns["swtpm"]))
+        self.table.put(self.row(n, name), **figures)
+
+    def one(self, side, n, name):
+        cycle = BY_NAME[name].cycle
+        if "+" not in cycle:
+            return side.turn(n, cycle, self.effort.crowd_ms)
+        # An even number, so that no handle is left.
+        return side.turn(n, cycle, 60000, self.effort.pairs)
+
+
+class Durable:
+    """NV writes: ours are on disk before the answer, swtpm's are not."""
+
+    def __init__(self, bench):
+        self.bench, self.effort = bench, bench.effort
+        self.table = Table("durable", "NV writes of 32 bytes per second", [
+            Column("rate", "writes/s"), Column("p50", "p50, us", 1e6, optional=True),
+            Column("p99", "p99, us", 1e6, optional=True), Column("cpu", "server CPU, us", 1e6, optional=True),
+            Column("client", "client CPU, us", 1e6, optional=True), Column("ratio", "rate / raw loop of one")],
+            [row for n in (1, self.effort.writers) for row in self.names(n)], "what, writers",
+            "Raw loop: 4 KiB and fdatasync over and over, in a file of the same file system that does not grow.")
+
+    @staticmethod
+    def names(n):
+        return ["raw fdatasync, %d" % n, "ours, on disk, %d" % n, "swtpm, never syncs, %d" % n]
+
+    def tables(self):
+        return [self.table]
+
+    def measure(self):
+        crowd = self.bench.crowd()
+        for side in (crowd.ours, crowd.theirs):
+            self.bench.load.prepare("%s:%d" % (side.group, self.effort.writers), "nv_write")
+        for n in (1, self.effort.writers):
+            self.compare(crowd.server.rig.data, crowd.ours, crowd.theirs, n)
+
+    def raw(self, folder, writers):
+        writes, ns = limit("fdatasync", folder, self.effort.sync_ms, writers, cpus=self.bench.server_cpus)
+        return writes / ns * 1e9
+
+    def compare(self, folder, ours, theirs, n):
+        one, many, mine, other = [], [], [], []
+        for _ in range(self.effort.sync_rounds):
+            one.append(self.raw(folder, 1))
+            mine.append(ours.turn(n, "nv_write", self.effort.sync_ms))
+            other.append(theirs.turn(n, "nv_write", self.effort.sync_ms))
+            many.append(self.raw(folder, n) if n > 1 else one[-1])
+        name_raw, name_ours, name_swtpm = self.names(n)
+        self.table.put(name_raw, rate=statistics.median(many), ratio=statistics.median(a / b for a, b in zip(many, one)))
+        for name, turns in ((name_ours, mine), (name_swtpm, other)):
+            self.put(name, turns, one)
+
+    def put(self, name, turns, one):
+        samples = [s for ran, _ in turns for s in ran.samples]
+        self.table.put(name, rate=statistics.median(ran.rate for ran, _ in turns), p50=quantile(samples, 0.5),
+                       p99=quantile(samples, 0.99), cpu=statistics.median(cpu for _, cpu in turns),
+                       client=statistics.median(ran.cpu / ran.commands for ran, _ in turns),
+                       ratio=statistics.median(ran.rate / single for (ran, _), single in zip(turns, one)))
+
+
+class Neighbours:
+    """Extend of one guest, alone and while all the others generate keys."""
+
+    def __init__(self, bench):
+        self.bench, self.effort = bench, bench.effort
+        self.table = Table("neighbours", "Extend of one guest while %d others generate RSA-2048 keys" % self.effort.generators, [
+            Column("alone_p50", "alone, p50, us", 1e6), Column("alone", "p99, us", 1e6),
+            Column("busy_p50", "with the others, p50, us", 1e6), Column("busy", "p99, us", 1e6),
+            Column("keys", "keys/s of the others"), Column("ratio", "p99, with/alone")], ["ours", "swtpm"])
+
+    def tables(self):
+        return [self.table]
+
+    def measure(self):
+        crowd = self.bench.crowd()
+        self.put("ours", crowd.ours, crowd.server.wait_pool)
+        self.put("swtpm", crowd.theirs, lambda: None)
+
+    def put(self, name, side, settle):
+        alone, busy, keys, group = [], [], [], side.group
+        for _ in range(self.effort.crowd_rounds):
+            settle()
+            side.meter.settle()
+            alone += side.load.run(self.effort.busy_ms, 0, (group + ":1", "extend"))[0].samples
+            ran, others = side.load.run(self.effort.busy_ms, 0, (group + ":1", "extend"),
+                                        ("%s@1:%d" % (group, self.effort.generators), "create_wrap_key"))
+            busy += ran.samples
+            keys.append(others.rate)
+        figures = dict(alone_p50=quantile(alone, 0.5), alone=quantile(alone, 0.99), busy_p50=quantile(busy, 0.5),
+                       busy=quantile(busy, 0.99), keys=statistics.median(keys))
+        self.table.put(name, ratio=figures["busy"] / figures["alone"], **figures)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one instance takes: from create to ready, from cold to the first answer, memory in each state, disk."""
+import os
+import statistics
+import time
+
+import rig
+from commands import simple_recipes
+from kernelmem import Group
+from peers import Ours
+from procs import disk, memory, page_tables, spent, tree
+from table import Column, Table
+from tpm12 import Tpm
+
+GROUP = "memory"
+CREATE, COLD = "create with EK to ready", "cold to first answer"
+ACTIVE, IDLE, ABSENT, ON_DISK = ("active", "connected, idle (paged out)", "not connected", "on disk, owned, one NV area")
+
+
+class PerInstance:
+    def __init__(self, bench):
+        self.bench, self.load, self.effort = bench, bench.load, bench.effort
+        self.times = Table("instance", "One instance: time and CPU", [
+            Column("ours", "ours, ms", 1e3), Column("ours_cpu", "CPU, ms", 1e3), Column("swtpm", "swtpm, ms", 1e3),
+            Column("swtpm_cpu", "CPU, ms", 1e3), Column("ratio", "time, ours/swtpm"), Column("cpu_ratio", "CPU, ours/swtpm")],
+            [CREATE, COLD])
+        self.space = Table("memory", "One instance: memory and disk, KiB", [
+            Column("ours", "ours", 1 / 1024), Column("ours_kernel", "in the kernel besides", 1 / 1024, optional=True),
+            Column("swtpm", "swtpm", 1 / 1024, optional=True),
+            Column("swtpm_kernel", "in the kernel besides", 1 / 1024, optional=True)], [ACTIVE, IDLE, ABSENT, ON_DISK], "state",
+            "Private pages and page tables of all processes, by the difference of %d instances; in the kernel: sockets, stacks, "
+            "descriptors, as their control group counts them." % self.effort.instances)
+
+    def tables(self):
+        return [self.times, self.space]
+
+    # ---- create ----
+    def create(self):
+        server, mine, theirs = Ours(self.bench.server_cpus), [], []
+        meter = server.meter(ended=True)
+        server.wait_pool()
+        before, client = meter.settle(), 0
+        try:
+            for k in range(self.effort.creates):
+                ctl = [rig.program("vtpmctl"), "--admin", server.rig.admin, "instance", "create", "c%d" % k,
+                       "--credential-out", server.rig.path("c%d.cred" % k)]
+                took, cpu = spent(ctl, self.bench.server_cpus)
+                client += cpu
+                mine.append(took)
+                folder = self.bench.folder("setup")
+                os.mkdir(folder)
+                theirs.append(spent(["swtpm_setup", "--tpm-state", folder, "--createek"], self.bench.server_cpus))
+                server.wait_pool()
+                meter.settle()
+            ours_cpu = (meter.settle() - before + client) / self.effort.creates
+        finally:
+            server.stop()
+        self.put_times(CREATE, mine, ours_cpu, theirs)
+
+    def put_times(self, row, mine, ours_cpu, theirs):
+        ours, swtpm = statistics.median(mine), statistics.median(t for t, _ in theirs)
+        swtpm_cpu = statistics.median(c for _, c in theirs)
+        self.times.put(row, ours=ours, ours_cpu=ours_cpu, swtpm=swtpm, swtpm_cpu=swtpm_cpu, ratio=ours / swtpm,
+                       cpu_ratio=ours_cpu / swtpm_cpu if swtpm_cpu else None)
+
+    # ---- memory, by the difference of many, and cold starts of the same ----
+    def dense(self):
+        self.group = Group("ours")
+        with self.group.joined():
+            server = Ours(self.bench.server_cpus, "--idle-timeout", str(self.effort.idle_s))
+        try:
+            self.warm_up(server)
+            self.states(server)
+            self.cold(server)
+        finally:
+            self.load.close(GROUP)
+            self.load.close("warm")
+            server.stop()
+            self.group.stop()
+
+    def open(self, server, name, group):
+        self.load.open(group, "vtpm", server.unix, *server.credential(name))
+
+    def warm_up(self, server):
+        """What is there once stays out of the difference."""
+        server.rig.create("warm", "--no-ek")
+        self.open(server, "warm", "warm")
+        simple_recipes(self.load, "warm")
+        self.load.run(10000, 3, ("warm", "pcr_read+extend"))
+        time.sleep(self.effort.idle_s + 0.5)
+        self.processes = len(tree(*server.pids()))
+
+    def engines(self, server):
+        return len(tree(*server.pids())) - self.processes
+
+    def wait_cold(self, server):
+        rig.wait_until(lambda: self.engines(server) <= 0, "the engines have left")
+        server.meter().settle()
+
+    @staticmethod
+    def take(pids, group):
+        """(private, in the kernel without page tables)"""
+        kernel = group.bytes()
+        return memory(pids), None if kernel is None else kernel - page_tables(pids)
+
+    def put_space(self, row, key, before, after, n):
+        per = [None if a is None else max(b - a, 0) / n for a, b in zip(before, after)]
+        self.space.put(row, **{key: per[0], key + "_kernel": per[1]})
+
+    def take_ours(self, server):
+        return self.take(tree(*server.pids()), self.group)
+
+    def states(self, server):
+        n = self.effort.instances
+        none = self.take_ours(server)
+        for k in range(n):
+            server.rig.create("m%d" % k, "--no-ek")
+        self.wait_cold(server)
+        created = self.take_ours(server)
+        for k in range(n):
+            self.open(server, "m%d" % k, GROUP)
+        simple_recipes(self.load, GROUP)
+        self.load.run(10000, 3, (GROUP, "pcr_read+extend"))
+        active, alive = self.take_ours(server), self.engines(server)
+        if alive < n:
+            raise AssertionError("%d engines of %d: some had left before memory was measured" % (alive, n))
+        self.wait_cold(server)
+        idle = self.take_ours(server)
+        for row, now in ((ACTIVE, active), (IDLE, idle), (ABSENT, created)):
+            self.put_space(row, "ours", none, now, n)
+
+    def cold(self, server):
+        """The first command after the engine has gone; beside it swtpm from its start to the same answer."""
+        meter, mine, theirs, cpu = server.meter(), [], [], []
+        for k in range(min(self.effort.colds, self.effort.instances)):
+            before = meter.settle()
+            ran, = self.load.run(10000, 1, ("%s@%d:1" % (GROUP, k), "pcr_read"))
+            cpu.append(meter.settle() - before)
+            mine += ran.samples
+            theirs.append(self.cold_swtpm())
+        self.put_times(COLD, mine, statistics.median(cpu), theirs)
+
+    def cold_swtpm(self):
+        begun = time.monotonic()
+        peer = self.bench.swtpm(wait=False)
+        t = Tpm(peer.connect())
+        t.pcr(10)
+        took, used = time.monotonic() - begun, peer.meter().seconds()
+        t.send.close()
+        peer.stop()
+        return took, used
+
+    def swtpm_memory(self):
+        n, group = self.effort.swtpms_measured, Group("swtpm")
+        with group.joined():
+            peers = [self.bench.swtpm() for _ in range(n)]
+        for peer in peers:
+            self.load.open("measured", "raw", peer.address)
+        simple_recipes(self.load, "measured")
+        self.load.run(10000, 3, ("measured", "pcr_read+extend"))
+        now = self.take([p.p.p.pid for p in peers], group)
+        for row in (ACTIVE, IDLE):
+            self.put_space(row, "swtpm", (0, now[1] and 0), now, n)
+        self.load.close("measured")
+        for peer in peers:
+            peer.stop()
+        group.stop()
+
+    def on_disk(self):
+        """A store that was closed: what is in the write-ahead log is in the file."""
+        server = Ours(self.bench.server_cpus)
+        try:
+            server.bring("first", self.bench.kit.owned)
+            server.rig.server.stop()
+            before = disk(server.rig.data)
+            server.start()
+            for k in range(self.effort.disks):
+                server.bring("d%d" % k, self.bench.kit.owned)
+            server.rig.server.stop()
+            after = disk(server.rig.data)
+        finally:
+            server.stop()
+        self.space.put(ON_DISK, ours=(after - before) / self.effort.disks, swtpm=disk(self.bench.kit.owned))
+
+    def measure(self):
+        self.create()
+        self.dense()
+        self.swtpm_memory()
+        self.on_disk()
