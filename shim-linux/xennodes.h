@@ -8,9 +8,10 @@
 
 #include <xenstore.h>
 
+#include "proto/xenpaths.h"
 #include "shim-linux/xenstore.h"
 
-#define NODES_PATH 160 /* longest path of ours, with its NUL */
+#define NODES_PATH XENPATHS_MAX
 
 struct nodes {
     struct xs_handle *xs;
@@ -18,9 +19,6 @@ struct nodes {
     char base[NODES_PATH];      /* /local/domain/SELF/backend/vtpm */
     int lost;                   /* errno */
 };
-
-#define NODES_TOKEN_BACK    "back"
-#define NODES_TOKEN_RELEASE "release"
 
 /* Opens, finds out who we are, watches base and @releaseDomain. VT_EUNREACHED with a reason. */
 int nodes_open(struct nodes *nodes, struct vt_why *why) VT_USE_RESULT;
@@ -42,9 +40,7 @@ bool nodes_domain_gone(struct nodes *nodes, uint32_t domid);
 /* Names in a directory that are numbers; 0 if there is none. At most `most`. */
 size_t nodes_list(struct nodes *nodes, const char *dir, uint32_t *numbers, size_t most);
 
-/* What an event is about. */
-enum nodes_about { NODES_NOTHING, NODES_ALL, NODES_DOMAIN, NODES_DEVICE, NODES_RELEASE };
 /* The next event: false if there is none now. */
-bool nodes_event(struct nodes *nodes, enum nodes_about *about, uint32_t *domid, uint32_t *devid);
+bool nodes_event(struct nodes *nodes, enum xenpaths_about *about, uint32_t *domid, uint32_t *devid);
 
 #endif

@@ -97,17 +97,17 @@ static void tell_device(void *ctx, const struct xenstore_device *device)
 
 static void take_events(struct xenstore *store)
 {
-    enum nodes_about about;
+    enum xenpaths_about about;
     uint32_t domid = 0, devid = 0;
 
     for (unsigned i = 0; i < EVENTS_MOST && nodes_event(&store->nodes, &about, &domid, &devid); i++) {
-        if (about == NODES_ALL)
+        if (about == XENPATHS_ALL)
             records_look_at_all(&store->records);
-        else if (about == NODES_DOMAIN)
+        else if (about == XENPATHS_DOMAIN)
             records_look_at_domain(&store->records, domid);
-        else if (about == NODES_DEVICE)
+        else if (about == XENPATHS_DEVICE)
             records_look_at(&store->records, domid, devid);
-        else if (about == NODES_RELEASE)
+        else if (about == XENPATHS_RELEASE)
             store->check_domains = true;
     }
 }
