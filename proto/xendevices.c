@@ -98,7 +98,7 @@ static bool hold(struct xendevice *device)
         vt_error("xen: %srefused: no uuid: write vtpm=[\"backend=...,uuid=...\"] into the domain's configuration",
                  device->label);
     device->is_held = is_held;
-    return is_held;
+    return is_held || (device->all->ops->must_wait && device->all->ops->must_wait(device->all->ctx, device));
 }
 
 /* ---- Actions ---- */

@@ -63,6 +63,8 @@ struct xendevices_ops {
     bool (*write)(void *ctx, uint32_t domid, uint32_t devid, bool publish, int state);
     /* Nothing more is to be told of this device until it is made anew. */
     void (*forget)(void *ctx, uint32_t domid, uint32_t devid);
+    /* NULL, or true: no ring yet, by the shim's own reason; xendevices_again when that is gone. */
+    bool (*must_wait)(void *ctx, const struct xendevice *device);
     /* Maps the ring that told names into device->ring, and opens device->lane unless there is one, or has_lost is set:
      * then every command is answered TPM_FAIL. An error leaves no ring behind. */
     int (*connect)(void *ctx, struct xendevice *device, struct vt_why *why);

@@ -34,14 +34,6 @@ static char *read_path(struct nodes *nodes, xs_transaction_t t, const char *path
     return text;
 }
 
-static char *read_node(struct nodes *nodes, const char *dir, const char *name)
-{
-    char path[XENPATHS_NODE_MAX];
-
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return read_path(nodes, XBT_NULL, path);
-}
-
 /* ---- Connection ---- */
 
 /* On the socket that dom0 has, relative paths may have no home; a guest's always do. */
@@ -101,37 +93,15 @@ void nodes_probe(struct nodes *nodes)
 
 /* ---- Reading ---- */
 
-int nodes_front(struct nodes *nodes, uint32_t domid, uint32_t devid, char front[NODES_PATH])
+bool nodes_read(struct nodes *nodes, const char *path, char *text, size_t size)
 {
-    char back[NODES_PATH];
-    char *text;
-    bool is_its_own;
-
-    xenpaths_back(back, nodes->base, domid, devid);
-    text = read_node(nodes, back, "frontend");
-    if (!text)
-        return VT_ENOTFOUND;
-    is_its_own = xenpaths_is_front(text, domid);
-    if (is_its_own)
-        memcpy(front, text, strlen(text) + 1);
-    free(text);
-    return is_its_own ? VT_OK : VT_EUSAGE;
-}
-
-static bool read_cut(void *ctx, const char *path, char *text, size_t size)
-{
-    char *all = read_path(ctx, XBT_NULL, path);
+    char *all = read_path(nodes, XBT_NULL, path);
     bool is_there = all;
 
     if (all)
         snprintf(text, size, "%s", all);
     free(all);
     return is_there;
-}
-
-void nodes_read(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid, struct xenstore_device *device)
-{
-    xenpaths_device(device, read_cut, nodes, nodes->base, front, domid, devid);
 }
 
 size_t nodes_list(struct nodes *nodes, const char *dir, uint32_t *numbers, size_t most)
@@ -218,11 +188,8 @@ bool nodes_write(struct nodes *nodes, uint32_t domid, uint32_t devid, bool publi
 
 /* ---- Watching ---- */
 
-void nodes_watch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid)
+void nodes_watch(struct nodes *nodes, const char *path, const char *token)
 {
-    char path[XENPATHS_NODE_MAX], token[XENPATHS_TOKEN];
-
-    xenpaths_front_watch(path, token, front, domid, devid);
     if (xs_watch(nodes->xs, path, token))
         return;
     note_error(nodes, errno);
@@ -230,16 +197,13 @@ void nodes_watch(struct nodes *nodes, const char *front, uint32_t domid, uint32_
              path, strerror(errno));
 }
 
-void nodes_unwatch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid)
+void nodes_unwatch(struct nodes *nodes, const char *path, const char *token)
 {
-    char path[XENPATHS_NODE_MAX], token[XENPATHS_TOKEN];
-
-    xenpaths_front_watch(path, token, front, domid, devid);
     if (!xs_unwatch(nodes->xs, path, token))
         note_error(nodes, errno);
 }
 
-bool nodes_event(struct nodes *nodes, enum xenpaths_about *about, uint32_t *domid, uint32_t *devid)
+bool nodes_event(struct nodes *nodes, char path[XENPATHS_NODE_MAX], char token[XENPATHS_TOKEN])
 {
     char **event = xs_check_watch(nodes->xs);
 
@@ -248,7 +212,8 @@ bool nodes_event(struct nodes *nodes, enum xenpaths_about *about, uint32_t *domi
             note_error(nodes, errno);
         return false;
     }
-    *about = xenpaths_about(nodes->base, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN], domid, devid);
+    snprintf(path, XENPATHS_NODE_MAX, "%s", event[XS_WATCH_PATH]);
+    snprintf(token, XENPATHS_TOKEN, "%s", event[XS_WATCH_TOKEN]);
     free(event);
     return true;
 }

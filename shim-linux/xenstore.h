@@ -18,7 +18,6 @@ struct xenstore;
 
 /* Grants and event channels are limited, and only the toolstack makes devices: this bounds its mistakes. */
 #define XENSTORE_DEVICES_MAX 1024
-#define XENSTORE_DOMAIN_MAX  8
 
 struct xenstore_events {
     void (*device)(void *ctx, const struct xenstore_device *device);
