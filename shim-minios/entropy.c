@@ -2,9 +2,17 @@
 #include "shim-minios/entropy.h"
 
 #include <mbedtls/hmac_drbg.h>
+#include <mbedtls/version.h>
 
 #include "server/base/secret.h"
 #include "shim-minios/platform.h"
+
+/* What 2.28 calls so is 3.x's only one. */
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+#define UPDATE mbedtls_hmac_drbg_update
+#else
+#define UPDATE mbedtls_hmac_drbg_update_ret
+#endif
 
 static struct {
     mbedtls_hmac_drbg_context drbg;
@@ -56,7 +64,7 @@ void entropy_stop(void)
 void entropy_mix(void *ctx VT_UNUSED, const uint8_t *bytes, size_t len)
 {
     if (entropy.is_started && len)
-        (void)mbedtls_hmac_drbg_update(&entropy.drbg, bytes, len);
+        (void)UPDATE(&entropy.drbg, bytes, len);
 }
 
 int entropy_random(void *ctx VT_UNUSED, unsigned char *out, size_t len)
