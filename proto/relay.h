@@ -59,6 +59,9 @@ struct relay_config {
      */
     int (*note)(void *ctx, const struct relay_mark *mark);
     void *note_ctx;
+    /* NULL, or what a client without a good source of its own mixes into it: of the server's Hello, borrowed. */
+    void (*entropy)(void *ctx, const uint8_t *bytes, size_t len);
+    void *entropy_ctx;
 };
 
 enum relay_act {

@@ -353,6 +353,8 @@ static void on_message(struct relay *relay, uint64_t now_ms, Vtpm__Message *msg)
 {
     switch ((int)msg->body_case) {
     case VTPM__MESSAGE__BODY_HELLO:
+        if (relay->config.entropy)
+            relay->config.entropy(relay->config.entropy_ctx, msg->hello->entropy.data, msg->hello->entropy.len);
         if (!relay_ticket_first(relay))
             relay_send_attach(relay);
         break;

@@ -212,7 +212,7 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- What the lane asks ---- */
 
-static bool take(void *ctx, struct lane_request *request)
+static bool take(void *ctx, struct courier_request *request)
 {
     struct frontend *front = ctx;
     struct client *client;
@@ -228,11 +228,11 @@ static bool take(void *ctx, struct lane_request *request)
     if (!vt_buf_size(&client->in))
         vt_buf_free(&client->in);
     resume(client);
-    *request = (struct lane_request){.locality = 0, .bytes = front->command, .len = front->command_len};
+    *request = (struct courier_request){.locality = 0, .bytes = front->command, .len = front->command_len};
     return true;
 }
 
-static bool respond(void *ctx, const struct lane_response *response)
+static bool respond(void *ctx, const struct courier_response *response)
 {
     struct frontend *front = ctx;
     struct client *client = front->serving;

@@ -322,7 +322,7 @@ static void look(struct frontend *front)
 
 /* ---- What the lane asks ---- */
 
-static bool take(void *ctx, struct lane_request *request)
+static bool take(void *ctx, struct courier_request *request)
 {
     struct frontend *front = ctx;
     const uint8_t *command;
@@ -338,12 +338,12 @@ static bool take(void *ctx, struct lane_request *request)
     memcpy(front->command, command, len);
     datasock_drop(front->data, len);
     front->is_serving = true;
-    *request = (struct lane_request){
+    *request = (struct courier_request){
         .locality = monitor_command(front->monitor), .bytes = front->command, .len = len};
     return true;
 }
 
-static bool respond(void *ctx, const struct lane_response *response)
+static bool respond(void *ctx, const struct courier_response *response)
 {
     struct frontend *front = ctx;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The back end of Xen's TPM front end, for every guest whose toolstack names this domain: xenstore.h tells what the
- * nodes say, proto/xenback.h what that means, xendevice.h does it; here are the process's own things: grants, event
+ * nodes say, proto/xenback.h what that means, proto/xendevices.h and xendevice.h do it; here are the process's own things: grants, event
  * channels, the runtime directory.
  */
 #include <dirent.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "server/base/alloc.h"
+#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "shim-linux/credential.h"
 #include "shim-linux/frontend.h"
@@ -29,6 +30,7 @@
 struct frontend {
     const struct frontend_host *host;
     struct xendevices *devices;
+    struct xendevice_host device_host;
     struct xenstore *store;
     struct xenring_host rings;
     uv_poll_t poll;
@@ -60,7 +62,7 @@ static void on_channels(uv_poll_t *handle, int status, int events VT_UNUSED)
     for (unsigned i = 0; i < EVENTS_MOST && is_pending(front); i++) {
         port = xenevtchn_pending(front->rings.channels);
         if (port >= 0)
-            xendevices_event(front->devices, (evtchn_port_t)port);
+            xendevice_event(front->devices, (evtchn_port_t)port);
     }
 }
 
@@ -163,7 +165,9 @@ static int start_parts(struct frontend *front, struct vt_why *why)
     if (!err)
         err = open_channels(front, why);
     if (!err)
-        err = xendevices_new(&front->devices, front->host, &front->rings, &front->store, why);
+        err = vt_boot_id(front->device_host.boot_id, why);
+    if (!err && xendevices_new(&front->devices, &xendevice_ops, &front->device_host))
+        err = vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
     return err ? err : xenstore_open(&front->store, front->host->loop, &events, why);
 }
 
@@ -180,6 +184,7 @@ static int start(struct frontend **front_out, const char *spec, const struct fro
     front->lock = -1;
     front->rings.loop = host->loop;
     front->rings.runtime_dir = runtime_dir(host->options);
+    front->device_host = (struct xendevice_host){.host = host, .rings = &front->rings, .store = &front->store};
     *front_out = front;
     return start_parts(front, why);
 }

@@ -8,97 +8,49 @@
 
 /* How often it is looked whether a credential that was missing is there. */
 #define CREDENTIAL_MS 2000
-/* An answer that its source did not take is offered again after this. */
-#define ANSWER_MS 200
 /* A lane that is closed waits so long for the answer to what is under way. */
 #define LINGER_MS 5000
 
 static void drive(struct lane *lane);
 
-/* ---- Driving ---- */
+/* ---- What the courier asks of us ---- */
 
-static bool give_answer(struct lane *lane, const uint8_t *bytes, size_t len)
+static bool on_take(void *ctx, struct courier_request *request)
 {
-    struct lane_response response = {.bytes = bytes, .len = len};
+    struct lane *lane = ctx;
 
-    if (!lane->source)
-        return true;
-    relay_position(lane->relay, &response.position);
-    return lane->source->respond(lane->ctx, &response);
+    return lane->source && !lane->set->stopping && lane->source->take(lane->ctx, request);
 }
 
-static void give_result(struct lane *lane, const struct relay_result *result)
+static bool on_respond(void *ctx, const struct courier_response *response)
 {
-    const struct lane_response response = {.result = result};
+    struct lane *lane = ctx;
 
-    if (lane->source)
-        (void)lane->source->respond(lane->ctx, &response);
+    return !lane->source || lane->source->respond(lane->ctx, response);
 }
 
-static void submit_deed(struct lane *lane, const struct relay_deed *deed)
+static int on_connect(void *ctx, struct vt_why *why)
 {
-    const struct relay_result failed = {.err = relay_submit_deed(lane->relay, host_now_ms(), deed)};
-
-    if (failed.err)
-        give_result(lane, &failed);
-}
-
-/* Only memory can fail here: the guest may try again. */
-static void submit(struct lane *lane, const struct lane_request *request)
-{
-    static const uint8_t retry[10] = {0x00, 0xc4, 0, 0, 0, 10, 0, 0, 0x08, 0x00};
-
-    if (relay_submit(lane->relay, host_now_ms(), request->locality, request->bytes, request->len) &&
-        !give_answer(lane, retry, sizeof retry))
-        vt_error("shim: %sout of memory: a command gets no answer", lane->config.label);
-}
-
-/* One command or response moves on; false: nothing to do. */
-static bool move_commands(struct lane *lane)
-{
-    struct lane_request request = {0};
-    struct relay_result result;
-    const uint8_t *bytes;
-    size_t len;
-
-    if (relay_result(lane->relay, &result)) {
-        relay_answered(lane->relay);
-        give_result(lane, &result);
-        return true;
-    }
-    if (relay_response(lane->relay, &bytes, &len)) {
-        lane->not_taken = !give_answer(lane, bytes, len);
-        if (lane->not_taken)
-            return false;
-        relay_answered(lane->relay);
-        return true;
-    }
-    if (relay_busy(lane->relay) || !lane->source || lane->set->stopping || !lane->source->take(lane->ctx, &request))
-        return false;
-    if (request.deed)
-        submit_deed(lane, request.deed);
-    else
-        submit(lane, &request);
-    return true;
-}
-
-static void connect_upstream(struct lane *lane)
-{
-    struct vt_why why = {{0}};
+    struct lane *lane = ctx;
 
     if (relay_key_refused(lane->relay))
         lane_renew_key(lane);
-    if (upstream_connect(lane->up, &why))
-        relay_disconnected(lane->relay, host_now_ms(), why.text);
+    return upstream_connect(lane->up, why);
 }
 
-static void flush(struct lane *lane)
+static void on_disconnect(void *ctx)
 {
-    struct vt_buf *out = relay_output(lane->relay);
-
-    if (out)
-        upstream_send(lane->up, out);
+    upstream_close(((struct lane *)ctx)->up);
 }
+
+static void on_send(void *ctx, struct vt_buf *out)
+{
+    upstream_send(((struct lane *)ctx)->up, out);
+}
+
+static const struct courier_ops courier_ops = {host_now_ms, on_take, on_respond, on_connect, on_disconnect, on_send};
+
+/* ---- Driving ---- */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -147,38 +99,6 @@ static void end(struct lane *lane, int err)
     check_empty(set);
 }
 
-/* Does what the relay says; false when it says: wait. */
-static bool follow(struct lane *lane, uint64_t *wake)
-{
-    enum relay_act act = relay_drive(lane->relay, host_now_ms(), wake);
-
-    flush(lane);
-    if (act == RELAY_CONNECT)
-        connect_upstream(lane);
-    if (act == RELAY_CLOSE) {
-        upstream_close(lane->up);
-        relay_disconnected(lane->relay, host_now_ms(), NULL);
-    }
-    if (act == RELAY_ENDED)
-        end(lane, relay_ended(lane->relay));
-    return act != RELAY_WAIT && !lane->ended;
-}
-
-/*
- * Detaches when the lane is to end and nothing is in the way. Off only on a connection that has the instance: on a new
- * one it would be taken away from whoever serves it by then.
- */
-static void detach_if_due(struct lane *lane)
-{
-    bool has_it = relay_attached(lane->relay), busy = relay_busy(lane->relay);
-
-    if (lane->source && !lane->set->stopping)
-        return;
-    if (busy && has_it && (lane->source || lane->how != LANE_NOW) && host_now_ms() < lane->end_by)
-        return;
-    relay_detach(lane->relay, !lane->source && lane->how == LANE_OFF && has_it && !busy);
-}
-
 static void on_timer(uv_timer_t *timer)
 {
     drive(timer->data);
@@ -188,8 +108,6 @@ static void wake_at(struct lane *lane, uint64_t wake)
 {
     uint64_t now = host_now_ms();
 
-    if (!lane->source || lane->set->stopping)
-        wake = VT_MIN(wake, lane->end_by);
     if (wake == UINT64_MAX)
         uv_timer_stop(&lane->timer);
     else
@@ -215,27 +133,45 @@ static void look_for_credential(struct lane *lane)
     wake_at(lane, host_now_ms() + CREDENTIAL_MS);
 }
 
+static bool is_leaving(const struct lane *lane)
+{
+    return !lane->source || lane->set->stopping;
+}
+
+static bool drive_courier(struct lane *lane, uint64_t *wake)
+{
+    lane->courier = (struct courier){
+        .relay = lane->relay,
+        .ops = &courier_ops,
+        .ctx = lane,
+        .label = lane->config.label,
+        .is_leaving = is_leaving(lane),
+        .finishes = lane->source || lane->how != LANE_NOW,
+        .off = !lane->source && lane->how == LANE_OFF,
+        .leave_by_ms = lane->end_by,
+    };
+    return courier_drive(&lane->courier, wake);
+}
+
 /* After every event. */
 static void drive(struct lane *lane)
 {
-    const uint8_t *bytes;
     uint64_t wake = UINT64_MAX;
-    size_t len;
+    bool was_leaving, has_ended;
 
     if (!lane->ended && !lane->relay)
         look_for_credential(lane);
     if (lane->ended || !lane->relay)
         return;
+    /* A source that is answered may close the lane: it leaves in this turn. */
     do {
-        while (move_commands(lane))
-            ;
-        detach_if_due(lane);
-    } while (follow(lane, &wake));
-    if (lane->ended)
-        return;
-    if (relay_response(lane->relay, &bytes, &len))
-        wake = lane->not_taken ? VT_MIN(wake, host_now_ms() + ANSWER_MS) : 0;
-    wake_at(lane, wake);
+        was_leaving = is_leaving(lane);
+        has_ended = drive_courier(lane, &wake);
+    } while (!has_ended && !lane->ended && is_leaving(lane) != was_leaving);
+    if (has_ended)
+        end(lane, relay_ended(lane->relay));
+    else if (!lane->ended)
+        wake_at(lane, wake);
 }
 
 static void on_connected(void *ctx)

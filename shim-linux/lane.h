@@ -9,35 +9,19 @@
 
 #include <uv.h>
 
-#include "proto/relay.h"
+#include "proto/courier.h"
 #include "server/base/text.h"
 #include "shim-linux/options.h"
 
 struct lane;
 struct lane_set;
 
-/* What a source wants done: a command, or a monitor's deed. */
-struct lane_request {
-    const struct relay_deed *deed; /* NULL: a command, which is below; borrowed during the call */
-    uint32_t locality;
-    const uint8_t *bytes; /* a whole command of 10 to 4096 bytes; borrowed during the call */
-    size_t len;
-};
-
-/* Borrowed during the call. */
-struct lane_response {
-    const struct relay_result *result; /* of a deed; NULL: a command's response is below */
-    const uint8_t *bytes;
-    size_t len;
-    struct relay_position position; /* for who keeps a journal */
-};
-
 /* All on the loop, and any function of the lane may be called from them. */
 struct lane_source {
     /* False: none now. */
-    bool (*take)(void *ctx, struct lane_request *request);
+    bool (*take)(void *ctx, struct courier_request *request);
     /* To what was taken last, or was under way when the lane was opened. False: not now; it is tried again. */
-    bool (*respond)(void *ctx, const struct lane_response *response);
+    bool (*respond)(void *ctx, const struct courier_response *response);
     /* As relay_config.note; may be NULL. */
     int (*note)(void *ctx, const struct relay_mark *mark);
     /* It will answer nothing more: VT_OK after lanes_stop, VT_EFENCED when another shim has the instance. */

@@ -31,10 +31,10 @@ struct lane {
     char identity[80];          /* of the credential; "" until there is one */
     struct vt_why said;         /* of the credential file: each complaint is logged once */
     struct relay *relay;        /* NULL until there is a credential */
+    struct courier courier;
     struct upstream *up;
     enum lane_end how;
     uint64_t end_by;
-    bool not_taken;             /* the response was offered in vain */
     bool ended;
 };
 

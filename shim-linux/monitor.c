@@ -448,7 +448,7 @@ void monitor_leave(struct monitor *m)
 
 /* ---- Lane ---- */
 
-bool monitor_take(struct monitor *m, struct lane_request *request)
+bool monitor_take(struct monitor *m, struct courier_request *request)
 {
     bool has = false;
 
@@ -456,11 +456,11 @@ bool monitor_take(struct monitor *m, struct lane_request *request)
         m->aside = m->wanted;
         m->wanted = RELAY_NO_DEED;
         m->aside_deed = (struct relay_deed){.kind = m->aside, .startup = m->startup};
-        *request = (struct lane_request){.deed = &m->aside_deed};
+        *request = (struct courier_request){.deed = &m->aside_deed};
         return true;
     }
     if (m->way == DEED && !m->is_taken) {
-        *request = (struct lane_request){.deed = &m->deed};
+        *request = (struct courier_request){.deed = &m->deed};
         has = true;
     } else if (m->way == BLOB && !m->is_taken) {
         has = stateblob_take(m->blobs, request);
@@ -469,7 +469,7 @@ bool monitor_take(struct monitor *m, struct lane_request *request)
     return has;
 }
 
-void monitor_respond(struct monitor *m, const struct lane_response *response)
+void monitor_respond(struct monitor *m, const struct courier_response *response)
 {
     if (m->aside) {
         aside_done(m, response->result);

@@ -57,9 +57,9 @@ void monitor_leave(struct monitor *monitor);
 /* ---- Lane ---- */
 
 /* A deed, or what a blob needs. False: none; then a command may be next. */
-bool monitor_take(struct monitor *monitor, struct lane_request *request) VT_USE_RESULT;
+bool monitor_take(struct monitor *monitor, struct courier_request *request) VT_USE_RESULT;
 /* What was taken last was monitor_take's. */
-void monitor_respond(struct monitor *monitor, const struct lane_response *response);
+void monitor_respond(struct monitor *monitor, const struct courier_response *response);
 /* Commands go to the TPM; else TPM_FAIL is their answer. */
 bool monitor_is_running(const struct monitor *monitor);
 /* Its locality (0 to 4) is used by a command from now on, which may change what STORE_VOLATILE kept. */

@@ -164,12 +164,12 @@ int proxychannel_new(struct proxychannel **channel_out, uv_loop_t *loop, int fd,
     return VT_OK;
 }
 
-bool proxychannel_take(struct proxychannel *channel, struct lane_request *request)
+bool proxychannel_take(struct proxychannel *channel, struct courier_request *request)
 {
     if (channel->turn != TURN_READ)
         return false;
     channel->turn = TURN_TAKEN;
-    *request = (struct lane_request){.locality = channel->locality, .bytes = channel->command, .len = channel->len};
+    *request = (struct courier_request){.locality = channel->locality, .bytes = channel->command, .len = channel->len};
     return true;
 }
 

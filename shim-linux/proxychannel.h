@@ -21,7 +21,7 @@ struct proxychannel_events {
 int proxychannel_new(struct proxychannel **channel, uv_loop_t *loop, int fd, const struct proxychannel_events *events,
                      void *ctx, struct vt_why *why) VT_USE_RESULT;
 /* False: none. The command's bytes are valid until it is answered. */
-bool proxychannel_take(struct proxychannel *channel, struct lane_request *request);
+bool proxychannel_take(struct proxychannel *channel, struct courier_request *request);
 /* To what was taken last. */
 void proxychannel_respond(struct proxychannel *channel, const uint8_t *bytes, size_t len);
 /* Closes the descriptor on the loop: the device goes. */

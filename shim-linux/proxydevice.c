@@ -146,7 +146,7 @@ static void on_timer(uv_timer_t *timer)
 static const uint8_t first_question[] = {
     0x00, 0xc1, 0, 0, 0, 22, 0, 0, 0, 0x65, 0, 0, 0, 5, 0, 0, 0, 4, 0, 0, 0x01, 0x15};
 
-static bool take(void *ctx, struct lane_request *request)
+static bool take(void *ctx, struct courier_request *request)
 {
     struct proxydevice *device = ctx;
 
@@ -160,11 +160,11 @@ static bool take(void *ctx, struct lane_request *request)
         return false;
     device->asks = false;
     device->asked = ASKED_FIRST;
-    *request = (struct lane_request){.bytes = first_question, .len = sizeof first_question};
+    *request = (struct courier_request){.bytes = first_question, .len = sizeof first_question};
     return true;
 }
 
-static void on_first_answer(struct proxydevice *device, const struct lane_response *response)
+static void on_first_answer(struct proxydevice *device, const struct courier_response *response)
 {
     const uint8_t *at = response->bytes + 6;
     uint32_t code = UINT32_MAX;
@@ -182,7 +182,7 @@ static void on_first_answer(struct proxydevice *device, const struct lane_respon
     wait_for(device, AGAIN_MS);
 }
 
-static bool respond(void *ctx, const struct lane_response *response)
+static bool respond(void *ctx, const struct courier_response *response)
 {
     struct proxydevice *device = ctx;
     enum asked asked = device->asked;

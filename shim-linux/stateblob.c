@@ -113,12 +113,12 @@ int stateblob_lock(struct stateblob *blobs, uint32_t retries VT_UNUSED)
     return done_with(blobs, 0);
 }
 
-bool stateblob_take(struct stateblob *blobs, struct lane_request *request)
+bool stateblob_take(struct stateblob *blobs, struct courier_request *request)
 {
     if (blobs->step != WANTED)
         return false;
     blobs->step = TAKEN;
-    *request = (struct lane_request){.deed = &blobs->deed};
+    *request = (struct courier_request){.deed = &blobs->deed};
     return true;
 }
 
@@ -135,7 +135,7 @@ static uint32_t keep(struct stateblob *blobs, const struct relay_result *result)
     return 0;
 }
 
-void stateblob_respond(struct stateblob *blobs, const struct lane_response *response)
+void stateblob_respond(struct stateblob *blobs, const struct courier_response *response)
 {
     const struct relay_result *result = response->result;
     const bool is_bring = blobs->deed.kind == RELAY_BRING;

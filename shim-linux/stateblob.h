@@ -70,9 +70,9 @@ int stateblob_init(struct stateblob *blobs, uint32_t flags) VT_USE_RESULT;
 int stateblob_lock(struct stateblob *blobs, uint32_t retries) VT_USE_RESULT;
 
 /* The next thing wanted of the server. False: nothing now. Bytes of the request are borrowed as lane_source.take has it. */
-bool stateblob_take(struct stateblob *blobs, struct lane_request *request) VT_USE_RESULT;
+bool stateblob_take(struct stateblob *blobs, struct courier_request *request) VT_USE_RESULT;
 /* The answer to what was taken last. */
-void stateblob_respond(struct stateblob *blobs, const struct lane_response *response);
+void stateblob_respond(struct stateblob *blobs, const struct courier_response *response);
 /* What came of the call under way, once; false: it is not known yet. */
 bool stateblob_result(struct stateblob *blobs, struct stateblob_result *result) VT_USE_RESULT;
 

@@ -1,366 +1,184 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "shim-linux/xendevice_state.h"
+#include "shim-linux/xendevice.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
-#include "server/base/alloc.h"
-#include "server/base/boot.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
 
-/* More than any course of the table has: a guard, not a limit. */
-#define STEPS_MOST 16
-/* What a guest can bring about by itself is said so often in a minute. */
-#define SAY_MOST 10
-#define SAY_MS   60000
+/* ---- What the lane asks of a device ---- */
 
-static void step(struct device *device);
-
-static bool may_say(struct device *device)
+static bool take(void *ctx, struct courier_request *request)
 {
-    uint64_t now = host_now_ms();
+    struct xendevice *device = ctx;
 
-    if (now - device->say_since > SAY_MS) {
-        device->say_since = now;
-        device->said = 0;
-    }
-    if (device->said == SAY_MOST)
-        vt_notice("xen: %smore of this is not logged for a minute", device->label);
-    return device->said++ < SAY_MOST;
+    return device->ring && xenring_take(device->ring, request);
 }
 
-/* ---- Who serves a uuid ---- */
-
-static bool same_instance(const struct device *a, const struct device *b)
+static bool respond(void *ctx, const struct courier_response *response)
 {
-    return a != b && a->has_uuid && b->has_uuid && vt_uuid_equal(&a->uuid, &b->uuid);
+    struct xendevice *device = ctx;
+
+    return xendevice_is_orphan(device) || xenring_respond(device->ring, response);
 }
 
-static bool serves(const struct device *device)
+/* Of a command that nobody waits for nothing has to be known after our death. */
+static int note(void *ctx, const struct relay_mark *mark)
 {
-    return device->phase != XENBACK_DETACHED && (device->ring || device->lane || device->has_lost);
+    struct xendevice *device = ctx;
+
+    return device->is_orphan || !device->ring ? VT_OK : xenring_note(device->ring, mark);
 }
 
-static struct device *find_rival(const struct device *device)
+static void on_ended(void *ctx, int err)
 {
-    VT_LIST_EACH(&device->all->list, node) {
-        struct device *other = VT_LIST_ENTRY(node, struct device, node);
-        if (same_instance(device, other) && serves(other))
-            return other;
-    }
-    return NULL;
-}
+    struct xendevice *device = ctx;
 
-/* Their domains may live on, but the instance is this device's now: two lanes would take it from each other. */
-static void drop_detached(struct device *device)
-{
-    VT_LIST_EACH(&device->all->list, node) {
-        struct device *other = VT_LIST_ENTRY(node, struct device, node);
-        if (same_instance(device, other) && other->phase == XENBACK_DETACHED)
-            device_close_lane(other, LANE_ANSWERED);
-    }
-}
-
-static void wake_held(struct device *device)
-{
-    VT_LIST_EACH(&device->all->list, node) {
-        struct device *other = VT_LIST_ENTRY(node, struct device, node);
-        if (other->is_held && same_instance(device, other)) {
-            step(other);
-            return;
-        }
-    }
-}
-
-/* True: no ring for this device now. Said once. */
-static bool hold(struct device *device)
-{
-    struct device *rival = device->has_uuid ? find_rival(device) : NULL;
-    bool is_held = rival || !device->has_uuid;
-
-    if (is_held && !device->is_held && rival)
-        vt_error("xen: %srefused while domain %" PRIu32 " device %" PRIu32 " has the same uuid: one guest at a time uses an "
-                 "instance", device->label, rival->told.domid, rival->told.devid);
-    if (is_held && !device->is_held && !rival)
-        vt_error("xen: %srefused: no uuid: write vtpm=[\"backend=...,uuid=...\"] into the domain's configuration",
-                 device->label);
-    device->is_held = is_held;
-    return is_held;
-}
-
-/* ---- Actions ---- */
-
-static void unmap(struct device *device)
-{
-    if (!device->ring)
+    /* The shim is told to stop. */
+    if (!err)
         return;
-    device->is_orphan = device->lane && lane_is_busy(device->lane);
-    xenring_close(device->ring, true);
-    device->ring = NULL;
+    xendevice_lost(device, err);
+    if (device->ring)
+        xenring_fail(device->ring);
 }
 
-static void write_nodes(struct device *device, const struct xenback_step *step)
-{
-    bool publish = step->actions & XENBACK_PUBLISH;
-    int state = step->actions & XENBACK_WRITE ? step->write : 0;
+static const struct lane_source source = {.take = take, .respond = respond, .note = note, .ended = on_ended};
 
-    if (!publish && !state)
-        return;
-    /* Not now: the state that stands there still brings the same row of the table again. */
-    if (!xenstore_write(*device->all->store, device->told.domid, device->told.devid, publish, state))
-        return;
-    device->writes++;
-    if (state)
-        device->told.back = state;
+static void on_ready(void *ctx)
+{
+    struct xendevice *device = ctx;
+
+    if (device->lane)
+        lane_ready(device->lane);
 }
 
-static int connect_ring(struct device *device, struct vt_why *why)
+/* ---- What a device asks of us ---- */
+
+static int open_lane(const struct xendevice_host *host, struct xendevice *device, const struct xenring_start *start,
+                     struct vt_why *why)
 {
+    const struct options *options = host->host->options;
+    char path[512], uuid[VT_UUID_TEXT];
+    struct lane *lane = NULL;
+    struct lane_config config = {
+        .credential = options->credential,
+        .wait_for_credential = true,
+        .label = device->label,
+        .uuid = device->uuid,
+        .has_uuid = true,
+        .domid = device->told.domid,
+        .has_domid = true,
+        .from = start->has_from ? &start->from : NULL,
+        .under_way = start->under_way,
+    };
+    int err;
+
+    snprintf(config.domain, sizeof config.domain, "%s", device->told.name);
+    if (options->credential_dir) {
+        vt_uuid_text(uuid, &device->uuid);
+        if (snprintf(path, sizeof path, "%s/%s.cred", options->credential_dir, uuid) >= (int)sizeof path)
+            return vt_fail(why, VT_EUSAGE, "--credential-dir: the name is too long");
+        config.credential = path;
+    }
+    err = lane_open(&lane, host->host->lanes, &config, &source, device, why);
+    device->lane = lane;
+    return err;
+}
+
+static int connect_ring(void *ctx, struct xendevice *device, struct vt_why *why)
+{
+    const struct xendevice_host *host = ctx;
     struct journal_ring names = {
         .domid = device->told.domid,
         .devid = device->told.devid,
-        .ring_ref = device->told.ring_ref,
-        .event_channel = device->told.event_channel,
+        .ring_ref = device->ring_ref,
+        .event_channel = device->event_channel,
     };
     struct xenring_start start;
+    struct xenring *ring = NULL;
     int err;
 
-    device->ring_ref = names.ring_ref;
-    device->event_channel = names.event_channel;
-    memcpy(names.boot_id, device->all->boot_id, sizeof names.boot_id);
+    memcpy(names.boot_id, host->boot_id, sizeof names.boot_id);
     memcpy(names.uuid, device->uuid.bytes, sizeof names.uuid);
-    drop_detached(device);
-    err = xenring_open(&device->ring, device->all->rings, &names, device->label, device_on_ready, device, &start, why);
+    err = xenring_open(&ring, host->rings, &names, device->label, on_ready, device, &start, why);
     if (err)
         return err;
     if (!device->lane && !device->has_lost)
-        err = device_open_lane(device, &start, why);
+        err = open_lane(host, device, &start, why);
     if (err) {
-        xenring_close(device->ring, false);
-        device->ring = NULL;
+        xenring_close(ring, false);
         return err;
     }
+    device->ring = ring;
     if (device->has_lost)
-        xenring_fail(device->ring);
+        xenring_fail(ring);
     return VT_OK;
 }
 
-static void map(struct device *device)
+static void look(void *ctx VT_UNUSED, struct xendevice *device)
 {
-    struct vt_why why = {{0}};
-    int err = connect_ring(device, &why);
-    struct xenback_step then = xenback_mapped(err == VT_OK);
+    xenring_event(device->ring);
+}
 
-    if (err && may_say(device))
-        vt_error("xen: %srefused: %s", device->label, why.text);
-    else if (!err && may_say(device))
-        vt_notice("xen: %sconnected", device->label);
-    device->phase = then.next;
-    write_nodes(device, &then);
-    /* Its first command may be there already. */
-    if (!err)
+static void unmap(void *ctx VT_UNUSED, struct xendevice *device, bool for_good)
+{
+    xenring_close(device->ring, for_good);
+}
+
+static bool lane_busy(void *ctx VT_UNUSED, const struct xendevice *device)
+{
+    return lane_is_busy(device->lane);
+}
+
+static void close_lane(void *ctx VT_UNUSED, struct xendevice *device, enum xendevice_end how)
+{
+    static const enum lane_end ends[] = {
+        [XENDEVICE_NOW] = LANE_NOW, [XENDEVICE_ANSWERED] = LANE_ANSWERED, [XENDEVICE_OFF] = LANE_OFF};
+
+    lane_close(device->lane, ends[how]);
+}
+
+static bool write_nodes(void *ctx, uint32_t domid, uint32_t devid, bool publish, int state)
+{
+    const struct xendevice_host *host = ctx;
+
+    return xenstore_write(*host->store, domid, devid, publish, state);
+}
+
+static void forget(void *ctx, uint32_t domid, uint32_t devid)
+{
+    const struct xendevice_host *host = ctx;
+
+    xenstore_forget(*host->store, domid, devid);
+}
+
+static uint64_t now_ms(void *ctx VT_UNUSED)
+{
+    return host_now_ms();
+}
+
+const struct xendevices_ops xendevice_ops = {
+    .now_ms = now_ms,
+    .write = write_nodes,
+    .forget = forget,
+    .connect = connect_ring,
+    .look = look,
+    .unmap = unmap,
+    .lane_is_busy = lane_busy,
+    .close_lane = close_lane,
+};
+
+/* ---- Events ---- */
+
+static bool has_port(const struct xendevice *device, void *port)
+{
+    return device->ring && xenring_port(device->ring) == *(evtchn_port_t *)port;
+}
+
+void xendevice_event(struct xendevices *devices, evtchn_port_t port)
+{
+    struct xendevice *device = xendevices_find(devices, has_port, &port);
+
+    if (device)
         xenring_event(device->ring);
-}
-
-static void release(struct device *device, bool off)
-{
-    struct xendevices *all = device->all;
-    struct device gone = *device;
-
-    unmap(device);
-    device_close_lane(device, off ? LANE_OFF : LANE_ANSWERED);
-    xenstore_forget(*all->store, device->told.domid, device->told.devid);
-    vt_list_remove(&device->node);
-    vt_free(device);
-    wake_held(&gone);
-}
-
-/* False: the device is gone. */
-static bool act(struct device *device, const struct xenback_step *todo)
-{
-    enum xenback_phase before = device->phase;
-
-    device->phase = todo->next;
-    if (todo->actions & XENBACK_UNMAP)
-        unmap(device);
-    /* Made anew by the toolstack, which is how an instance is taken back. */
-    if ((todo->actions & XENBACK_PUBLISH) && (todo->actions & XENBACK_WRITE))
-        device->has_lost = false;
-    write_nodes(device, todo);
-    if (before != device->phase && device->phase != XENBACK_MAPPING && may_say(device))
-        vt_info("xen: %s%s", device->label, xenback_phase_name(device->phase));
-    if (todo->actions & XENBACK_MAP)
-        map(device);
-    if (todo->actions & XENBACK_RELEASE) {
-        release(device, todo->actions & XENBACK_POWER_OFF);
-        return false;
-    }
-    if (before != device->phase && device->phase == XENBACK_DETACHED)
-        wake_held(device);
-    return true;
-}
-
-/* Than the one that is mapped, or was refused. */
-static bool is_other_ring(const struct device *device)
-{
-    return device->told.ring_ref != device->ring_ref || device->told.event_channel != device->event_channel;
-}
-
-static struct xenback_view view_of(struct device *device)
-{
-    const struct xenstore_device *told = &device->told;
-
-    /* Between two looks of ours it has begun anew. */
-    if (device->phase == XENBACK_REFUSED && is_other_ring(device))
-        device->phase = XENBACK_CLOSED;
-    return (struct xenback_view){
-        .back = told->back,
-        .online = told->online,
-        .front = told->front,
-        .has_ring = told->has_ring,
-        .ring_changed = is_other_ring(device),
-        .domain_gone = told->domain_gone,
-        .hold = hold(device),
-    };
-}
-
-static void step(struct device *device)
-{
-    for (unsigned i = 0; i < STEPS_MOST; i++) {
-        struct xenback_view view = view_of(device);
-        struct xenback_step todo = xenback_step(device->phase, &view);
-
-        if (!todo.actions && todo.next == device->phase)
-            return;
-        if (!act(device, &todo))
-            return;
-    }
-    vt_error("xen: %sits states do not come to rest", device->label);
-}
-
-/* ---- Devices ---- */
-
-static struct device *find(const struct xendevices *devices, uint32_t domid, uint32_t devid)
-{
-    VT_LIST_EACH(&devices->list, node) {
-        struct device *device = VT_LIST_ENTRY(node, struct device, node);
-        if (device->told.domid == domid && device->told.devid == devid)
-            return device;
-    }
-    return NULL;
-}
-
-/* The toolstack's word, and fixed while a guest is connected. */
-static void set_uuid(struct device *device, const struct xenstore_device *told)
-{
-    char uuid[VT_UUID_TEXT] = "no uuid";
-
-    if (device->ring || (device->has_uuid == told->has_uuid && vt_uuid_equal(&device->uuid, &told->uuid) && device->label[0]))
-        return;
-    /* A node that is gone names none: the device keeps what it had. */
-    if (!told->has_uuid && device->has_uuid)
-        return;
-    device_close_lane(device, LANE_ANSWERED);
-    device->has_uuid = told->has_uuid;
-    device->uuid = told->uuid;
-    device->has_lost = false;
-    if (told->has_uuid)
-        vt_uuid_text(uuid, &told->uuid);
-    snprintf(device->label, sizeof device->label, "domain %" PRIu32 " device %" PRIu32 " (%s): ", told->domid, told->devid,
-             uuid);
-}
-
-static struct device *add(struct xendevices *devices, const struct xenstore_device *told)
-{
-    struct device *device;
-
-    /* An echo of a device that was released, or one that is gone before it was known. */
-    if (told->writes || told->back == XENBUS_NONE) {
-        if (told->back == XENBUS_NONE)
-            xenstore_forget(*devices->store, told->domid, told->devid);
-        return NULL;
-    }
-    device = VT_NEW(struct device);
-    if (!device) {
-        vt_error("xen: domain %" PRIu32 " device %" PRIu32 ": out of memory", told->domid, told->devid);
-        return NULL;
-    }
-    device->all = devices;
-    device->phase = XENBACK_NEW;
-    vt_list_add(&devices->list, &device->node);
-    return device;
-}
-
-void xendevices_told(struct xendevices *devices, const struct xenstore_device *told)
-{
-    struct device *device = find(devices, told->domid, told->devid);
-
-    if (!device)
-        device = add(devices, told);
-    /* It was read before our last word was written: another telling follows. */
-    if (!device || told->writes != device->writes)
-        return;
-    device->told = *told;
-    set_uuid(device, told);
-    step(device);
-}
-
-bool xendevices_has(const struct xendevices *devices, uint32_t domid, uint32_t devid)
-{
-    return find(devices, domid, devid);
-}
-
-void xendevices_event(struct xendevices *devices, evtchn_port_t port)
-{
-    VT_LIST_EACH(&devices->list, node) {
-        struct device *device = VT_LIST_ENTRY(node, struct device, node);
-        if (device->ring && xenring_port(device->ring) == port) {
-            xenring_event(device->ring);
-            return;
-        }
-    }
-}
-
-/* ---- Life ---- */
-
-int xendevices_new(struct xendevices **devices_out, const struct frontend_host *host, const struct xenring_host *rings,
-                   struct xenstore *const *store, struct vt_why *why)
-{
-    struct xendevices *devices = VT_NEW(struct xendevices);
-    int err;
-
-    if (!devices)
-        return vt_fail(why, VT_ENOMEM, "%s", vt_err_text(VT_ENOMEM));
-    devices->host = host;
-    devices->rings = rings;
-    devices->store = store;
-    vt_list_init(&devices->list);
-    err = vt_boot_id(devices->boot_id, why);
-    if (err) {
-        vt_free(devices);
-        return err;
-    }
-    *devices_out = devices;
-    return VT_OK;
-}
-
-void xendevices_close(struct xendevices *devices)
-{
-    VT_LIST_EACH(&devices->list, node) {
-        struct device *device = VT_LIST_ENTRY(node, struct device, node);
-        if (device->ring)
-            xenring_close(device->ring, false);
-        device->ring = NULL;
-        device_close_lane(device, LANE_NOW);
-    }
-}
-
-void xendevices_free(struct xendevices *devices)
-{
-    if (!devices)
-        return;
-    VT_LIST_EACH(&devices->list, node)
-        vt_free(VT_LIST_ENTRY(node, struct device, node));
-    vt_free(devices);
 }

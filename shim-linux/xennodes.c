@@ -2,16 +2,13 @@
 #include "shim-linux/xennodes.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/xenback.h"
 #include "server/base/log.h"
 
-#define DOMID_MAX 0x7fef     /* Xen's public xen.h: those above are no domains */
-#define PORT_MAX  0x7fffffff /* xenevtchn.h: a port fits in 31 bits */
-#define TRIES     32         /* of a transaction that others' writes keep from being committed */
+#define TRIES 32         /* of a transaction that others' writes keep from being committed */
 
 /* ---- Small things ---- */
 
@@ -37,39 +34,6 @@ static char *read_path(struct nodes *nodes, xs_transaction_t t, const char *path
     return text;
 }
 
-static char *read_node(struct nodes *nodes, const char *dir, const char *name)
-{
-    char path[NODES_PATH + 32];
-
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    return read_path(nodes, XBT_NULL, path);
-}
-
-static bool read_number(struct nodes *nodes, const char *dir, const char *name, uint32_t max, uint32_t *number)
-{
-    char *text = read_node(nodes, dir, name);
-    uint64_t value = 0;
-    bool is_number = text && vt_parse_u64(&value, text, max);
-
-    free(text);
-    *number = (uint32_t)value;
-    return is_number;
-}
-
-static int read_state(struct nodes *nodes, const char *dir)
-{
-    char *text = read_node(nodes, dir, "state");
-    int state = xenback_state(text);
-
-    free(text);
-    return state;
-}
-
-static void back_path(const struct nodes *nodes, char path[NODES_PATH], uint32_t domid, uint32_t devid)
-{
-    snprintf(path, NODES_PATH, "%.100s/%" PRIu32 "/%" PRIu32, nodes->base, domid, devid);
-}
-
 /* ---- Connection ---- */
 
 /* On the socket that dom0 has, relative paths may have no home; a guest's always do. */
@@ -80,13 +44,13 @@ static int find_self(struct nodes *nodes, struct vt_why *why)
 
     for (size_t i = 0; i < VT_COUNT(paths); i++) {
         char *text = read_path(nodes, XBT_NULL, paths[i]);
-        bool found = text && vt_parse_u64(&domid, text, DOMID_MAX);
+        bool found = text && vt_parse_u64(&domid, text, XENPATHS_DOMID_MAX);
 
         free(text);
         if (!found)
             continue;
         nodes->self = (uint32_t)domid;
-        snprintf(nodes->base, sizeof nodes->base, "/local/domain/%" PRIu32 "/backend/vtpm", nodes->self);
+        xenpaths_base(nodes->base, nodes->self);
         return VT_OK;
     }
     return vt_fail(why, VT_EUNREACHED, "xenstore does not say which domain this is (node \"domid\"): in dom0, run "
@@ -102,14 +66,14 @@ int nodes_open(struct nodes *nodes, struct vt_why *why)
         return vt_fail(why, VT_EUNREACHED, "xenstore cannot be reached: %s; is this a domain of Xen, and does xenstored "
                        "run?", strerror(errno));
     err = find_self(nodes, why);
-    if (!err && !xs_watch(nodes->xs, nodes->base, NODES_TOKEN_BACK))
+    if (!err && !xs_watch(nodes->xs, nodes->base, XENPATHS_TOKEN_BACK))
         err = vt_fail(why, VT_EUNREACHED, "xenstore: %s cannot be watched: %s", nodes->base, strerror(errno));
     if (err) {
         nodes_close(nodes);
         return err;
     }
     /* Without it, in a driver domain of little trust, the toolstack's own clearing up has to do. */
-    if (!xs_watch(nodes->xs, "@releaseDomain", NODES_TOKEN_RELEASE))
+    if (!xs_watch(nodes->xs, "@releaseDomain", XENPATHS_TOKEN_RELEASE))
         vt_warning("xen: xenstore tells this domain of no domain's end (%s): a TPM stays on until its next power on",
                    strerror(errno));
     return VT_OK;
@@ -129,60 +93,15 @@ void nodes_probe(struct nodes *nodes)
 
 /* ---- Reading ---- */
 
-int nodes_front(struct nodes *nodes, uint32_t domid, uint32_t devid, char front[NODES_PATH])
+bool nodes_read(struct nodes *nodes, const char *path, char *text, size_t size)
 {
-    char back[NODES_PATH], home[64];
-    char *text;
-    size_t len;
-    bool is_its_own;
+    char *all = read_path(nodes, XBT_NULL, path);
+    bool is_there = all;
 
-    back_path(nodes, back, domid, devid);
-    text = read_node(nodes, back, "frontend");
-    if (!text)
-        return VT_ENOTFOUND;
-    snprintf(home, sizeof home, "/local/domain/%" PRIu32 "/", domid);
-    len = strlen(text);
-    is_its_own = strncmp(text, home, strlen(home)) == 0 && len < NODES_PATH;
-    if (is_its_own)
-        memcpy(front, text, len + 1);
-    free(text);
-    return is_its_own ? VT_OK : VT_EUSAGE;
-}
-
-/* The toolstack's, but what one may call a domain is no word of ours. */
-static void read_name(struct nodes *nodes, uint32_t domid, char name[XENSTORE_NAME])
-{
-    char home[64];
-    char *text;
-
-    snprintf(home, sizeof home, "/local/domain/%" PRIu32, domid);
-    text = read_node(nodes, home, "name");
-    snprintf(name, XENSTORE_NAME, "%.*s", XENSTORE_NAME - 1, text ? text : "");
-    free(text);
-    for (char *at = name; *at; at++)
-        if (*at < ' ' || *at > '~')
-            *at = '?';
-}
-
-void nodes_read(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid, struct xenstore_device *device)
-{
-    char back[NODES_PATH];
-    char *text;
-    bool has_ref;
-
-    *device = (struct xenstore_device){.domid = domid, .devid = devid};
-    back_path(nodes, back, domid, devid);
-    device->back = read_state(nodes, back);
-    text = read_node(nodes, back, "online");
-    device->online = !text || strcmp(text, "0") != 0;
-    free(text);
-    text = read_node(nodes, back, "uuid");
-    device->has_uuid = text && vt_uuid_parse(&device->uuid, text);
-    free(text);
-    read_name(nodes, domid, device->name);
-    device->front = read_state(nodes, front);
-    has_ref = read_number(nodes, front, "ring-ref", UINT32_MAX, &device->ring_ref);
-    device->has_ring = read_number(nodes, front, "event-channel", PORT_MAX, &device->event_channel) && has_ref;
+    if (all)
+        snprintf(text, size, "%s", all);
+    free(all);
+    return is_there;
 }
 
 size_t nodes_list(struct nodes *nodes, const char *dir, uint32_t *numbers, size_t most)
@@ -224,7 +143,7 @@ bool nodes_domain_gone(struct nodes *nodes, uint32_t domid)
 /* VT_ENOTFOUND: the toolstack has removed it; VT_EAGAIN: others wrote. */
 static int try_write(struct nodes *nodes, const char *back, bool publish, const char *state)
 {
-    char path[NODES_PATH + 32];
+    char path[XENPATHS_NODE_MAX];
     xs_transaction_t t = xs_transaction_start(nodes->xs);
     char *there;
     bool is_there, written = true;
@@ -257,7 +176,7 @@ bool nodes_write(struct nodes *nodes, uint32_t domid, uint32_t devid, bool publi
     char back[NODES_PATH], text[12] = "";
     int err = VT_EAGAIN;
 
-    back_path(nodes, back, domid, devid);
+    xenpaths_back(back, nodes->base, domid, devid);
     if (state)
         snprintf(text, sizeof text, "%d", state);
     for (int i = 0; i < TRIES && err == VT_EAGAIN; i++)
@@ -269,17 +188,8 @@ bool nodes_write(struct nodes *nodes, uint32_t domid, uint32_t devid, bool publi
 
 /* ---- Watching ---- */
 
-static void front_watch(char path[NODES_PATH + 32], char token[32], const char *front, uint32_t domid, uint32_t devid)
+void nodes_watch(struct nodes *nodes, const char *path, const char *token)
 {
-    snprintf(path, NODES_PATH + 32, "%.150s/state", front);
-    snprintf(token, 32, "%" PRIu32 "/%" PRIu32, domid, devid);
-}
-
-void nodes_watch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid)
-{
-    char path[NODES_PATH + 32], token[32];
-
-    front_watch(path, token, front, domid, devid);
     if (xs_watch(nodes->xs, path, token))
         return;
     note_error(nodes, errno);
@@ -287,54 +197,13 @@ void nodes_watch(struct nodes *nodes, const char *front, uint32_t domid, uint32_
              path, strerror(errno));
 }
 
-void nodes_unwatch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid)
+void nodes_unwatch(struct nodes *nodes, const char *path, const char *token)
 {
-    char path[NODES_PATH + 32], token[32];
-
-    front_watch(path, token, front, domid, devid);
     if (!xs_unwatch(nodes->xs, path, token))
         note_error(nodes, errno);
 }
 
-/* "5/0/state": the domain's number, and the device's if it is there. */
-static enum nodes_about parse_numbers(const char *rest, uint32_t *domid, uint32_t *devid)
-{
-    uint32_t *const to[] = {domid, devid};
-    char word[12];
-    uint64_t number;
-
-    for (size_t i = 0; i < VT_COUNT(to); i++) {
-        size_t len = strcspn(rest, "/");
-
-        if (!len && i)
-            return NODES_DOMAIN;
-        if (!len || len >= sizeof word)
-            return NODES_NOTHING;
-        memcpy(word, rest, len);
-        word[len] = '\0';
-        if (!vt_parse_u64(&number, word, UINT32_MAX))
-            return NODES_NOTHING;
-        *to[i] = (uint32_t)number;
-        rest += len + (rest[len] == '/');
-    }
-    return NODES_DEVICE;
-}
-
-static enum nodes_about about_of(const struct nodes *nodes, const char *path, const char *token, uint32_t *domid,
-                                 uint32_t *devid)
-{
-    size_t len = strlen(nodes->base);
-
-    if (strcmp(token, NODES_TOKEN_RELEASE) == 0)
-        return NODES_RELEASE;
-    if (strcmp(token, NODES_TOKEN_BACK) != 0)
-        return parse_numbers(token, domid, devid);
-    if (strncmp(path, nodes->base, len) == 0 && path[len] == '/')
-        return parse_numbers(path + len + 1, domid, devid);
-    return NODES_ALL;
-}
-
-bool nodes_event(struct nodes *nodes, enum nodes_about *about, uint32_t *domid, uint32_t *devid)
+bool nodes_event(struct nodes *nodes, char path[XENPATHS_NODE_MAX], char token[XENPATHS_TOKEN])
 {
     char **event = xs_check_watch(nodes->xs);
 
@@ -343,7 +212,8 @@ bool nodes_event(struct nodes *nodes, enum nodes_about *about, uint32_t *domid, 
             note_error(nodes, errno);
         return false;
     }
-    *about = about_of(nodes, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN], domid, devid);
+    snprintf(path, XENPATHS_NODE_MAX, "%s", event[XS_WATCH_PATH]);
+    snprintf(token, XENPATHS_TOKEN, "%s", event[XS_WATCH_TOKEN]);
     free(event);
     return true;
 }

@@ -8,9 +8,10 @@
 
 #include <xenstore.h>
 
+#include "proto/xenpaths.h"
 #include "shim-linux/xenstore.h"
 
-#define NODES_PATH 160 /* longest path of ours, with its NUL */
+#define NODES_PATH XENPATHS_MAX
 
 struct nodes {
     struct xs_handle *xs;
@@ -19,32 +20,24 @@ struct nodes {
     int lost;                   /* errno */
 };
 
-#define NODES_TOKEN_BACK    "back"
-#define NODES_TOKEN_RELEASE "release"
-
 /* Opens, finds out who we are, watches base and @releaseDomain. VT_EUNREACHED with a reason. */
 int nodes_open(struct nodes *nodes, struct vt_why *why) VT_USE_RESULT;
 void nodes_close(struct nodes *nodes);
 /* Asks for something that is there. */
 void nodes_probe(struct nodes *nodes);
 
-/* What FRONT is, as BACK names it. VT_ENOTFOUND: no such device; VT_EUSAGE: it is not of this domain. */
-int nodes_front(struct nodes *nodes, uint32_t domid, uint32_t devid, char front[NODES_PATH]) VT_USE_RESULT;
-/* Fills in all but `writes` and `domain_gone`. What cannot be read is as if it were not there: look at `lost`. */
-void nodes_read(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid, struct xenstore_device *device);
+/* As xenpaths_read_fn. */
+bool nodes_read(struct nodes *nodes, const char *path, char *text, size_t size);
 /* As xenstore_write; false: the connection is lost. */
 bool nodes_write(struct nodes *nodes, uint32_t domid, uint32_t devid, bool publish, int state);
-/* FRONT/state; the token names the device. */
-void nodes_watch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid);
-void nodes_unwatch(struct nodes *nodes, const char *front, uint32_t domid, uint32_t devid);
+void nodes_watch(struct nodes *nodes, const char *path, const char *token);
+void nodes_unwatch(struct nodes *nodes, const char *path, const char *token);
 /* Only when xenstore says so for certain. */
 bool nodes_domain_gone(struct nodes *nodes, uint32_t domid);
 /* Names in a directory that are numbers; 0 if there is none. At most `most`. */
 size_t nodes_list(struct nodes *nodes, const char *dir, uint32_t *numbers, size_t most);
 
-/* What an event is about. */
-enum nodes_about { NODES_NOTHING, NODES_ALL, NODES_DOMAIN, NODES_DEVICE, NODES_RELEASE };
-/* The next event: false if there is none now. */
-bool nodes_event(struct nodes *nodes, enum nodes_about *about, uint32_t *domid, uint32_t *devid);
+/* The next event of a watch: false if there is none now. */
+bool nodes_event(struct nodes *nodes, char path[XENPATHS_NODE_MAX], char token[XENPATHS_TOKEN]);
 
 #endif

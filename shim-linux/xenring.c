@@ -118,12 +118,12 @@ void xenring_fail(struct xenring *ring)
 
 /* ---- For the lane ---- */
 
-bool xenring_take(struct xenring *ring, struct lane_request *request)
+bool xenring_take(struct xenring *ring, struct courier_request *request)
 {
     if (!ring->waits)
         return false;
     ring->waits = false;
-    *request = (struct lane_request){
+    *request = (struct courier_request){
         .locality = ring->tpmif.locality, .bytes = ring->tpmif.command, .len = ring->tpmif.len};
     return true;
 }
@@ -139,7 +139,7 @@ int xenring_note(struct xenring *ring, const struct relay_mark *mark)
     return err;
 }
 
-bool xenring_respond(struct xenring *ring, const struct lane_response *response)
+bool xenring_respond(struct xenring *ring, const struct courier_response *response)
 {
     struct tpmif_print print = tpmif_put(&ring->tpmif, response->bytes, response->len);
 

@@ -49,8 +49,8 @@ void xenring_event(struct xenring *ring);
 void xenring_fail(struct xenring *ring);
 
 /* As lane_source's. */
-bool xenring_take(struct xenring *ring, struct lane_request *request);
-bool xenring_respond(struct xenring *ring, const struct lane_response *response);
+bool xenring_take(struct xenring *ring, struct courier_request *request);
+bool xenring_respond(struct xenring *ring, const struct courier_response *response);
 int xenring_note(struct xenring *ring, const struct relay_mark *mark);
 
 /* RUNTIME_DIR/xen-DOMID-DEVID.journal; and whether a file name is one, and whose. */

@@ -10,11 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/xenrecords.h"
 #include "server/base/alloc.h"
 #include "server/base/list.h"
 #include "server/base/log.h"
 #include "shim-linux/host.h"
-#include "shim-linux/xenrecords.h"
+#include "shim-linux/xennodes.h"
 
 /* A dead connection shows up when it is used: so often, if nothing else happens. */
 #define PROBE_MS 5000
@@ -88,28 +89,63 @@ static void tell(struct xenstore *store, const struct xenstore_device *device)
     pthread_mutex_unlock(&store->lock);
 }
 
+/* ---- What the records ask of us ---- */
+
+static bool is_lost(void *ctx)
+{
+    const struct nodes *nodes = &((struct xenstore *)ctx)->nodes;
+
+    return !nodes->xs || nodes->lost;
+}
+
+static bool read_node(void *ctx, const char *path, char *text, size_t size)
+{
+    return nodes_read(&((struct xenstore *)ctx)->nodes, path, text, size);
+}
+
+static size_t list(void *ctx, const char *path, uint32_t *numbers, size_t most)
+{
+    return nodes_list(&((struct xenstore *)ctx)->nodes, path, numbers, most);
+}
+
+static void watch(void *ctx, const char *path, const char *token)
+{
+    nodes_watch(&((struct xenstore *)ctx)->nodes, path, token);
+}
+
+static void unwatch(void *ctx, const char *path, const char *token)
+{
+    nodes_unwatch(&((struct xenstore *)ctx)->nodes, path, token);
+}
+
+static bool domain_gone(void *ctx, uint32_t domid)
+{
+    return nodes_domain_gone(&((struct xenstore *)ctx)->nodes, domid);
+}
+
 static void tell_device(void *ctx, const struct xenstore_device *device)
 {
     tell(ctx, device);
 }
 
+static const struct xenrecords_ops records_ops = {
+    .is_lost = is_lost,
+    .read = read_node,
+    .list = list,
+    .watch = watch,
+    .unwatch = unwatch,
+    .domain_gone = domain_gone,
+    .tell = tell_device,
+};
+
 /* ---- Turns of the thread ---- */
 
 static void take_events(struct xenstore *store)
 {
-    enum nodes_about about;
-    uint32_t domid = 0, devid = 0;
+    char path[XENPATHS_NODE_MAX], token[XENPATHS_TOKEN];
 
-    for (unsigned i = 0; i < EVENTS_MOST && nodes_event(&store->nodes, &about, &domid, &devid); i++) {
-        if (about == NODES_ALL)
-            records_look_at_all(&store->records);
-        else if (about == NODES_DOMAIN)
-            records_look_at_domain(&store->records, domid);
-        else if (about == NODES_DEVICE)
-            records_look_at(&store->records, domid, devid);
-        else if (about == NODES_RELEASE)
-            store->check_domains = true;
-    }
+    for (unsigned i = 0; i < EVENTS_MOST && nodes_event(&store->nodes, path, token); i++)
+        store->check_domains |= records_event(&store->records, path, token);
 }
 
 static struct request *next_request(struct xenstore *store)
@@ -156,7 +192,7 @@ static void turn(struct xenstore *store)
         store->check_domains = false;
         records_check_domains(&store->records);
     }
-    records_read(&store->records);
+    (void)records_read(&store->records);
 }
 
 /* Until there is something to do. */
@@ -332,7 +368,7 @@ int xenstore_open(struct xenstore **store_out, uv_loop_t *loop, const struct xen
     store->events = *events;
     vt_list_init(&store->requests);
     vt_list_init(&store->news);
-    records_init(&store->records, &store->nodes, tell_device, store);
+    records_init(&store->records, &records_ops, store, store->nodes.base, XENSTORE_DEVICES_MAX);
     pthread_mutex_init(&store->lock, NULL);
     pthread_cond_init(&store->reached, NULL);
     store->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -12,29 +12,12 @@
 
 #include <uv.h>
 
-#include "server/base/err.h"
-#include "server/base/text.h"
+#include "proto/xendevices.h"
 
 struct xenstore;
 
 /* Grants and event channels are limited, and only the toolstack makes devices: this bounds its mistakes. */
 #define XENSTORE_DEVICES_MAX 1024
-#define XENSTORE_DOMAIN_MAX  8
-#define XENSTORE_NAME        65 /* of a domain, with its NUL */
-
-/* BACK is /local/domain/SELF/backend/vtpm/DOMID/DEVID, FRONT what its node `frontend` names. */
-struct xenstore_device {
-    uint32_t domid, devid;
-    uint64_t writes;        /* how many xenstore_write of this device had been done when it was read */
-    int back, front;        /* states, as xenback_state gives them */
-    bool online;
-    bool has_uuid;          /* BACK/uuid is a uuid */
-    struct vt_uuid uuid;
-    bool has_ring;          /* FRONT/ring-ref and event-channel are there, well-formed */
-    uint32_t ring_ref, event_channel;
-    char name[XENSTORE_NAME]; /* of the domain, printable, perhaps cut; "" if it may not be read. For people */
-    bool domain_gone;       /* as the hypervisor's own event told xenstore; stays so */
-};
 
 struct xenstore_events {
     void (*device)(void *ctx, const struct xenstore_device *device);

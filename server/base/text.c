@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/base/text.h"
 
-#include <time.h>
-
 static const char digits[] = "0123456789abcdef";
 
 void vt_hex(char *out, const void *bytes, size_t len)
@@ -86,16 +84,6 @@ void vt_uuid_from_random(struct vt_uuid *uuid, const uint8_t random[16])
     memcpy(uuid->bytes, random, sizeof uuid->bytes);
     uuid->bytes[6] = (uint8_t)((uuid->bytes[6] & 0x0f) | 0x40);
     uuid->bytes[8] = (uint8_t)((uuid->bytes[8] & 0x3f) | 0x80);
-}
-
-void vt_time_text(char out[VT_TIME_TEXT], int64_t unix_s)
-{
-    time_t seconds = (time_t)unix_s;
-    struct tm tm;
-
-    if (!gmtime_r(&seconds, &tm) || tm.tm_year > 9999 - 1900 || tm.tm_year < 0 ||
-        strftime(out, VT_TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        memcpy(out, "1970-01-01T00:00:00Z", VT_TIME_TEXT);
 }
 
 static bool name_char(char c)

@@ -134,7 +134,7 @@ static void feed(struct fuzz_src *src, size_t len)
 /* One thing of the lane's: takes a deed, or answers the one that it has. */
 static void turn(uint8_t dice)
 {
-    struct lane_request request = {0};
+    struct courier_request request = {0};
     struct relay_result result = {.err = dice & 0x10 ? VT_EFAIL : VT_OK, .tpm_rc = dice & 0x20 ? 9 : 0};
     const bool good = !result.err && !result.tpm_rc;
     static const uint8_t ticket[MESSAGE_TICKET] = "VTHT";
@@ -149,7 +149,7 @@ static void turn(uint8_t dice)
             w.may_run = true; /* INIT goes on from there without the server */
         if (w.deed == RELAY_RESET || w.deed == RELAY_START)
             w.may_run = w.deed == RELAY_START ? !result.err : good;
-        monitor_respond(w.monitor, &(struct lane_response){.result = &result});
+        monitor_respond(w.monitor, &(struct courier_response){.result = &result});
         end_request();
     } else if (monitor_take(w.monitor, &request)) {
         FUZZ_CHECK(request.deed && request.deed->locality <= 4);

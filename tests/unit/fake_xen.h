@@ -16,7 +16,7 @@
 #define FAKE_XEN_ENV "VTPM_TEST_FAKE_XEN" /* "MEMORY,CHANNELS,STORE": descriptors */
 
 #define FAKE_PATH    128
-#define FAKE_VALUE   64
+#define FAKE_VALUE   160
 #define FAKE_NODES   512
 #define FAKE_CHANGES 4096
 #define FAKE_DOMAINS 64

@@ -6,7 +6,7 @@ vtpm_test(test_relay_deed LABELS unit
 vtpm_test(test_shim_credential LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_shim_credential.c ${CMAKE_SOURCE_DIR}/shim-linux/credential.c
     ${CMAKE_SOURCE_DIR}/shim-linux/endpoint.c
-  LIBS vt_base)
+  LIBS vt_proto vt_base)
 
 # The program itself against a server of the test's own, over real sockets.
 vtpm_test(test_shim LABELS unit

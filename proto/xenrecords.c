@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "shim-linux/xenrecords.h"
+#include "proto/xenrecords.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ struct record {
     struct vt_list node;
     uint32_t domid, devid;
     uint64_t writes;
-    char front[NODES_PATH];
+    char front[XENPATHS_MAX];
     bool is_watched;
     bool is_dirty;
     bool domain_gone;
@@ -28,10 +28,44 @@ static struct record *find_record(struct records *records, uint32_t domid, uint3
     return NULL;
 }
 
+static bool is_lost(const struct records *records)
+{
+    return records->ops->is_lost(records->ctx);
+}
+
+static void watch(struct records *records, struct record *record, bool on)
+{
+    char path[XENPATHS_NODE_MAX], token[XENPATHS_TOKEN];
+
+    if (record->is_watched == on)
+        return;
+    xenpaths_front_watch(path, token, record->front, record->domid, record->devid);
+    if (on)
+        records->ops->watch(records->ctx, path, token);
+    else
+        records->ops->unwatch(records->ctx, path, token);
+    record->is_watched = on;
+}
+
+/* VT_ENOTFOUND: no such device; VT_EUSAGE: it is not of this domain. */
+static int read_front(struct records *records, uint32_t domid, uint32_t devid, char front[XENPATHS_MAX])
+{
+    char back[XENPATHS_MAX], path[XENPATHS_NODE_MAX], text[XENPATHS_MAX + 1];
+
+    xenpaths_back(back, records->base, domid, devid);
+    snprintf(path, sizeof path, "%s/frontend", back);
+    if (!records->ops->read(records->ctx, path, text, sizeof text))
+        return VT_ENOTFOUND;
+    if (!xenpaths_is_front(text, domid))
+        return VT_EUSAGE;
+    memcpy(front, text, strlen(text) + 1);
+    return VT_OK;
+}
+
 static void drop_record(struct records *records, struct record *record)
 {
-    if (record->is_watched && records->nodes->xs && !records->nodes->lost)
-        nodes_unwatch(records->nodes, record->front, record->domid, record->devid);
+    if (!is_lost(records))
+        watch(records, record, false);
     vt_list_remove(&record->node);
     records->count--;
     vt_free(record);
@@ -43,11 +77,11 @@ static bool has_room(struct records *records, uint32_t domid, uint32_t devid)
 
     VT_LIST_EACH(&records->list, node)
         of_domain += VT_LIST_ENTRY(node, struct record, node)->domid == domid;
-    if (records->count < XENSTORE_DEVICES_MAX && of_domain < XENSTORE_DOMAIN_MAX)
+    if (records->count < records->most && of_domain < XENRECORDS_DOMAIN_MAX)
         return true;
     if (!records->is_refused)
-        vt_error("xen: domain %" PRIu32 " device %" PRIu32 " is not served: at most %d devices, %d of one domain", domid,
-                 devid, XENSTORE_DEVICES_MAX, XENSTORE_DOMAIN_MAX);
+        vt_error("xen: domain %" PRIu32 " device %" PRIu32 " is not served: at most %u devices, %d of one domain", domid,
+                 devid, records->most, XENRECORDS_DOMAIN_MAX);
     records->is_refused = true;
     return false;
 }
@@ -55,9 +89,9 @@ static bool has_room(struct records *records, uint32_t domid, uint32_t devid)
 /* One that is there and not yet known. */
 static void add_record(struct records *records, uint32_t domid, uint32_t devid)
 {
-    char front[NODES_PATH];
+    char front[XENPATHS_MAX];
     struct record *record;
-    int err = nodes_front(records->nodes, domid, devid, front);
+    int err = read_front(records, domid, devid, front);
 
     if (err == VT_EUSAGE)
         vt_error("xen: domain %" PRIu32 " device %" PRIu32 " is not served: its node `frontend` is of another domain", domid,
@@ -69,7 +103,7 @@ static void add_record(struct records *records, uint32_t domid, uint32_t devid)
         return;
     *record = (struct record){.domid = domid, .devid = devid, .is_dirty = true};
     memcpy(record->front, front, sizeof front);
-    record->domain_gone = nodes_domain_gone(records->nodes, domid);
+    record->domain_gone = records->ops->domain_gone(records->ctx, domid);
     vt_list_add(&records->list, &record->node);
     records->count++;
 }
@@ -86,12 +120,12 @@ void records_look_at(struct records *records, uint32_t domid, uint32_t devid)
 
 void records_look_at_domain(struct records *records, uint32_t domid)
 {
-    uint32_t devids[XENSTORE_DOMAIN_MAX + 1];
-    char dir[NODES_PATH];
+    uint32_t devids[XENRECORDS_DOMAIN_MAX + 1];
+    char dir[XENPATHS_MAX];
     size_t count;
 
-    snprintf(dir, sizeof dir, "%.100s/%" PRIu32, records->nodes->base, domid);
-    count = nodes_list(records->nodes, dir, devids, VT_COUNT(devids));
+    snprintf(dir, sizeof dir, "%.100s/%" PRIu32, records->base, domid);
+    count = records->ops->list(records->ctx, dir, devids, VT_COUNT(devids));
     for (size_t i = 0; i < count; i++)
         records_look_at(records, domid, devids[i]);
     /* Those that are not there any more have no name in the list. */
@@ -103,8 +137,8 @@ void records_look_at_domain(struct records *records, uint32_t domid)
 
 void records_look_at_all(struct records *records)
 {
-    uint32_t *domids = vt_calloc(XENSTORE_DEVICES_MAX, sizeof *domids);
-    size_t count = domids ? nodes_list(records->nodes, records->nodes->base, domids, XENSTORE_DEVICES_MAX) : 0;
+    uint32_t *domids = vt_calloc(records->most, sizeof *domids);
+    size_t count = domids ? records->ops->list(records->ctx, records->base, domids, records->most) : 0;
 
     for (size_t i = 0; i < count; i++)
         records_look_at_domain(records, domids[i]);
@@ -116,13 +150,11 @@ void records_look_at_all(struct records *records)
 /* Made anew, a device may have its front end elsewhere. */
 static void follow_front(struct records *records, struct record *record)
 {
-    char front[NODES_PATH];
+    char front[XENPATHS_MAX];
 
-    if (nodes_front(records->nodes, record->domid, record->devid, front) || strcmp(front, record->front) == 0)
+    if (read_front(records, record->domid, record->devid, front) || strcmp(front, record->front) == 0)
         return;
-    if (record->is_watched)
-        nodes_unwatch(records->nodes, record->front, record->domid, record->devid);
-    record->is_watched = false;
+    watch(records, record, false);
     memcpy(record->front, front, sizeof front);
 }
 
@@ -132,37 +164,54 @@ static void read_record(struct records *records, struct record *record)
 
     follow_front(records, record);
     /* The watch first: what changes after the reading is told. */
-    if (!record->is_watched)
-        nodes_watch(records->nodes, record->front, record->domid, record->devid);
-    record->is_watched = true;
+    watch(records, record, true);
     record->is_dirty = false;
-    nodes_read(records->nodes, record->front, record->domid, record->devid, &device);
-    if (records->nodes->lost) {
+    xenpaths_device(&device, records->ops->read, records->ctx, records->base, record->front, record->domid, record->devid);
+    if (is_lost(records)) {
         record->is_dirty = true;
         return;
     }
     device.writes = record->writes;
     device.domain_gone = record->domain_gone;
-    records->tell(records->ctx, &device);
+    records->ops->tell(records->ctx, &device);
 }
 
 void records_check_domains(struct records *records)
 {
     VT_LIST_EACH(&records->list, node) {
         struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        if (record->domain_gone || !nodes_domain_gone(records->nodes, record->domid))
+        if (record->domain_gone || !records->ops->domain_gone(records->ctx, record->domid))
             continue;
         record->domain_gone = record->is_dirty = true;
     }
 }
 
-void records_read(struct records *records)
+bool records_read(struct records *records)
 {
+    bool was_dirty = false;
+
     VT_LIST_EACH(&records->list, node) {
         struct record *record = VT_LIST_ENTRY(node, struct record, node);
-        if (record->is_dirty && !records->nodes->lost)
-            read_record(records, record);
+        if (!record->is_dirty || is_lost(records))
+            continue;
+        was_dirty = true;
+        read_record(records, record);
     }
+    return was_dirty;
+}
+
+bool records_event(struct records *records, const char *path, const char *token)
+{
+    uint32_t domid = 0, devid = 0;
+    enum xenpaths_about about = xenpaths_about(records->base, path, token, &domid, &devid);
+
+    if (about == XENPATHS_ALL)
+        records_look_at_all(records);
+    else if (about == XENPATHS_DOMAIN)
+        records_look_at_domain(records, domid);
+    else if (about == XENPATHS_DEVICE)
+        records_look_at(records, domid, devid);
+    return about == XENPATHS_RELEASE;
 }
 
 void records_wrote(struct records *records, uint32_t domid, uint32_t devid)
@@ -185,10 +234,9 @@ void records_forget(struct records *records, uint32_t domid, uint32_t devid)
 
 /* ---- Life ---- */
 
-void records_init(struct records *records, struct nodes *nodes,
-                  void (*tell)(void *ctx, const struct xenstore_device *device), void *ctx)
+void records_init(struct records *records, const struct xenrecords_ops *ops, void *ctx, const char *base, unsigned most)
 {
-    *records = (struct records){.nodes = nodes, .tell = tell, .ctx = ctx};
+    *records = (struct records){.ops = ops, .ctx = ctx, .base = base, .most = most};
     vt_list_init(&records->list);
 }
 

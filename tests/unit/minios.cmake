@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# The Mini-OS shim on the host.
+vtpm_test(test_minios_vchan LABELS unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_minios_vchan.c ${CMAKE_SOURCE_DIR}/shim-minios/vchan_client.c LIBS vt_base)
+
+# Its program on Linux needs Xen's libraries, or a fake of them, for platform.h.
+if(VTPM_HAVE_XEN)
+  set(here ${CMAKE_CURRENT_LIST_DIR})
+  set(platform ${CMAKE_SOURCE_DIR}/tests/lib/minios_platform.c)
+  add_executable(vtpm-stubdom-fake-xen ${platform} ${here}/fake_xen.c ${here}/fake_xen_memory.c)
+  target_link_libraries(vtpm-stubdom-fake-xen PRIVATE vt_stubdom Threads::Threads)
+  set_target_properties(vtpm-stubdom-fake-xen PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  vtpm_test(test_minios_shim LABELS unit
+    SOURCES ${here}/test_minios_shim.c ${here}/vchan_bridge.c ${here}/shim_process.c ${here}/server_thread.c
+      ${here}/fake_server.c ${here}/fake_xen_world.c ${here}/fake_xen_memory.c
+    LIBS vt_proto Threads::Threads)
+  add_dependencies(test_minios_shim vtpm-stubdom-fake-xen)
+  target_compile_definitions(test_minios_shim PRIVATE VTPM_STUBDOM="$<TARGET_FILE:vtpm-stubdom-fake-xen>")
+endif()
