@@ -7,6 +7,7 @@ static void on_key(void *arg, int err, const struct cr_rsa_key *key)
     struct instance *i = arg;
 
     i->wish = NULL;
+    instance_unblock(i);
     instance_tell_key(i, err, key);
 }
 
@@ -24,9 +25,11 @@ bool instance_wants_key(struct instance *i, const uint8_t *payload, size_t len)
         return false;
     job->keys++;
     err = keypool_ask(i->broker->keypool, &i->node.uuid, bits, e, &key, on_key, i, &i->wish);
-    if (err == VT_EAGAIN)
+    if (err == VT_EAGAIN) {
         i->step = STEP_KEYING;
-    else
+        instance_block(i);
+    } else {
         instance_tell_key(i, err, err ? NULL : &key);
+    }
     return true;
 }
