@@ -27,12 +27,12 @@ static void write_conf_bytes(const char *bytes, size_t len)
 static int load(struct config *config, struct vt_why *why, const char *default_file, const char *line)
 {
     char copy[1024];
-    char *argv[32] = {(char *)(uintptr_t) "vtpm-server"};
+    char *argv[48] = {(char *)(uintptr_t) "vtpm-server"};
     int argc = 1;
 
     *why = (struct vt_why){0};
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *word = strtok(copy, " "); word && argc < 31; word = strtok(NULL, " "))
+    for (char *word = strtok(copy, " "); word && argc < 47; word = strtok(NULL, " "))
         argv[argc++] = word;
     return config_load(config, argc, argv, default_file, why);
 }
