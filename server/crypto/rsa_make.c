@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RSA keys by our own search for primes, on the fastest exponentiation that the back end has (docs/performance.md has the
- * figures). As cr_rsa_generate: same generator state, same key, and in every back end.
+ * RSA keys by our own search for primes, on the fastest exponentiation that the back end has (docs/architecture.md, "Keys",
+ * has the figures). As cr_rsa_generate: same generator state, same key, and in every back end.
  *
  * A prime is looked for from a random odd start upwards, in a window from which the multiples of small primes are struck
  * out. What is left is filtered by one round of Miller-Rabin and confirmed by as many rounds, of random bases, as FIPS

@@ -10,7 +10,7 @@
 #define ASK  (4 + 1 + CR_DRBG_SEED + SANDBOX_KEY_ASK_LEN)
 #define MADE (4 + 1 + 4 + SANDBOX_KEY_LEN_MAX)
 /*
- * SCHED_BATCH: it never pushes a sandbox aside when it wakes. Nice 10, a tenth of a processor that others want whole, and
+ * SCHED_BATCH: it never pushes a sandbox aside when it wakes. Nicer by 10, a tenth of a processor that others want whole, and
  * not 19 or SCHED_IDLE, a hundredth or less: a guest may wait for this key, and its driver for seconds only.
  */
 #define NICE 10
@@ -22,7 +22,7 @@ void keymaker_lower_priority(void)
     const struct sched_param none = {0};
 
     (void)sched_setscheduler(0, SCHED_BATCH, &none);
-    (void)setpriority(PRIO_PROCESS, 0, NICE);
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
 }
 
 /* The engine will look at it again; a fault in this process shall not get as far as that. */
