@@ -11,8 +11,9 @@
 
 #include "server/base/base.h"
 
-#define SLICE_SHORT_US 100u  /* the least there is: the broker, sandboxes with cheap commands */
-#define SLICE_LONG_US  3000u /* what the kernel gives without a word */
+#define SLICE_SHORT_US 100u /* the least there is: the broker, sandboxes with cheap commands */
+#define SLICE_LONG_US                                                                                        \
+    20000u /* more than the kernel gives unasked: whatever else the host has to do goes before it */
 
 /* pid 0: the calling thread, and whatever it starts from now on. False: the kernel does not let us; no harm
  * is done. */

@@ -2,7 +2,7 @@
 # The broker's core on a real store, with a double in the place of zygote.c and engine.c.
 set(core ${CMAKE_SOURCE_DIR}/server/core)
 file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS ${core}/*.c)
-list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c)
+list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c ${core}/slice.c)
 add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c move_peer.c handoff_rig.c)
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vt_profile vt_hwtpm vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
