@@ -2,13 +2,13 @@
 # The broker's core on a real store, with a double in the place of zygote.c and engine.c.
 set(core ${CMAKE_SOURCE_DIR}/server/core)
 file(GLOB_RECURSE core_sources CONFIGURE_DEPENDS ${core}/*.c)
-list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c ${core}/slice.c)
+list(REMOVE_ITEM core_sources ${core}/zygote.c ${core}/engine.c)
 add_library(test_core STATIC ${core_sources} fake_zygote.c core_rig.c core_one.c move_peer.c handoff_rig.c)
 target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_proto_admin vt_db vt_profile vt_hwtpm vtpm_options
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
 set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert
-  anchor evidence hostpcrs fair)
+  anchor evidence hostpcrs keypool fair)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke move handoff)
 endif()
@@ -21,8 +21,12 @@ endforeach()
 foreach(function hwtpm_run hwtpm_pcr_read)
   target_link_options(test_core_hostpcrs PRIVATE LINKER:--wrap=${function})
 endforeach()
-vtpm_test(test_slice LABELS unit SOURCES test_slice.c ${core}/slice.c LIBS vt_base)
+vtpm_test(test_slice LABELS unit SOURCES test_slice.c LIBS vt_base)
 vtpm_test(test_sched LABELS unit SOURCES test_sched.c LIBS vt_sched)
+# The pool alone: loop and makers are the test's.
+vtpm_test(test_keypool LABELS unit
+  SOURCES test_keypool.c ${core}/keypool/keypool.c ${core}/keypool/shelf.c ${core}/keypool/queue.c
+  LIBS vt_base vt_crypto vt_wire)
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
 vtpm_test(test_enrol LABELS unit SOURCES test_enrol.c ${core}/evidence/enrol.c LIBS vt_base vt_crypto vt_wire)

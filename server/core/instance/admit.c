@@ -9,7 +9,7 @@
 
 #include <sched.h>
 
-#include "server/core/slice.h"
+#include "server/base/slice.h"
 
 static struct instance *instance_of_turn(struct sched_guest *turn)
 {

@@ -4,8 +4,8 @@
  * once when it wakes up beside one with a longer one (Linux 6.12 and later; before that nothing happens). No
  * privilege is needed, and nothing of priority changes: over time each gets its share as before. Any thread.
  */
-#ifndef VTPM_CORE_SLICE_H
-#define VTPM_CORE_SLICE_H
+#ifndef VTPM_BASE_SLICE_H
+#define VTPM_BASE_SLICE_H
 
 #include <sys/types.h>
 
