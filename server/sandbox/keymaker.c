@@ -11,7 +11,7 @@
 #define ASK  (4 + 1 + CR_DRBG_SEED + SANDBOX_KEY_ASK_LEN)
 #define MADE (4 + 1 + 4 + SANDBOX_KEY_LEN_MAX)
 /*
- * SCHED_BATCH: it never pushes a sandbox aside when it wakes. Nice 10, a tenth of a processor that others want whole, and
+ * SCHED_BATCH: it never pushes a sandbox aside when it wakes. Nicer by 10, a tenth of a processor that others want whole, and
  * not 19 or SCHED_IDLE, a hundredth or less: a guest may wait for this key, and its driver for seconds only.
  */
 #define NICE 10
@@ -23,7 +23,7 @@ void keymaker_lower_priority(void)
     const struct sched_param none = {0};
 
     (void)sched_setscheduler(0, SCHED_BATCH, &none);
-    (void)setpriority(PRIO_PROCESS, 0, NICE);
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
     slice_set(0, SLICE_LONG_US);
 }
 

@@ -537,6 +537,7 @@ static void test_core__each_fault_where_a_key_is_made__with_it_or_without(void *
     rig_start(&w.rig);
     fake.key_bits = 512;
     each_kind("key", scenario_key, &w);
+    assert_true(count_down("key, memory", FAULT_ALLOC, scenario_key, &w) > 3);
     rig_free(&w.rig);
 }
 
