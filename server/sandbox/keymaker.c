@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include "server/base/slice.h"
 #include "server/sandbox/keys.h"
 #include "server/sandbox/stream.h"
 
@@ -23,6 +24,7 @@ void keymaker_lower_priority(void)
 
     (void)sched_setscheduler(0, SCHED_BATCH, &none);
     (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
+    slice_set(0, SLICE_LONG_US);
 }
 
 /* The engine will look at it again; a fault in this process shall not get as far as that. */

@@ -21,12 +21,12 @@ endforeach()
 foreach(function hwtpm_run hwtpm_pcr_read)
   target_link_options(test_core_hostpcrs PRIVATE LINKER:--wrap=${function})
 endforeach()
+vtpm_test(test_slice LABELS unit SOURCES test_slice.c LIBS vt_base)
+vtpm_test(test_sched LABELS unit SOURCES test_sched.c LIBS vt_sched)
 # The pool alone: loop and makers are the test's.
 vtpm_test(test_keypool LABELS unit
   SOURCES test_keypool.c ${core}/keypool/keypool.c ${core}/keypool/shelf.c ${core}/keypool/queue.c
   LIBS vt_base vt_crypto vt_wire)
-vtpm_test(test_slice LABELS unit SOURCES test_slice.c ${core}/slice.c LIBS vt_base)
-vtpm_test(test_sched LABELS unit SOURCES test_sched.c LIBS vt_sched)
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
 vtpm_test(test_enrol LABELS unit SOURCES test_enrol.c ${core}/evidence/enrol.c LIBS vt_base vt_crypto vt_wire)

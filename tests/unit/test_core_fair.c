@@ -53,7 +53,7 @@ static void take_slot(void)
 {
     sched()->slots = 1;
     assert_true(sched_ask(sched(), &taker, COST_PRIVATE, loop_now_us()));
-    taker.since_us += HOUR_US;
+    taker.due_us += HOUR_US;
 }
 
 static void give_slot(void)

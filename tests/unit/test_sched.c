@@ -186,17 +186,23 @@ static void test_slots__full__short_ones_begin_and_long_ones_wait(void **state)
 static void test_slots__held_too_long__are_given_up(void **state)
 {
     struct world w;
+    uint64_t due;
 
     (void)state;
     make_world(&w, 2, 4);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(sched_ask(&w.sched, &w.senders[i].guest, COST_KEY, 10), i < 2);
+        assert_int_equal(sched_ask(&w.sched, &w.senders[i].guest, i ? COST_PRIVATE : COST_KEY, 10), i < 2);
     assert_null(sched_next(&w.sched, 9 + SCHED_HOLD_US));
     assert_ptr_equal(sched_next(&w.sched, 10 + SCHED_HOLD_US), &w.senders[2].guest);
-    assert_ptr_equal(sched_next(&w.sched, 10 + SCHED_HOLD_US), &w.senders[3].guest);
+    assert_null(sched_next(&w.sched, 10 + SCHED_HOLD_US));
+    assert_true(sched_due(&w.sched, &due));
+    assert_int_equal(due, 10 + 2 * SCHED_HOLD_US);
+    assert_ptr_equal(sched_next(&w.sched, due), &w.senders[3].guest);
+    /* A key may hold it longer. */
+    assert_true(w.senders[0].guest.has_slot);
     /* Those that run on pay for it, and free no slot twice. */
     sched_leave(&w.sched, &w.senders[0].guest, 10 * SECOND);
-    assert_int_equal(w.sched.used, 2);
+    assert_int_equal(w.sched.used, 1);
     assert_true(w.senders[0].guest.finish >= 9 * SECOND);
     for (int i = 1; i < 4; i++)
         sched_leave(&w.sched, &w.senders[i].guest, 10 * SECOND);

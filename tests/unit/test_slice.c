@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/core/slice.h"
+#include "server/base/slice.h"
 
 /* The first 32 bytes of what sched_getattr(2) tells. */
 struct told {

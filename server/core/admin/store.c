@@ -272,8 +272,8 @@ void admin_status(struct admin_call *call)
     status.crypto = crypto;
     anchor_status(broker->anchor, protection);
     status.protection = protection;
-    put_keypool(&status, broker->keypool);
     show_sched(&status, &held);
+    put_keypool(&status, broker->keypool);
     reply.status = &status;
     admin_reply(call, &reply);
 }

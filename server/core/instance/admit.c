@@ -9,7 +9,7 @@
 
 #include <sched.h>
 
-#include "server/core/slice.h"
+#include "server/base/slice.h"
 
 static struct instance *instance_of_turn(struct sched_guest *turn)
 {
@@ -69,7 +69,8 @@ int broker_admission_start(struct broker *broker)
 {
     /* What it starts has it too: a sandbox that wakes up for a cheap command runs before one in a long command. */
     slice_set(0, SLICE_SHORT_US);
-    sched_init(&broker->sched, processors());
+    /* One more than can run: it fills the moment between an answer and the next command's start. */
+    sched_init(&broker->sched, processors() + 1);
     return loop_timer_new(broker->loop, &broker->turn_timer, on_turn, broker);
 }
 

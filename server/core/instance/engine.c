@@ -36,8 +36,8 @@ static void back_to_record(struct instance *i, const char *why)
                           VT_NUMBER("attempt", job->crashes + job->kills + 1)),
                 "instance: engine gone: %s", why);
     job->is_witnessed = false;
-    job->keys = 0;
     instance_leave_gate(i, job);
+    job->keys = 0;
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
@@ -338,6 +338,7 @@ void instance_tell_key(struct instance *i, int err, const struct cr_rsa_key *key
     be32(code, (uint32_t)err);
     if (key)
         sandbox_wr_key(&w, key);
+    instance_unblock(i);
     parts[1].len = w.len;
     request(i, STEP_RUNNING, SANDBOX_KEY_IS, parts, VT_COUNT(parts));
     vt_wipe(bytes, sizeof bytes);

@@ -5,8 +5,8 @@
 
 #include "server/core/instance/instance.h"
 #include "server/core/keypool/keypool.h"
-#include "server/sandbox/keys.h"
 #include "server/core/sched/sched.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 
 /* To a peer: where and why is for the log. */

@@ -28,8 +28,8 @@ bool instance_wants_key(struct instance *i, const uint8_t *payload, size_t len)
     if (err == VT_EAGAIN) {
         i->step = STEP_KEYING;
         instance_block(i);
-    } else {
-        instance_tell_key(i, err, err ? NULL : &key);
+        return true;
     }
+    instance_tell_key(i, err, err ? NULL : &key);
     return true;
 }

@@ -89,11 +89,21 @@ static void settle(struct sched *s, struct sched_guest *g)
 
 /* ---- Slots ---- */
 
-static void take_slot(struct sched *s, struct sched_guest *g)
+static void add_by_due(struct vt_list *list, struct sched_guest *g, uint64_t due_us)
+{
+    struct vt_list *at = list;
+
+    g->due_us = due_us;
+    while (at->prev != list && VT_LIST_ENTRY(at->prev, struct sched_guest, node)->due_us > due_us)
+        at = at->prev;
+    vt_list_add(at, &g->node);
+}
+
+static void take_slot(struct sched *s, struct sched_guest *g, uint64_t now_us)
 {
     g->has_slot = true;
     s->used++;
-    vt_list_add(&s->running, &g->node);
+    add_by_due(&s->running, g, now_us + (g->class == COST_KEY ? SCHED_HOLD_KEY_US : SCHED_HOLD_US));
 }
 
 static void drop_slot(struct sched *s, struct sched_guest *g)
@@ -113,7 +123,7 @@ static void give_slot(struct sched *s, struct sched_guest *g, uint64_t now_us)
     s->virtual_now = VT_MAX(s->virtual_now, g->start);
     begin(s, g, now_us);
     g->finish = g->start + virtual_cost(g, g->charged_us);
-    take_slot(s, g);
+    take_slot(s, g, now_us);
 }
 
 static void wait_for_slot(struct sched *s, struct sched_guest *g)
@@ -132,7 +142,7 @@ static void drop_overdue(struct sched *s, uint64_t now_us)
     while (!vt_list_empty(&s->running)) {
         struct sched_guest *g = VT_LIST_ENTRY(s->running.next, struct sched_guest, node);
 
-        if (g->since_us + SCHED_HOLD_US > now_us)
+        if (g->due_us > now_us)
             return;
         drop_slot(s, g);
     }
@@ -142,12 +152,7 @@ static void drop_overdue(struct sched *s, uint64_t now_us)
 
 static void hold(struct sched *s, struct sched_guest *g, uint64_t due_us)
 {
-    struct vt_list *at = &s->held;
-
-    g->due_us = due_us;
-    while (at->prev != &s->held && VT_LIST_ENTRY(at->prev, struct sched_guest, node)->due_us > due_us)
-        at = at->prev;
-    vt_list_add(at, &g->node);
+    add_by_due(&s->held, g, due_us);
     g->state = SCHED_HELD;
     s->held_count++;
 }
@@ -237,7 +242,7 @@ bool sched_due(const struct sched *s, uint64_t *at_us)
     if (!vt_list_empty(&s->held))
         at = VT_LIST_ENTRY(s->held.next, struct sched_guest, node)->due_us;
     if (!vt_list_empty(&s->waiting) && !vt_list_empty(&s->running))
-        at = VT_MIN(at, VT_LIST_ENTRY(s->running.next, struct sched_guest, node)->since_us + SCHED_HOLD_US);
+        at = VT_MIN(at, VT_LIST_ENTRY(s->running.next, struct sched_guest, node)->due_us);
     *at_us = at;
     return at != UINT64_MAX;
 }
@@ -277,7 +282,7 @@ void sched_unblock(struct sched *s, struct sched_guest *g, uint64_t now_us)
     g->is_blocked = false;
     g->since_us = now_us;
     if (cost_is_long(g->class))
-        take_slot(s, g);
+        take_slot(s, g, now_us);
 }
 
 /* ---- Life ---- */

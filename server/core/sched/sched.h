@@ -16,9 +16,11 @@
 
 /*
  * A command that holds its slot for so long gives it up and runs on: some that never end must not shut
- * everybody else out. Its share pays for the whole time.
+ * everybody else out. Its share pays for the whole time. COST_KEY has the longer one, which a key takes on a
+ * busy host.
  */
-#define SCHED_HOLD_US 250000u
+#define SCHED_HOLD_US     250000u
+#define SCHED_HOLD_KEY_US 1000000u
 
 enum sched_state {
     SCHED_NONE,  /* no command */
@@ -34,7 +36,7 @@ struct sched {
     uint64_t mean_us[COST_CLASSES]; /* of those that ended */
     struct vt_list held;            /* by due_us */
     struct vt_list waiting;         /* by start; who came first, first */
-    struct vt_list running;         /* those with a slot, by since_us */
+    struct vt_list running;         /* those with a slot, by due_us */
     size_t held_count, waiting_count;
 };
 
@@ -47,11 +49,11 @@ struct sched_guest {
     uint64_t start, finish;    /* virtual: microseconds by weight */
     uint64_t since_us, ran_us; /* of the command that runs */
     uint64_t charged_us;       /* what it was charged when it began */
-    uint64_t due_us;
-    uint64_t filled_us; /* when the two below were brought up to date */
-    int64_t commands;   /* left, in millionths */
-    int64_t cpu;        /* left, in hundredths of a microsecond; negative after a command that cost more */
-    uint64_t held;      /* commands that were held, for people */
+    uint64_t due_us;           /* HELD: until then; with a slot: it gives that up then */
+    uint64_t filled_us;        /* when the two below were brought up to date */
+    int64_t commands;          /* left, in millionths */
+    int64_t cpu;   /* left, in hundredths of a microsecond; negative after a command that cost more */
+    uint64_t held; /* commands that were held, for people */
 };
 
 void sched_init(struct sched *sched, unsigned slots);

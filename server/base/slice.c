@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/core/slice.h"
+#include "server/base/slice.h"
 
 #include <sched.h>
 #include <sys/syscall.h>
