@@ -16,6 +16,13 @@ foreach(part auth exec state da corners vendor)
 endforeach()
 vtpm_test(test_engine_da_kinds LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_da_kinds.c
   ${CMAKE_CURRENT_LIST_DIR}/secret_kinds.c ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+# What opens a private key is the test's first.
+vtpm_test(test_engine_kept LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_engine_kept.c
+  ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
+target_link_options(test_engine_kept PRIVATE LINKER:--wrap=cr_rsa_open)
+if(VTPM_HAVE_LIBCRYPTO)
+  target_compile_definitions(test_engine_kept PRIVATE VTPM_HAVE_LIBCRYPTO=1)
+endif()
 vtpm_test(test_bug_classes LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_bug_classes.c
   ${CMAKE_SOURCE_DIR}/tests/spec/spec.c LIBS vt_tpm_client)
 # A guest that tries every ordinal.
