@@ -324,6 +324,11 @@ static void on_bytes(struct net_stream *stream, const uint8_t *bytes, size_t len
         pump(c);
         return;
     }
+    /* What a flood has left in the kernel's queue costs no public-key work. */
+    if (net_stream_is_shut(stream)) {
+        conn_drop(c);
+        return;
+    }
     net_stream_read(stream, false);
     c->is_working = true;
     handshake_submit(&c->all->pool, &c->job);

@@ -1046,6 +1046,24 @@ static void test_storm__too_long__somebody_is_accepted(void **state)
     rig_free(rig);
 }
 
+/* As a flood leaves them in the kernel's queue. */
+static void test_storm__peer_gone_before_its_turn__costs_no_worker(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct client client;
+    struct rig *rig;
+
+    (void)state;
+    limits.workers = 0; /* a step would wait for ever */
+    rig = rig_new(&limits);
+    client_start(&client, rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
+    client_step(&client);
+    client_end(&client);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 0);
+    assert_int_equal(counts_of(rig).half_open, 0);
+    rig_free(rig);
+}
+
 static void test_storm__silent_peers__hold_up_nobody(void **state)
 {
     struct channel_limits limits = test_limits;
@@ -1100,6 +1118,7 @@ int main(void)
 #endif
         cmocka_unit_test(test_storm__workers_behind__nobody_is_accepted),
         cmocka_unit_test(test_storm__too_long__somebody_is_accepted),
+        cmocka_unit_test(test_storm__peer_gone_before_its_turn__costs_no_worker),
         cmocka_unit_test(test_storm__silent_peers__hold_up_nobody),
     };
 
