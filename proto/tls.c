@@ -281,12 +281,16 @@ static int handshake_error(struct tls *tls, int code, struct vt_why *why)
  */
 static void spare_buffers(const struct tls *tls)
 {
+#ifndef MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH /* else the library has made them smaller by itself */
     const mbedtls_ssl_context *ssl = &tls->ssl;
 
     if (!tls->spare || ssl->MBEDTLS_PRIVATE(in_left) || ssl->MBEDTLS_PRIVATE(in_offt) || ssl->MBEDTLS_PRIVATE(out_left))
         return;
     tls->spare(ssl->MBEDTLS_PRIVATE(in_buf) + USED_MIN, MBEDTLS_SSL_IN_CONTENT_LEN - USED_MIN);
     tls->spare(ssl->MBEDTLS_PRIVATE(out_buf) + USED_MIN, MBEDTLS_SSL_OUT_CONTENT_LEN - USED_MIN);
+#else
+    (void)tls;
+#endif
 }
 
 int tls_handshake(struct tls *tls, struct vt_why *why)

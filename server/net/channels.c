@@ -8,6 +8,8 @@
 
 /* Half-open ones that are compared when one of them must go: bounds the work per newcomer. */
 #define VICTIMS 16
+/* A handshake that ended so lately is a sign that the others go on, too. */
+#define PROGRESS_MS 100
 
 static void on_refusals_due(uv_timer_t *timer)
 {
@@ -91,7 +93,7 @@ void channels_limit_idle(struct channels *all, const struct conn *c)
     struct conn *oldest = NULL;
     unsigned count = 0;
 
-    VT_LIST_EACH(&all->others, node)
+    VT_LIST_EACH(&all->unattached, node)
     {
         struct conn *other = VT_LIST_ENTRY(node, struct conn, node);
         if (!conn_is_idle(other) || strcmp(channel_identity(other->ch), identity))
@@ -109,6 +111,7 @@ void channels_accept(void *channels, int fd, const struct net_peer *peer)
     struct channels *all = channels;
 
     uv_update_time(all->uv);
+    all->accepted_ms = uv_now(all->uv);
     if (all->is_closing || !may_enter(all, peer)) {
         close(fd);
         return;
@@ -120,15 +123,19 @@ void channels_accept(void *channels, int fd, const struct net_peer *peer)
 }
 
 /*
- * A storm of guests that come back together: whoever is let in while the workers have more to do than they can only waits
- * for them, and beyond a limit would be sent away, to come again later and later. Peers that keep a place without
- * giving work hold up nobody here: they are may_enter's.
+ * A storm of guests that come back together: whoever is let in while the workers, or the guests themselves, have more to do
+ * than they can only waits, and beyond a limit would be sent away, to come again later and later. So the rest waits in the
+ * kernel's queue as long as handshakes get done. Peers that keep a place without giving work hold up nobody here, and
+ * nobody does so for long: they are may_enter's.
  */
 static bool is_ready(void *channels)
 {
     const struct channels *all = channels;
+    const uint64_t now = uv_now(all->uv);
 
-    return all->counts.half_open < all->limits.half_open_per_peer || !handshake_is_behind(&all->pool);
+    if (all->counts.half_open < all->limits.half_open_per_peer || now - all->accepted_ms > all->limits.hold_ms)
+        return true;
+    return !handshake_is_behind(&all->pool) && now - all->opened_ms > PROGRESS_MS;
 }
 
 static bool is_welcome(void *channels, const struct vt_domain *domain)
@@ -170,6 +177,7 @@ int channels_new(struct channels **channels, uv_loop_t *uv, struct broker *broke
     all->limits = *limits;
     handshake_pool_init(&all->pool, uv, limits->workers);
     vt_list_init(&all->half_open);
+    vt_list_init(&all->unattached);
     vt_list_init(&all->others);
     uv_timer_init(uv, &all->timer);
     uv_unref((uv_handle_t *)&all->timer);
@@ -188,6 +196,16 @@ static void on_nothing_to_close(uv_timer_t *timer)
     tell_done(timer->data);
 }
 
+static void close_open(struct vt_list *list)
+{
+    VT_LIST_EACH(list, node)
+    {
+        struct conn *c = VT_LIST_ENTRY(node, struct conn, node);
+        if (c->state == CONN_OPEN)
+            conn_close_soon(c);
+    }
+}
+
 void channels_close(struct channels *all, void (*done)(void *arg), void *arg)
 {
     all->is_closing = true;
@@ -195,12 +213,8 @@ void channels_close(struct channels *all, void (*done)(void *arg), void *arg)
     all->done_arg = arg;
     VT_LIST_EACH(&all->half_open, node)
     conn_drop(VT_LIST_ENTRY(node, struct conn, node));
-    VT_LIST_EACH(&all->others, other)
-    {
-        struct conn *c = VT_LIST_ENTRY(other, struct conn, node);
-        if (c->state == CONN_OPEN)
-            conn_close_soon(c);
-    }
+    close_open(&all->unattached);
+    close_open(&all->others);
     refusals_flush(&all->refusals, uv_now(all->uv));
     if (!all->counts.connections) {
         uv_ref((uv_handle_t *)&all->timer);

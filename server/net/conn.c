@@ -29,12 +29,17 @@ static void free_if_over(struct conn *c)
     channels_one_less(all);
 }
 
+static void move_to(struct conn *c, struct vt_list *list)
+{
+    vt_list_remove(&c->node);
+    vt_list_add(list, &c->node);
+}
+
 static void leave_handshake(struct conn *c, enum state next)
 {
     if (c->state == CONN_HANDSHAKE) {
         c->all->counts.half_open--;
-        vt_list_remove(&c->node);
-        vt_list_add(&c->all->others, &c->node);
+        move_to(c, &c->all->unattached);
     }
     c->state = next;
 }
@@ -180,6 +185,15 @@ bool conn_is_idle(const struct conn *c)
     return c->state == CONN_OPEN && channel_phase(c->ch) != CHANNEL_ATTACHED && session_ready(c->session);
 }
 
+static void file_by_phase(struct conn *c)
+{
+    const bool is_attached = channel_phase(c->ch) == CHANNEL_ATTACHED;
+
+    if (is_attached != c->is_attached)
+        move_to(c, is_attached ? &c->all->others : &c->all->unattached);
+    c->is_attached = is_attached;
+}
+
 static void pump(struct conn *c)
 {
     struct vt_why why = {0};
@@ -200,6 +214,7 @@ static void pump(struct conn *c)
         return;
     }
     net_stream_read(&c->stream, err == VT_EAGAIN);
+    file_by_phase(c);
     set_deadline(c);
 }
 
@@ -221,6 +236,7 @@ static void open_conn(struct conn *c)
         return;
     }
     c->all->counts.opened++;
+    c->all->opened_ms = uv_now(c->all->uv);
     vt_log_with(VT_LOG_INFO,
                 VT_FIELDS(VT_TEXT("peer", c->peer.text), VT_TEXT("identity", channel_identity(c->ch))),
                 "net: channel open");
@@ -306,6 +322,11 @@ static void on_bytes(struct net_stream *stream, const uint8_t *bytes, size_t len
     }
     if (c->state == CONN_OPEN) {
         pump(c);
+        return;
+    }
+    /* What a flood has left in the kernel's queue costs no public-key work. */
+    if (net_stream_is_shut(stream)) {
+        conn_drop(c);
         return;
     }
     net_stream_read(stream, false);

@@ -21,6 +21,7 @@ struct channel_limits {
     unsigned half_open_per_peer; /* of one remote address */
     unsigned idle_per_identity;  /* open, without an instance and waiting for none */
     unsigned workers;            /* handshake steps at once */
+    uint64_t hold_ms;            /* for so long may nobody be accepted while handshakes get done */
     uint64_t handshake_ms;       /* from accept to open */
     uint64_t unattached_ms;      /* from one message to the next while no instance is attached */
     uint64_t write_ms;           /* for a peer that does not read */
@@ -29,7 +30,8 @@ struct channel_limits {
 #define CHANNEL_LIMITS_DEFAULT                                                                               \
     {                                                                                                        \
         .connections = 4096, .half_open = 256, .half_open_per_peer = 128, .idle_per_identity = 32,           \
-        .workers = 2, .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000, .linger_ms = 1000                  \
+        .workers = 2, .hold_ms = 1000, .handshake_ms = 10000, .unattached_ms = 60000, .write_ms = 30000,     \
+        .linger_ms = 1000                                                                                    \
     }
 
 struct channel_counts {

@@ -18,8 +18,10 @@ struct channels {
     struct refusals refusals;
     uv_timer_t timer;         /* counts of refusals held back */
     struct vt_list half_open; /* struct conn in HANDSHAKE, oldest first */
+    struct vt_list unattached; /* OPEN, without an instance; who has been so for longest comes first */
     struct vt_list others;
     struct channel_counts counts;
+    uint64_t accepted_ms, opened_ms; /* the last one; of the loop's clock */
     bool is_closing;
     void (*done)(void *arg);
     void *done_arg;
@@ -36,7 +38,7 @@ enum state {
 struct conn {
     struct net_stream stream;
     struct handshake_job job;
-    struct vt_list node; /* of half_open or others */
+    struct vt_list node; /* of half_open, unattached or others */
     struct channels *all;
     struct channel *ch;
     struct session *session;
@@ -45,6 +47,7 @@ struct conn {
     uint64_t handshake_until_ms;
     bool is_working; /* a worker has ch: hands off */
     bool in_pump;
+    bool is_attached; /* as the list says in which it is */
     bool said_goodbye; /* LINGERING: our side of the socket is shut */
     bool is_dead;      /* the stream's handles are closed */
     int handshake_err;

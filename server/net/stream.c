@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/net/stream.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -115,6 +116,15 @@ int net_stream_send(struct net_stream *s, struct vt_buf *out)
     if (n > 0)
         vt_buf_drop(out, (size_t)n);
     return vt_buf_size(out) ? send_later(s, out) : VT_OK;
+}
+
+bool net_stream_is_shut(const struct net_stream *s)
+{
+    struct pollfd look = {.events = POLLRDHUP};
+
+    if (s->is_closing || uv_fileno(&s->u.handle, &look.fd))
+        return true;
+    return poll(&look, 1, 0) > 0 && look.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
 void net_stream_half_close(struct net_stream *s)

@@ -44,6 +44,8 @@ void net_stream_read(struct net_stream *stream, bool on);
 /* Sends what can be sent at once; the rest is taken out of `out` and goes later (VT_EAGAIN, then on_sent).
  * While something is pending `out` is left alone. VT_EIO: the transport is gone. */
 int net_stream_send(struct net_stream *stream, struct vt_buf *out) VT_USE_RESULT;
+/* The peer will send no more: its side is shut, or it is gone. */
+bool net_stream_is_shut(const struct net_stream *stream);
 /* No more will be sent: the peer sees the end after what it was sent. */
 void net_stream_half_close(struct net_stream *stream);
 /* on_deadline after delay_ms, in place of an earlier one. Never from within this call. */

@@ -10,8 +10,8 @@
 #include "server/base/text.h"
 #include "server/net/listener.h"
 
-/* All guests of a host may come at once; the kernel cuts it to net.core.somaxconn. */
-#define BACKLOG 4096
+/* All guests of a host may come at once. */
+#define BACKLOG 1024
 
 static void set_text(struct net_addr *addr)
 {

@@ -9,8 +9,8 @@
 
 #include "server/net/listener.h"
 
-/* All guests of a host may come at once; the kernel cuts it to net.core.somaxconn. */
-#define BACKLOG 4096
+/* All guests of a host may come at once. */
+#define BACKLOG 1024
 
 int unix_parse(struct net_addr *addr, const char *rest, struct vt_why *why)
 {

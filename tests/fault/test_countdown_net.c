@@ -301,6 +301,7 @@ static int world_start(struct world *w, const char *where, struct vt_why *why)
                                                  .half_open_per_peer = 8,
                                                  .idle_per_identity = 8,
                                                  .workers = 2,
+                                                 .hold_ms = 60000,
                                                  .handshake_ms = 60000,
                                                  .unattached_ms = 60000,
                                                  .write_ms = 60000,

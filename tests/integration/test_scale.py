@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many guests at once on a host that gives little: they come together, the server is killed under them, they come back
-together; nobody is sent away or meets a time limit, one that is there is answered meanwhile, idle engines leave. The whole
+together; nobody meets a time limit, one that is there is answered meanwhile, idle engines leave. The whole
 of it, with figures: tests/scale/run."""
 import resource
 import threading
@@ -9,7 +9,7 @@ import memory
 from crowd import Crowd, make_instances
 from rig import Rig, check, wait_until
 
-INSTANCES, GUESTS, IDLE_S = 300, 200, 2
+INSTANCES, GUESTS, IDLE_S = 400, 300, 2  # more than may have an open handshake
 FEW = 300  # descriptors
 EXTEND = bytes.fromhex("00c1000000220000001400000010" + "5a" * 20)
 
@@ -45,7 +45,7 @@ def storm(rig, everybody):
         crowd.ask("back", "back")
         crowd.run(EXTEND)
     text = rig.server.text()[mark:]
-    check("refused" not in text and "too long" not in text, "a storm of %d: nobody is sent away" % GUESTS)
+    check("too long" not in text, "a storm of %d: all are back, and no handshake met its time limit" % GUESTS)
 
 
 def few_descriptors(rig):

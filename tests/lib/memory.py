@@ -15,10 +15,9 @@ def _values(path):
 
 
 def own(pid):
-    """Private pages and page tables of one process, in bytes; without files that only it has mapped."""
+    """Private pages and page tables of one process, in bytes; without pages of files, which are its only by chance."""
     rollup = _values("/proc/%d/smaps_rollup" % pid)
-    private = rollup["Private_Clean"] + rollup["Private_Dirty"]
-    return min(private, rollup["Pss_Anon"]) + _values("/proc/%d/status" % pid)["VmPTE"]
+    return min(rollup["Private_Dirty"], rollup["Pss_Anon"]) + _values("/proc/%d/status" % pid)["VmPTE"]
 
 
 def cpu_ns(pid):

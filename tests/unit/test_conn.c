@@ -51,6 +51,7 @@ static const struct channel_limits test_limits = {
     .half_open_per_peer = 128,
     .idle_per_identity = 256,
     .workers = 2,
+    .hold_ms = 60000,
     .handshake_ms = 60000,
     .unattached_ms = 60000,
     .write_ms = 60000,
@@ -996,6 +997,92 @@ static void test_conn__out_of_memory_anywhere__closes_that_one_only(void **state
 }
 #endif
 
+/* ---- A storm waits in the kernel's queue ---- */
+
+static bool is_ready(struct rig *rig)
+{
+    return channels_listen.is_ready(rig->all);
+}
+
+static void test_storm__workers_behind__nobody_is_accepted(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct client clients[2];
+    struct rig *rig;
+
+    (void)state;
+    limits.half_open_per_peer = VT_COUNT(clients);
+    limits.workers = 0; /* the steps stay undone */
+    rig = rig_new(&limits);
+    for (size_t i = 0; i < VT_COUNT(clients); i++) {
+        assert_true(is_ready(rig));
+        client_start(&clients[i], rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
+        client_step(&clients[i]);
+    }
+    UNTIL_ALONE(rig, !is_ready(rig));
+    client_end(&clients[0]);
+    client_end(&clients[1]);
+    rig_free(rig);
+}
+
+/* Whoever keeps the workers busy for ever does not keep the others out. */
+static void test_storm__too_long__somebody_is_accepted(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct client client;
+    struct rig *rig;
+
+    (void)state;
+    limits.half_open_per_peer = 1;
+    limits.workers = 0;
+    limits.hold_ms = 1;
+    rig = rig_new(&limits);
+    client_start(&client, rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
+    client_step(&client);
+    turns(rig, NULL, 10);
+    assert_int_equal(counts_of(rig).half_open, 1);
+    assert_true(is_ready(rig));
+    client_end(&client);
+    rig_free(rig);
+}
+
+/* As a flood leaves them in the kernel's queue. */
+static void test_storm__peer_gone_before_its_turn__costs_no_worker(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct client client;
+    struct rig *rig;
+
+    (void)state;
+    limits.workers = 0; /* a step would wait for ever */
+    rig = rig_new(&limits);
+    client_start(&client, rig, 0, FAKE_IDENTITY, FAKE_KEY_BYTE);
+    client_step(&client);
+    client_end(&client);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 0);
+    assert_int_equal(counts_of(rig).half_open, 0);
+    rig_free(rig);
+}
+
+static void test_storm__silent_peers__hold_up_nobody(void **state)
+{
+    struct channel_limits limits = test_limits;
+    struct rig *rig;
+    int silent[2];
+
+    (void)state;
+    limits.half_open_per_peer = VT_COUNT(silent);
+    rig = rig_new(&limits);
+    for (size_t i = 0; i < VT_COUNT(silent); i++)
+        silent[i] = plug_in(rig, 0);
+    turns(rig, NULL, 5);
+    assert_int_equal(counts_of(rig).half_open, VT_COUNT(silent));
+    assert_true(is_ready(rig));
+    close(silent[0]);
+    close(silent[1]);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1029,6 +1116,10 @@ int main(void)
 #ifdef VTPM_TEST_HOOKS
         cmocka_unit_test(test_conn__out_of_memory_anywhere__closes_that_one_only),
 #endif
+        cmocka_unit_test(test_storm__workers_behind__nobody_is_accepted),
+        cmocka_unit_test(test_storm__too_long__somebody_is_accepted),
+        cmocka_unit_test(test_storm__peer_gone_before_its_turn__costs_no_worker),
+        cmocka_unit_test(test_storm__silent_peers__hold_up_nobody),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as process_harden does */

@@ -20,6 +20,7 @@ struct rig {
     struct listener *listener;
     int accepted; /* the last one's descriptor */
     unsigned count;
+    unsigned asked; /* is_ready */
     struct net_peer peer;
 };
 
@@ -162,6 +163,25 @@ static void accepts_one(struct rig *rig)
         uv_run(&rig->uv, UV_RUN_ONCE);
     assert_int_equal(rig->count, before + 1);
     close(fd);
+}
+
+static bool not_at_first(void *arg)
+{
+    struct rig *rig = arg;
+
+    return rig->asked++ >= 3;
+}
+
+static void test_listener__not_ready__accepts_later(void **state)
+{
+    static const struct listener_ops ops = {.is_ready = not_at_first, .accept = on_accept};
+    struct rig *rig = *state;
+    struct net_addr addr;
+
+    assert_int_equal(net_addr_parse(&addr, rig->text, NULL), VT_OK);
+    assert_int_equal(listener_open(&rig->listener, &rig->uv, &addr, &ops, rig, NULL), VT_OK);
+    accepts_one(rig);
+    assert_true(rig->asked > 3);
 }
 
 static void test_unix__new_path__accepts_and_names_the_peer(void **state)
@@ -309,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_address__of_every_kind__is_read),
         cmocka_unit_test(test_address__that_is_wrong__is_refused_by_name),
+        T(test_listener__not_ready__accepts_later),
         T(test_unix__new_path__accepts_and_names_the_peer),
         T(test_unix__closed_listener__removes_its_file),
         T(test_unix__closed_listener__leaves_anothers_file),
