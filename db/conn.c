@@ -111,7 +111,8 @@ int conn_open(struct conn **out, const char *path, int flags, struct vt_why *why
     *out = NULL;
     if (!conn)
         return vt_fail(why, VT_ENOMEM, "%s: %s", path, vt_err_text(VT_ENOMEM));
-    err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always, NULL));
+    err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always,
+                                 flags & SQLITE_OPEN_READWRITE ? logfile_vfs() : NULL));
     /* SQLite opens read-only by itself where it may not write. */
     if (!err && flags & SQLITE_OPEN_READWRITE && sqlite3_db_readonly(conn->sq, "main"))
         err = vt_fail(why, VT_EUNAVAILABLE, "%s: cannot be opened for writing: is its file system read-only?",
