@@ -544,7 +544,7 @@ static void test_power_cut__while_a_full_log_is_folded_back__all_reported_is_the
     struct tally tally = {0};
 
     (void)state;
-    run(lives, VT_COUNT(lives), getenv("VTPM_LONG") ? 1 : 3, &tally);
+    run(lives, VT_COUNT(lives), getenv("VTPM_LONG") ? 1 : 8, &tally);
     assert_true(tally.kept > 100);
 }
 
