@@ -101,17 +101,29 @@ static int set_up(struct conn *conn, int flags)
     return db_err(rc);
 }
 
+/*
+ * Without counts of the memory in use, which nobody reads here: each allocation would take a lock for them, and a statement
+ * makes many. Only before anything else is asked of SQLite; refused later, without harm.
+ */
+static void configure(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int conn_open(struct conn **out, const char *path, int flags, struct vt_why *why)
 {
     const int always =
         SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct conn *conn = VT_NEW(struct conn);
     int err;
 
     *out = NULL;
     if (!conn)
         return vt_fail(why, VT_ENOMEM, "%s: %s", path, vt_err_text(VT_ENOMEM));
-    err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always, NULL));
+    (void)pthread_once(&once, configure);
+    err = db_err(sqlite3_open_v2(path, &conn->sq, flags | always,
+                                 flags & SQLITE_OPEN_READWRITE ? logfile_vfs() : NULL));
     /* SQLite opens read-only by itself where it may not write. */
     if (!err && flags & SQLITE_OPEN_READWRITE && sqlite3_db_readonly(conn->sq, "main"))
         err = vt_fail(why, VT_EUNAVAILABLE, "%s: cannot be opened for writing: is its file system read-only?",

@@ -40,6 +40,7 @@ struct db_config {
     const char *dir;                /* DIR/vtpm.db and DIR/lock */
     void (*wake)(void *ctx);        /* writer thread: completions are waiting */
     void *wake_ctx;
+    uint32_t log_reserve;           /* bytes of the log file that are had in advance, when there is time; 0: none */
     uint32_t events_keep;           /* so many of the newest events stay; 0: 100,000 */
 };
 

@@ -5,6 +5,9 @@
  */
 #include "db/sqlite_priv.h"
 
+#include <errno.h>
+#include <time.h>
+
 #include "server/base/alloc.h"
 
 void request_free(struct request *req)
@@ -69,31 +72,78 @@ static void append_all(struct vt_list *to, struct vt_list *from)
     }
 }
 
+/* With the lock held, which the caller has again afterwards. */
+static void tend(struct db *db, bool quiet)
+{
+    pthread_mutex_unlock(&db->lock);
+    log_tend(db, quiet);
+    pthread_mutex_lock(&db->lock);
+}
+
+static bool waits(const struct db *db)
+{
+    return vt_list_empty(&db->queue) && !db->stop;
+}
+
+/* With the lock held. False: nobody has asked for anything for a while. */
+static bool wait_a_while(struct db *db)
+{
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += DB_QUIET_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (waits(db) && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&db->work, &db->lock, &until);
+    return !waits(db);
+}
+
+/* With the lock held: until there is a request, or no more will come. */
+static void wait_for_work(struct db *db)
+{
+    while (waits(db)) {
+        if (!log_wants_quiet(db))
+            pthread_cond_wait(&db->work, &db->lock);
+        else if (!wait_a_while(db))
+            tend(db, true);
+    }
+}
+
+/* With the lock held, which the caller has again afterwards. */
+static void do_batch(struct db *db)
+{
+    struct vt_list batch;
+
+    take_batch(db, &batch);
+    db->busy = true;
+    pthread_mutex_unlock(&db->lock);
+
+    writer_batch(db, &batch);
+
+    pthread_mutex_lock(&db->lock);
+    append_all(&db->done, &batch);
+    db->busy = false;
+    pthread_cond_broadcast(&db->idle);
+    pthread_mutex_unlock(&db->lock);
+    if (db->config.wake)
+        db->config.wake(db->config.wake_ctx);
+    pthread_mutex_lock(&db->lock);
+}
+
 void *queue_thread(void *arg)
 {
     struct db *db = arg;
-    struct vt_list batch;
 
     pthread_mutex_lock(&db->lock);
     for (;;) {
-        while (vt_list_empty(&db->queue) && !db->stop)
-            pthread_cond_wait(&db->work, &db->lock);
+        wait_for_work(db);
         if (vt_list_empty(&db->queue))
             break;
-        take_batch(db, &batch);
-        db->busy = true;
-        pthread_mutex_unlock(&db->lock);
-
-        writer_batch(db, &batch);
-
-        pthread_mutex_lock(&db->lock);
-        append_all(&db->done, &batch);
-        db->busy = false;
-        pthread_cond_broadcast(&db->idle);
-        pthread_mutex_unlock(&db->lock);
-        if (db->config.wake)
-            db->config.wake(db->config.wake_ctx);
-        pthread_mutex_lock(&db->lock);
+        do_batch(db);
+        /* The answers are on their way. */
+        tend(db, false);
     }
     pthread_mutex_unlock(&db->lock);
     return NULL;

@@ -17,6 +17,7 @@
 #define DB_FILE           "vtpm.db"
 #define DB_LOCK_FILE      "lock"
 #define DB_BUSY_MS        250         /* what the writer thread waits for a foreign lock */
+#define DB_QUIET_MS       100         /* without requests: time for the log file */
 #define DB_QUEUE_MAX      4096        /* requests */
 #define DB_QUEUE_BYTES    (64u << 20) /* their payload */
 #define DB_BATCH_MAX      256         /* requests in one transaction */
@@ -72,6 +73,7 @@ enum both {
     "SELECT p.name, p.store, p.public, coalesce(a.address, '') FROM peer p"                             \
     " LEFT JOIN peer_address a ON a.name = p.name "
 
+struct db;
 enum stmt {
 #define STATEMENT(id, sql) id,
 #include "db/statements.def"
@@ -127,6 +129,25 @@ void q_get_text(struct q *q, int col, char *out, size_t size);
 size_t q_get_blob(struct q *q, int col, void *out, size_t size);
 void q_get_fixed(struct q *q, int col, void *out, size_t len);
 void q_damaged(struct q *q);
+
+/* ---- logfile.c: the writing connection's VFS ---- */
+/* Its name, or NULL: there is none to be had. Loop thread. */
+const char *logfile_vfs(void);
+/* Zeros behind the log's end up to so many bytes, synced. The caller holds the write lock. A SQLite result code. */
+int logfile_reserve(sqlite3 *sq, sqlite3_int64 size) VT_USE_RESULT;
+
+/* ---- log.c: the care of the log file; writer thread ---- */
+/* For a connection just opened for writing. */
+void log_watch(struct db *db);
+/* Would a quiet moment be of use? */
+bool log_wants_quiet(const struct db *db);
+/* Between two batches; quiet: nobody has asked for anything for a while. */
+void log_tend(struct db *db, bool quiet);
+/*
+ * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A reader can be in
+ * the way: nobody waits for it, it is tried again with a later batch.
+ */
+void log_erase(struct db *db, int64_t now);
 
 /* ---- migrate.c ---- */
 struct db_step {
@@ -316,6 +337,9 @@ struct db {
     struct db_set set;   /* as committed */
     bool erase_pending;  /* deleted keys may still be in the log file */
     int64_t erase_after; /* when to try again */
+    int log_frames, log_folded;  /* in the log file; of them in the database too */
+    int log_next, log_quiet;     /* how many must wait until they are folded: at once, in a quiet moment */
+    bool log_reserved;           /* it was tried */
     bool damaged;        /* found when reopening: nothing is written any more */
     enum trouble trouble; /* changed by the writer thread, with the lock */
 

@@ -288,6 +288,7 @@ static int open_file(struct db *db, struct vt_why *why)
 static struct db *db_new(const struct db_config *config)
 {
     struct db *db = VT_NEW(struct db);
+    pthread_condattr_t attr;
 
     if (!db)
         return NULL;
@@ -299,7 +300,10 @@ static struct db *db_new(const struct db_config *config)
     vt_list_init(&db->done);
     pthread_mutex_init(&db->lock, NULL);
     pthread_mutex_init(&db->pool_lock, NULL);
-    pthread_cond_init(&db->work, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&db->work, &attr);
+    pthread_condattr_destroy(&attr);
     pthread_cond_init(&db->idle, NULL);
     return db;
 }
@@ -444,6 +448,7 @@ static int start_thread(struct db *db)
     sigset_t all, before;
     int rc;
 
+    log_watch(db);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     db->started = true;

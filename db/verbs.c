@@ -88,9 +88,24 @@ static int verb_acquire(struct txn *t, struct request *req)
     return err ? err : flip_uuid(t, ROW_INSTANCE, &req->uuid, ROW_IN);
 }
 
+static int update_more(struct txn *t, const struct request *req)
+{
+    struct q q;
+
+    q_open(&q, t->conn, W_COMMITTED_MORE);
+    q_uuid(&q, &req->uuid);
+    q_text(&q, req->has_power ? req->power : NULL);
+    if (req->has_ek)
+        q_blob(&q, req->ek_sha256, sizeof req->ek_sha256);
+    else
+        q_null(&q);
+    return q_run(&q);
+}
+
 static int update_instance(struct txn *t, const struct request *req)
 {
     struct q q;
+    int err;
 
     q_open(&q, t->conn, W_COMMITTED);
     q_uuid(&q, &req->uuid);
@@ -98,12 +113,8 @@ static int update_instance(struct txn *t, const struct request *req)
     q_i64(&q, (int64_t)t->set.generation);
     q_i64(&q, (int64_t)req->record_len);
     q_i64(&q, t->now);
-    q_text(&q, req->has_power ? req->power : NULL);
-    if (req->has_ek)
-        q_blob(&q, req->ek_sha256, sizeof req->ek_sha256);
-    else
-        q_null(&q);
-    return q_run(&q);
+    err = q_run(&q);
+    return !err && (req->has_power || req->has_ek) ? update_more(t, req) : err;
 }
 
 static int update_record(struct txn *t, const struct request *req, int64_t rowid)
@@ -133,6 +144,15 @@ static int judge(const struct q *q, const struct request *req)
     return sqlite3_column_type(q->st, BOTH_ROWID) == SQLITE_NULL ? VT_EDAMAGED : VT_OK;
 }
 
+/* Owners name the EK with every record; as a rule it is the one that stands there. */
+static bool names_new_ek(const struct q *q, const struct request *req)
+{
+    const void *there = sqlite3_column_blob(q->st, BOTH_EK);
+
+    return req->has_ek && (sqlite3_column_bytes(q->st, BOTH_EK) != sizeof req->ek_sha256 ||
+                           memcmp(there, req->ek_sha256, sizeof req->ek_sha256) != 0);
+}
+
 /* The digest as update_instance and update_record will leave their rows. */
 static int change_both(struct txn *t, const struct q *q, const struct request *req)
 {
@@ -153,7 +173,7 @@ static int change_both(struct txn *t, const struct q *q, const struct request *r
 }
 
 /* One look tells whether it may be, what leaves the digest, and where the record lies. */
-static int stage_commit(struct txn *t, const struct request *req, int64_t *rowid)
+static int stage_commit(struct txn *t, struct request *req, int64_t *rowid)
 {
     struct q q;
     int err = VT_ENOTFOUND, closed;
@@ -162,8 +182,10 @@ static int stage_commit(struct txn *t, const struct request *req, int64_t *rowid
     q_uuid(&q, &req->uuid);
     if (q_row(&q))
         err = judge(&q, req);
-    if (!err)
+    if (!err) {
+        req->has_ek = names_new_ek(&q, req);
         err = change_both(t, &q, req);
+    }
     *rowid = err ? 0 : q_get_i64(&q, BOTH_ROWID);
     closed = q_close(&q);
     return closed ? closed : err;

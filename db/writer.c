@@ -257,6 +257,7 @@ static int reopen(struct db *db)
     if (!err) {
         vt_debug("store: opened again at generation %llu", (unsigned long long)set.generation);
         db->set = set;
+        log_watch(db);
         return VT_OK;
     }
     db->damaged = err == VT_EDAMAGED;
@@ -300,25 +301,6 @@ static void finish(struct txn *t, struct vt_list *batch)
     roll_back(db->writer);
     conn_close(db->writer);
     db->writer = NULL;
-}
-
-/*
- * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A
- * reader can be in the way: nobody waits for it, it is tried again with a later batch.
- */
-static void erase_log(struct db *db, int64_t now)
-{
-    int rc;
-
-    if (!db->erase_pending || !db->writer || now < db->erase_after)
-        return;
-    sqlite3_busy_timeout(db->writer->sq, 0);
-    rc = sqlite3_wal_checkpoint_v2(db->writer->sq, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    sqlite3_busy_timeout(db->writer->sq, DB_BUSY_MS);
-    db->erase_pending = rc != SQLITE_OK;
-    db->erase_after = rc ? now + 1 : 0;
-    if (rc)
-        vt_info("store: erased data stays in the log file for now: %s", sqlite3_errstr(rc));
 }
 
 static int begin(struct txn *t, struct db *db, bool apart)
@@ -368,5 +350,5 @@ void writer_batch(struct db *db, struct vt_list *batch)
         fail_all(batch, VT_EUNAVAILABLE);
     if (db->writer)
         roll_back(db->writer);
-    erase_log(db, t.now);
+    log_erase(db, t.now);
 }

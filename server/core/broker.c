@@ -23,6 +23,7 @@
 #define COUNTER_BATCH 256
 /* When so many have gone, what they had goes back to the system: some ms for a heap of tens of MiB. */
 #define TRIM_AFTER 64
+#define LOG_RESERVE   (4u << 20)
 /* So many zygotes in a row that end before their self-tests do: the program itself is of no use. */
 #define ZYGOTE_TRIES 5
 
@@ -236,7 +237,8 @@ static int check_writers(const char *dir, const char *name, struct vt_why *why)
 
 static int open_store(struct broker *broker, const struct broker_config *config, struct vt_why *why)
 {
-    struct db_config store = {.dir = config->data_dir, .wake = on_db_wake, .wake_ctx = broker};
+    struct db_config store = {
+        .dir = config->data_dir, .wake = on_db_wake, .wake_ctx = broker, .log_reserve = LOG_RESERVE};
     static const struct anchor_config no_anchor = {.mode = ANCHOR_OFF};
     VT_SECRET_KEY master = {{0}};
     struct db_keyslot opened;

@@ -265,7 +265,7 @@ static void test_disk_full__at_each_write_of_a_commit__nothing_written(void **st
         assert_int_equal(fx_commit(&fx, 1, 0, seq, "and it resumes"), VT_OK);
         seq++;
     }
-    assert_in_range(failed, 4, 199);
+    assert_in_range(failed, 1, 199);
 }
 
 static void test_failing_sync__unknown__reopens_and_goes_on(void **state)
@@ -292,7 +292,7 @@ static void test_failing_write__unknown__reopens_and_goes_on(void **state)
 
     (void)state;
     atomic_store(&vfs_write_rc, SQLITE_IOERR_WRITE);
-    atomic_store(&vfs_writes_left, 3);
+    atomic_store(&vfs_writes_left, 0);
     assert_int_equal(fx_commit(&fx, 1, 0, 1, "perhaps"), VT_EUNKNOWN);
     vfs_heal();
     assert_int_equal(fx_acquire(&fx, 1, &epoch), VT_OK);
