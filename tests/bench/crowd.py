@@ -6,26 +6,31 @@ import statistics
 from commands import BY_NAME, generate_recipe, nv_recipe, simple_recipes
 from load import limit, quantile
 from peers import Ours
-from procs import Meter
+from procs import Meter, task_cpu
 from table import Column, Table
 
 CHEAP_ONES = ["PcrRead", "Extend", "GetCapability", "OIAP/FlushSpecific"]
 
 
 class Side:
-    """Guests of one kind in one group, and the meter of who serves them. The first ones have an owner."""
+    """Guests of one kind in one group, and the meter of who serves them; broker: one of these processes, counted apart as
+    well. The first guests have an owner."""
 
-    def __init__(self, load, group, meter):
-        self.load, self.group, self.meter = load, group, meter
+    def __init__(self, load, group, meter, broker=None):
+        self.load, self.group, self.meter, self.broker = load, group, meter, broker
         simple_recipes(load, group)
         nv_recipe(load, group)
         generate_recipe(load, group)
 
     def turn(self, first, names, ms, count=0):
-        """What ran, and the server's CPU of each command."""
-        before = self.meter.seconds()
+        """What ran, the server's CPU of each command, and the broker's part of that."""
+        broker, before = self.broker_seconds(), self.meter.seconds()
         ran, = self.load.run(ms, count, ("%s:%d" % (self.group, first), names))
-        return ran, (self.meter.seconds() - before) / ran.commands
+        after = self.meter.seconds()
+        return ran, (after - before) / ran.commands, (self.broker_seconds() - broker) / ran.commands
+
+    def broker_seconds(self):
+        return sum(task_cpu(self.broker).values()) / 1e9 if self.broker else 0
 
 
 class Crowd:
@@ -45,7 +50,7 @@ class Crowd:
         except BaseException:
             self.stop()
             raise
-        self.ours = Side(bench.load, "ours", self.server.meter())
+        self.ours = Side(bench.load, "ours", self.server.meter(), self.server.pids()[0])
         self.theirs = Side(bench.load, "theirs", Meter(lambda: [p.p.p.pid for p in self.peers]))
 
     def add(self, k, has_owner):
@@ -68,15 +73,17 @@ class Throughput:
         self.rows = [(n, name) for n in self.effort.guests for name in
                      (CHEAP_ONES if n == self.effort.many else CHEAP_ONES[:1])]
         self.table = Table("throughput", "Many guests at once, Unix socket", [
-            Column("ours", "ours, /s"), Column("ours_cpu", "server CPU, us", 1e6), Column("ours_p50", "p50, us", 1e6),
+            Column("ours", "ours, /s"), Column("ours_cpu", "server CPU, us", 1e6),
+            Column("broker", "of it the broker, us", 1e6), Column("ours_p50", "p50, us", 1e6),
             Column("ours_p99", "p99, us", 1e6),
             Column("swtpm", "swtpm, /s", optional=True), Column("swtpm_cpu", "server CPU, us", 1e6, optional=True),
             Column("swtpm_p50", "p50, us", 1e6, optional=True), Column("swtpm_p99", "p99, us", 1e6, optional=True),
-            Column("ratio", "CPU, ours/swtpm", optional=True)], [self.row(*r) for r in self.rows], "guests, command")
+            Column("ratio", "CPU, ours/swtpm", optional=True)], [self.row(*r) for r in self.rows], "command")
 
     @staticmethod
     def row(n, name):
-        return "{:,} {}".format(n, name)
+        """Its name in the table; goals.py asks by it."""
+        return "{}, {:,} guest{}".format(name, n, "s"[:n > 1])
 
     def tables(self):
         return [self.table]
@@ -96,11 +103,12 @@ class Throughput:
                     turns[key].append(self.one(side, n, name))
         figures = {}
         for key, done in turns.items():
-            samples = [s for ran, _ in done for s in ran.samples]
+            samples = [s for ran, _, _ in done for s in ran.samples]
             if done:
-                figures[key] = statistics.median(ran.rate for ran, _ in done)
-                figures[key + "_cpu"] = statistics.median(cpu for _, cpu in done)
+                figures[key] = statistics.median(ran.rate for ran, _, _ in done)
+                figures[key + "_cpu"] = statistics.median(cpu for _, cpu, _ in done)
                 figures[key + "_p50"], figures[key + "_p99"] = quantile(samples, 0.5), quantile(samples, 0.99)
+        figures["broker"] = statistics.median(cpu for _, _, cpu in turns["ours"])
         if theirs:
             figures["ratio"] = statistics.median(a[1] / b[1] for a, b in zip(turns["ours"], turns["swtpm"]))
         self.table.put(self.row(n, name), **figures)
@@ -156,11 +164,11 @@ class Durable:
             self.put(name, turns, one)
 
     def put(self, name, turns, one):
-        samples = [s for ran, _ in turns for s in ran.samples]
-        self.table.put(name, rate=statistics.median(ran.rate for ran, _ in turns), p50=quantile(samples, 0.5),
-                       p99=quantile(samples, 0.99), cpu=statistics.median(cpu for _, cpu in turns),
-                       client=statistics.median(ran.cpu / ran.commands for ran, _ in turns),
-                       ratio=statistics.median(ran.rate / single for (ran, _), single in zip(turns, one)))
+        samples = [s for ran, _, _ in turns for s in ran.samples]
+        self.table.put(name, rate=statistics.median(ran.rate for ran, _, _ in turns), p50=quantile(samples, 0.5),
+                       p99=quantile(samples, 0.99), cpu=statistics.median(cpu for _, cpu, _ in turns),
+                       client=statistics.median(ran.cpu / ran.commands for ran, _, _ in turns),
+                       ratio=statistics.median(ran.rate / single for (ran, _, _), single in zip(turns, one)))
 
 
 class Neighbours:
@@ -183,7 +191,7 @@ class Neighbours:
 
     def put(self, name, side, settle):
         alone, busy, keys, group = [], [], [], side.group
-        for _ in range(self.effort.crowd_rounds):
+        for _ in range(self.effort.busy_rounds):
             settle()
             side.meter.settle()
             alone += side.load.run(self.effort.busy_ms, 0, (group + ":1", "extend"))[0].samples

@@ -2,6 +2,7 @@
 """The goals that this server is held to, and whether a run reached each."""
 import contextlib
 
+from crowd import Throughput
 from perinstance import ABSENT, ACTIVE, COLD, CREATE, IDLE
 from table import Column, Table
 
@@ -46,7 +47,7 @@ def goals(effort):
     yield Goal("cold to first answer / swtpm's start", lambda get: get("instance", COLD, "ratio"), 0.05)
     for name in ("PcrRead", "Extend", "GetCapability", "OIAP/FlushSpecific"):
         yield Goal("%s, %d guests: server CPU / swtpm's" % (name, many),
-                   lambda get, n=name: get("throughput", "{:,} {}".format(many, n), "ratio"), 2.0)
+                   lambda get, n=name: get("throughput", Throughput.row(many, n), "ratio"), 2.0)
     yield Goal("NV write, 1 writer, on disk: p50 / swtpm's", lambda get: get("unix", "NV write", "ratio"), 1.0)
     yield Goal("NV writes, %d guests / raw fdatasync loop" % writers,
                lambda get: get("durable", "ours, on disk, %d" % writers, "ratio"), 2.5, least=True)

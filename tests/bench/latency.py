@@ -2,7 +2,7 @@
 """Latency and CPU of each command, of one guest, over each transport; in turns."""
 import statistics
 
-from commands import AT_ONCE, CHEAP, COMMANDS, ECHO, GENERATE, OWN, PRIVATE, RSA, all_recipes
+from commands import CHEAP, COMMANDS, ECHO, GENERATE, OWN, PRIVATE, RSA, all_recipes
 from load import limit, quantile
 from peers import OWNER, Echo, Ours
 from table import Column, Table
@@ -15,6 +15,7 @@ ECHOES = ["echo unix", "echo tcp", "echo unix+TLS", "echo tcp+TLS"]
 # Who is compared with whom: one transport.
 PEER_OF = dict(zip(OURS, ["swtpm unix", "swtpm tcp", "swtpm unix"]))
 ECHO_OF = dict(zip(OURS + THEIRS, ["echo unix+TLS", "echo tcp+TLS", "echo unix", "echo unix", "echo tcp"]))
+WARM_UP = 20
 
 
 class Cell:
@@ -49,6 +50,7 @@ class Latency:
         self.rsa = []
         self.closing = []
         self.sync = []
+        self.order = OURS + THEIRS
         self.by_way = [way_table("unix", "a Unix socket"), way_table("tcp", "TCP")]
         self.by_shim = Table("shim", "One guest through vtpm-shim (its CPU apart)", [
             Column("p50", "p50, us", 1e6), Column("p99", "p99, us", 1e6), Column("cpu", "server CPU, us", 1e6),
@@ -74,7 +76,7 @@ class Latency:
             else:
                 self.load.open(name.replace(" ", "_"), "vtpm", getattr(server, way), *server.credential(way))
             self.add(name, server.meter())
-        for k in range(self.bench.effort.rounds):
+        for k in range(self.bench.effort.own):
             for name, way in zip(OURS[:2], ("unix", "tcp")):
                 self.bring_fresh(server, name, way, "fresh-%s-%d" % (way, k))
 
@@ -98,7 +100,7 @@ class Latency:
             self.closing.append(peer)
             self.load.open(name.replace(" ", "_"), "raw", peer.address)
             self.add(name, peer.meter())
-            for k in range(self.bench.effort.rounds):
+            for k in range(self.bench.effort.own):
                 fresh = self.bench.swtpm("fresh", tcp)
                 self.closing.append(fresh)
                 group = "fresh-%s-%d" % (name.replace(" ", "_"), k)
@@ -126,20 +128,28 @@ class Latency:
 
     def turn(self, command, target):
         group, meter, effort = target.replace(" ", "_"), self.targets[target], self.bench.effort
+        count = {CHEAP: 0, PRIVATE: effort.private, GENERATE: effort.generate}[command.kind]
+        for name in command.cycle.split("+"):
+            self.load.prepare(group, name, count)
+        # Not counted: what comes first finds caches and branch predictors full of the target before.
+        self.load.run(1000, WARM_UP, (group, "pcr_read"))
         if command.kind == GENERATE:
             self.ours.wait_pool()
-            self.load.prepare(group, command.cycle, effort.generate)
-        for name in command.cycle.split("+"):
-            if command.kind in (CHEAP, PRIVATE) and "flush" not in name and name != "oiap":
-                self.load.prepare(group, name)
-        count = {CHEAP: 0, PRIVATE: AT_ONCE, GENERATE: effort.generate}[command.kind]
-        before = meter.settle() if command.kind == GENERATE else meter.seconds()
-        ran, = self.load.run(effort.turn_ms if command.kind == CHEAP else 60000, count, (group, command.cycle))
-        after = meter.settle() if command.kind == GENERATE else meter.seconds()
-        self.cell(command.name, target).add(ran.samples, after - before)
+            ran, cpu = self.metered(meter.settle, 60000, count, group, command)
+        else:
+            ran, cpu = self.metered(meter.seconds, effort.turn_ms if command.kind == CHEAP else 60000, count, group, command)
+        self.cell(command.name, target).add(ran.samples, cpu)
+        self.give_back(command, group, ran.commands)
+
+    def metered(self, cpu, ms, count, group, command):
+        before = cpu()
+        ran, = self.load.run(ms, count, (group, command.cycle))
+        return ran, cpu() - before
+
+    def give_back(self, command, group, commands):
         if command.after:
-            self.load.run(60000, ran.commands, (group, command.after))
-        elif command.cycle == "oiap+flush_session" and ran.commands % 2:
+            self.load.run(60000, commands, (group, command.after))
+        elif command.cycle == "oiap+flush_session" and commands % 2:
             self.load.run(1000, 1, (group, "flush_session"))
 
     def own(self, command, target):
@@ -163,8 +173,10 @@ class Latency:
             before = meter.seconds()
             ran, = self.load.run(self.bench.effort.turn_ms, 0, (group, "pcr_read"))
             self.cell("echo", name).add(ran.samples, meter.seconds() - before)
+        # Whoever comes first today comes last tomorrow.
+        self.order.reverse()
         for command in COMMANDS:
-            for target in OURS + THEIRS:
+            for target in self.order:
                 if command.kind == OWN:
                     self.own(command, target)
                 else:

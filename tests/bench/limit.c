@@ -17,10 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/tls.h"
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
 #include "server/wire/cursor.h"
-#include "tests/bench/link.h"
+#include "tests/bench/sock.h"
 
 #ifdef VTPM_HAVE_LIBCRYPTO
 #include <openssl/evp.h>

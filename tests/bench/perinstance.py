@@ -27,7 +27,8 @@ class PerInstance:
         self.space = Table("memory", "One instance: memory and disk, KiB", [
             Column("ours", "ours", 1 / 1024), Column("ours_kernel", "in the kernel besides", 1 / 1024, optional=True),
             Column("swtpm", "swtpm", 1 / 1024, optional=True),
-            Column("swtpm_kernel", "in the kernel besides", 1 / 1024, optional=True)], [ACTIVE, IDLE, ABSENT, ON_DISK], "state",
+            Column("swtpm_kernel", "in the kernel besides", 1 / 1024, optional=True),
+            Column("ratio", "ours/swtpm", optional=True)], [ACTIVE, IDLE, ABSENT, ON_DISK], "state",
             "Private pages and page tables of all processes, by the difference of %d instances; in the kernel: sockets, stacks, "
             "descriptors, as their control group counts them." % self.effort.instances)
 
@@ -187,3 +188,6 @@ class PerInstance:
         self.dense()
         self.swtpm_memory()
         self.on_disk()
+        for row, figures in self.space.rows.items():
+            if figures.get("swtpm"):
+                self.space.put(row, ratio=figures["ours"] / figures["swtpm"])
