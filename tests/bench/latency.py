@@ -3,7 +3,7 @@
 import statistics
 
 from commands import CHEAP, COMMANDS, ECHO, GENERATE, OWN, PRIVATE, RSA, all_recipes
-from load import limit, quantile
+from load import BareRsa, limit, quantile
 from peers import OWNER, Echo, Ours
 from table import Column, Table
 from tpm12 import WELL_KNOWN, Tpm
@@ -12,9 +12,8 @@ from tpm12 import WELL_KNOWN, Tpm
 OURS = ["ours unix+TLS", "ours tcp+TLS", "ours by shim"]
 THEIRS = ["swtpm unix", "swtpm tcp"]
 ECHOES = ["echo unix", "echo tcp", "echo unix+TLS", "echo tcp+TLS"]
-# Who is compared with whom: one transport.
-PEER_OF = dict(zip(OURS, ["swtpm unix", "swtpm tcp", "swtpm unix"]))
-ECHO_OF = dict(zip(OURS + THEIRS, ["echo unix+TLS", "echo tcp+TLS", "echo unix", "echo unix", "echo tcp"]))
+ECHO_OF = dict(zip(OURS + ["portable"] + THEIRS, ["echo unix+TLS", "echo tcp+TLS", "echo unix", "echo unix+TLS",
+                                                  "echo unix", "echo tcp"]))
 WARM_UP = 20
 
 
@@ -22,11 +21,14 @@ class Cell:
     """Of one command on one target: samples of all turns, CPU of each."""
 
     def __init__(self):
-        self.samples, self.cpu, self.p50s = [], [], []
+        self.samples, self.cpu, self.p50s, self.above = [], [], [], []
 
-    def add(self, samples, cpu):
+    def add(self, samples, cpu, bound):
+        """bound: CPU of what one command cannot beat, measured just before; None: there is no such thing."""
         self.samples += samples
         self.cpu.append(cpu / len(samples))
+        if bound is not None:
+            self.above.append(cpu / len(samples) - bound)
         self.p50s.append(quantile(samples, 0.5))
 
     def figures(self):
@@ -47,7 +49,7 @@ class Latency:
         self.cells = {}
         self.targets = {}   # name: its meter
         self.fresh = {name: [] for name in OURS + THEIRS}
-        self.rsa = []
+        self.rsa, self.bare = [], None
         self.closing = []
         self.sync = []
         self.order = OURS + THEIRS
@@ -138,8 +140,14 @@ class Latency:
             ran, cpu = self.metered(meter.settle, 60000, count, group, command)
         else:
             ran, cpu = self.metered(meter.seconds, effort.turn_ms if command.kind == CHEAP else 60000, count, group, command)
-        self.cell(command.name, target).add(ran.samples, cpu)
+        self.cell(command.name, target).add(ran.samples, cpu, self.bound(command, target))
         self.give_back(command, group, ran.commands)
+
+    def bound(self, command, target):
+        """CPU of the limit, as of this round."""
+        if command.limit == RSA:
+            return self.rsa[-1]
+        return self.cell("echo", ECHO_OF[target]).cpu[-1] if command.limit == ECHO else None
 
     def metered(self, cpu, ms, count, group, command):
         before = cpu()
@@ -161,21 +169,22 @@ class Latency:
         self.ours.wait_pool()
         before = meter.settle()
         assert t.take_ownership(OWNER, WELL_KNOWN, ek)[0] == 0
-        self.cell(command.name, target).add([t.send.seconds], meter.settle() - before)
+        self.cell(command.name, target).add([t.send.seconds], meter.settle() - before, self.bound(command, target))
         self.load.close(group)
 
     def round(self):
-        self.rsa += [n / 1e9 for n in limit("rsa", self.bench.effort.rsa, cpus=self.bench.server_cpus)][2:]
         writes, ns = limit("fdatasync", self.ours.rig.data, self.bench.effort.turn_ms, cpus=self.bench.server_cpus)
         self.sync.append(ns / 1e9 / max(writes, 1))
         for name in ECHOES:
             meter, group = self.targets[name], name.replace(" ", "_")
             before = meter.seconds()
             ran, = self.load.run(self.bench.effort.turn_ms, 0, (group, "pcr_read"))
-            self.cell("echo", name).add(ran.samples, meter.seconds() - before)
+            self.cell("echo", name).add(ran.samples, meter.seconds() - before, None)
         # Whoever comes first today comes last tomorrow.
         self.order.reverse()
         for command in COMMANDS:
+            if command.limit == RSA:
+                self.rsa.append(self.bare.seconds(self.bench.effort.rsa))
             for target in self.order:
                 if command.kind == OWN:
                     self.own(command, target)
@@ -189,6 +198,8 @@ class Latency:
         self.start_portable()
         self.start_theirs()
         self.start_echoes()
+        self.bare = BareRsa(self.bench.server_cpus)
+        self.closing.append(self.bare)
         for _ in range(self.bench.effort.rounds):
             self.round()
         self.fill()
@@ -227,7 +238,7 @@ class Latency:
         bound, bound_cpu = self.limit_of(command, mine)
         table.put(command.name, p50=p50, p99=p99, cpu=cpu, s50=o50, s99=o99, scpu=ocpu, ratio=ratio(cell, other, "p50s"),
                   cpu_ratio=ratio(cell, other, "cpu"), held=command.limit, limit=bound, limit_cpu=bound_cpu,
-                  times=p50 / bound)
+                  times=p50 / bound, above=statistics.median(cell.above) if cell.above else None)
 
 
 def way_table(name, title):
@@ -236,5 +247,6 @@ def way_table(name, title):
         Column("s50", "swtpm p50, us", 1e6), Column("s99", "p99, us", 1e6), Column("scpu", "server CPU, us", 1e6),
         Column("ratio", "p50, ours/swtpm", optional=True), Column("cpu_ratio", "CPU, ours/swtpm", optional=True),
         Column("held", "limit", optional=True), Column("limit", "us", 1e6, optional=True),
-        Column("limit_cpu", "its CPU, us", 1e6, optional=True), Column("times", "ours p50/limit", optional=True)],
+        Column("limit_cpu", "its CPU, us", 1e6, optional=True), Column("above", "server CPU above that, us", 1e6, optional=True),
+        Column("times", "ours p50/limit", optional=True)],
         [c.name for c in COMMANDS] + ["echo"], "command")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drives bench_load (load.c): groups of guests, what they send, and how long each command took."""
 import os
+import statistics
 import subprocess
 
 import rig
@@ -85,10 +86,29 @@ class Load:
         self.p.stderr.close()
 
 
-def limit(*argv, cpus=None):
+def limit(*argv, cpus):
     """Numbers that bench_limit prints."""
     r = subprocess.run([LIMIT, *map(str, argv)], capture_output=True, text=True, timeout=120,
-                       preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None)
+                       preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     if r.returncode:
         raise AssertionError("bench_limit %s: %s" % (argv[0], r.stderr))
     return [int(n) for n in r.stdout.split()]
+
+
+class BareRsa:
+    """The private operation by itself, in a process that has its key already."""
+
+    def __init__(self, cpus):
+        self.p = subprocess.Popen([LIMIT, "rsa"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self.p.pid, cpus)
+
+    def seconds(self, count):
+        """CPU of one, the median of so many; the first ones, which find cold caches, left out."""
+        self.p.stdin.write("%d\n" % (count + 2))
+        self.p.stdin.flush()
+        return statistics.median(int(n) for n in self.p.stdout.readline().split()[2:]) / 1e9
+
+    def stop(self):
+        self.p.stdin.close()
+        self.p.wait(30)
+        self.p.stdout.close()
