@@ -72,13 +72,13 @@ class Throughput:
         self.bench, self.effort = bench, bench.effort
         self.rows = [(n, name) for n in self.effort.guests for name in
                      (CHEAP_ONES if n == self.effort.many else CHEAP_ONES[:1])]
-        self.table = Table("throughput", "Many guests at once, Unix socket", [
-            Column("ours", "ours, /s"), Column("ours_cpu", "server CPU, us", 1e6),
-            Column("broker", "of it the broker, us", 1e6), Column("ours_p50", "p50, us", 1e6),
-            Column("ours_p99", "p99, us", 1e6),
-            Column("swtpm", "swtpm, /s", optional=True), Column("swtpm_cpu", "server CPU, us", 1e6, optional=True),
-            Column("swtpm_p50", "p50, us", 1e6, optional=True), Column("swtpm_p99", "p99, us", 1e6, optional=True),
-            Column("ratio", "CPU, ours/swtpm", optional=True)], [self.row(*r) for r in self.rows], "command")
+        self.table = Table("throughput", "Many guests at once, Unix socket; microseconds", [
+            Column("ours", "ours, /s"), Column("ours_cpu", "CPU", 1e6), Column("broker", "of it the broker", 1e6),
+            Column("ours_p50", "p50", 1e6), Column("ours_p99", "p99", 1e6), Column("swtpm", "swtpm, /s", optional=True),
+            Column("swtpm_cpu", "CPU", 1e6, optional=True), Column("swtpm_p50", "p50", 1e6, optional=True),
+            Column("swtpm_p99", "p99", 1e6, optional=True), Column("ratio", "CPU ours/swtpm", optional=True),
+            Column("limit", "echo+TLS, 1 guest, CPU", 1e6), Column("times", "our CPU/echo")],
+            [self.row(*r) for r in self.rows], "command")
 
     @staticmethod
     def row(n, name):
@@ -92,12 +92,23 @@ class Throughput:
         crowd = self.bench.crowd()
         for side in (crowd.ours, crowd.theirs):
             side.load.run(60000, 2, (side.group, "pcr_read"))
-        for n, name in self.rows:
-            self.compare(crowd.ours, crowd.theirs if n <= self.effort.swtpms else None, n, name)
+        self.echo = self.bench.echo("echo", False, True)
+        try:
+            for n, name in self.rows:
+                self.compare(crowd.ours, crowd.theirs if n <= self.effort.swtpms else None, n, name)
+        finally:
+            self.echo.stop()
+
+    def echo_cpu(self):
+        meter = self.echo.meter()
+        before = meter.seconds()
+        ran, = self.bench.load.run(self.effort.turn_ms, 0, ("echo", "pcr_read"))
+        return (meter.seconds() - before) / ran.commands
 
     def compare(self, ours, theirs, n, name):
-        turns = {"ours": [], "swtpm": []}
+        turns, echoes = {"ours": [], "swtpm": []}, []
         for _ in range(self.effort.crowd_rounds):
+            echoes.append(self.echo_cpu())
             for key, side in (("ours", ours), ("swtpm", theirs)):
                 if side:
                     turns[key].append(self.one(side, n, name))
@@ -108,6 +119,8 @@ class Throughput:
                 figures[key] = statistics.median(ran.rate for ran, _, _ in done)
                 figures[key + "_cpu"] = statistics.median(cpu for _, cpu, _ in done)
                 figures[key + "_p50"], figures[key + "_p99"] = quantile(samples, 0.5), quantile(samples, 0.99)
+        figures["limit"] = statistics.median(echoes)
+        figures["times"] = statistics.median(cpu / echo for (_, cpu, _), echo in zip(turns["ours"], echoes))
         figures["broker"] = statistics.median(cpu for _, _, cpu in turns["ours"])
         if theirs:
             figures["ratio"] = statistics.median(a[1] / b[1] for a, b in zip(turns["ours"], turns["swtpm"]))
@@ -126,10 +139,9 @@ class Durable:
 
     def __init__(self, bench):
         self.bench, self.effort = bench, bench.effort
-        self.table = Table("durable", "NV writes of 32 bytes per second", [
-            Column("rate", "writes/s"), Column("p50", "p50, us", 1e6, optional=True),
-            Column("p99", "p99, us", 1e6, optional=True), Column("cpu", "server CPU, us", 1e6, optional=True),
-            Column("client", "client CPU, us", 1e6, optional=True), Column("ratio", "rate / raw loop of one")],
+        self.table = Table("durable", "NV writes of 32 bytes; microseconds", [
+            Column("rate", "writes/s"), Column("p50", "p50", 1e6, optional=True), Column("p99", "p99", 1e6, optional=True),
+            Column("cpu", "server CPU", 1e6, optional=True), Column("client", "client CPU", 1e6, optional=True), Column("ratio", "rate / raw loop of one")],
             [row for n in (1, self.effort.writers) for row in self.names(n)], "what, writers",
             "Raw loop: 4 KiB and fdatasync over and over, in a file of the same file system that does not grow.")
 
@@ -176,10 +188,9 @@ class Neighbours:
 
     def __init__(self, bench):
         self.bench, self.effort = bench, bench.effort
-        self.table = Table("neighbours", "Extend of one guest while %d others generate RSA-2048 keys" % self.effort.generators, [
-            Column("alone_p50", "alone, p50, us", 1e6), Column("alone", "p99, us", 1e6),
-            Column("busy_p50", "with the others, p50, us", 1e6), Column("busy", "p99, us", 1e6),
-            Column("keys", "keys/s of the others"), Column("ratio", "p99, with/alone")], ["ours", "swtpm"])
+        self.table = Table("neighbours", "Extend of one guest while %d others generate RSA-2048 keys; microseconds" % self.effort.generators, [
+            Column("alone_p50", "alone p50", 1e6), Column("alone", "p99", 1e6), Column("busy_p50", "with the others p50", 1e6),
+            Column("busy", "p99", 1e6), Column("keys", "keys/s of the others"), Column("ratio", "p99 with/alone")], ["ours", "swtpm"])
 
     def tables(self):
         return [self.table]

@@ -4,7 +4,7 @@ import statistics
 
 from commands import CHEAP, COMMANDS, ECHO, GENERATE, OWN, PRIVATE, RSA, all_recipes
 from load import BareRsa, limit, quantile
-from peers import OWNER, Echo, Ours
+from peers import OWNER, Ours
 from table import Column, Table
 from tpm12 import WELL_KNOWN, Tpm
 
@@ -54,14 +54,14 @@ class Latency:
         self.sync = []
         self.order = OURS + THEIRS
         self.by_way = [way_table("unix", "a Unix socket"), way_table("tcp", "TCP")]
-        self.by_shim = Table("shim", "One guest through vtpm-shim (its CPU apart)", [
-            Column("p50", "p50, us", 1e6), Column("p99", "p99, us", 1e6), Column("cpu", "server CPU, us", 1e6),
-            Column("ratio", "p50, ours/swtpm")], [c.name for c in COMMANDS if c.kind != OWN], "command",
+        self.by_shim = Table("shim", "One guest through vtpm-shim, whose CPU is not in it; microseconds", [
+            Column("p50", "p50", 1e6), Column("p99", "p99", 1e6), Column("cpu", "server CPU", 1e6),
+            Column("ratio", "p50 ours/swtpm")], [c.name for c in COMMANDS if c.kind != OWN], "command",
             "Between a guest's socket and the server, as a monitor has it; swtpm over a Unix socket.")
 
-        self.by_portable = Table("portable", "One guest over a Unix socket, a build without libcrypto (mbedTLS alone)", [
-            Column("p50", "ours p50, us", 1e6), Column("cpu", "server CPU, us", 1e6),
-            Column("scpu", "swtpm's CPU, us", 1e6), Column("cpu_ratio", "CPU, ours/swtpm")],
+        self.by_portable = Table("portable", "One guest over a Unix socket, a build without libcrypto (mbedTLS alone); microseconds", [
+            Column("p50", "ours p50", 1e6), Column("cpu", "CPU", 1e6), Column("scpu", "swtpm's CPU", 1e6),
+            Column("cpu_ratio", "CPU ours/swtpm")],
             [c.name for c in COMMANDS if c.kind == PRIVATE], "command")
 
     def tables(self):
@@ -112,12 +112,8 @@ class Latency:
     def start_echoes(self):
         for name in ECHOES:
             tls = name.endswith("TLS")
-            address = self.bench.address("tcp" in name)
-            echo = Echo(address, self.bench.server_cpus, tls)
+            echo = self.bench.echo(name.replace(" ", "_"), "tcp" in name, tls)
             self.closing.append(echo)
-            group = name.replace(" ", "_")
-            self.load.open(group, "tls" if tls else "raw", address, *(["echo", Echo.KEY] if tls else []))
-            self.load.recipe(group, "pcr_read", "PcrRead", params=bytes(4))
             self.targets[name] = echo.meter()
 
     def add(self, name, meter):
@@ -242,11 +238,10 @@ class Latency:
 
 
 def way_table(name, title):
-    return Table(name, "One guest over %s: ours with TLS-PSK, swtpm in the clear" % title, [
-        Column("p50", "ours p50, us", 1e6), Column("p99", "p99, us", 1e6), Column("cpu", "server CPU, us", 1e6),
-        Column("s50", "swtpm p50, us", 1e6), Column("s99", "p99, us", 1e6), Column("scpu", "server CPU, us", 1e6),
-        Column("ratio", "p50, ours/swtpm", optional=True), Column("cpu_ratio", "CPU, ours/swtpm", optional=True),
-        Column("held", "limit", optional=True), Column("limit", "us", 1e6, optional=True),
-        Column("limit_cpu", "its CPU, us", 1e6, optional=True), Column("above", "server CPU above that, us", 1e6, optional=True),
-        Column("times", "ours p50/limit", optional=True)],
-        [c.name for c in COMMANDS] + ["echo"], "command")
+    return Table(name, "One guest over %s: ours with TLS-PSK, swtpm in the clear; microseconds" % title, [
+        Column("p50", "ours p50", 1e6), Column("p99", "p99", 1e6), Column("cpu", "CPU", 1e6),
+        Column("s50", "swtpm p50", 1e6), Column("s99", "p99", 1e6), Column("scpu", "CPU", 1e6),
+        Column("ratio", "p50 ours/swtpm", optional=True), Column("cpu_ratio", "CPU ours/swtpm", optional=True),
+        Column("held", "limit", optional=True), Column("limit", "it takes", 1e6, optional=True),
+        Column("limit_cpu", "its CPU", 1e6, optional=True), Column("above", "our CPU above", 1e6, optional=True),
+        Column("times", "our p50/limit", optional=True)], [c.name for c in COMMANDS] + ["echo"], "command")

@@ -55,7 +55,8 @@ class Swtpm:
         return Meter(lambda: [self.p.p.pid])
 
     def stop(self):
-        self.p.stop()
+        if not self.p.out.closed:
+            self.p.stop()
 
 
 class Kit:
