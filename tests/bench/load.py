@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drives bench_load (load.c): groups of guests, what they send, and how long each command took."""
+import contextlib
 import os
 import statistics
 import subprocess
@@ -7,8 +8,14 @@ import subprocess
 import rig
 from tpm12 import ORD
 
-PROGRAM = os.path.join(rig.BIN, "../tests/bench_load")
-LIMIT = os.path.join(rig.BIN, "../tests/bench_limit")
+
+def tool(name):
+    """Of the build that is measured; an installed server, or another tree's, is measured with this tree's."""
+    places = [os.path.join(rig.BIN, "../tests"), os.path.join(os.path.dirname(__file__), "../../build/release/tests")]
+    return next((p for p in (os.path.join(place, name) for place in places) if os.path.exists(p)), name)
+
+
+PROGRAM, LIMIT = tool("bench_load"), tool("bench_limit")
 
 
 def quantile(samples, q):
@@ -37,8 +44,9 @@ class Load:
         os.sched_setaffinity(self.p.pid, cpus)
 
     def ask(self, *words, answers=1):
-        self.p.stdin.write(" ".join(str(w) for w in words) + "\n")
-        self.p.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.p.stdin.write(" ".join(str(w) for w in words) + "\n")
+            self.p.stdin.flush()
         lines = [self.p.stdout.readline() for _ in range(answers)]
         if not all(lines):
             raise AssertionError("bench_load ended at %r: %s" % (" ".join(map(str, words))[:200], self.p.stderr.read()))
@@ -80,7 +88,8 @@ class Load:
         return send
 
     def stop(self):
-        self.p.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.p.stdin.close()
         self.p.wait(30)
         self.p.stdout.close()
         self.p.stderr.close()
