@@ -49,7 +49,7 @@ class Load:
             self.p.stdin.flush()
         lines = [self.p.stdout.readline() for _ in range(answers)]
         if not all(lines):
-            raise AssertionError("bench_load ended at %r: %s" % (" ".join(map(str, words))[:200], self.p.stderr.read()))
+            raise AssertionError("bench_load ended at %r: %s" % (" ".join(map(str, words[:2])), self.p.stderr.read()))
         return [line.strip() for line in lines]
 
     def open(self, group, kind, address, identity="", key=""):

@@ -12,7 +12,7 @@ import time
 
 import load
 import rig
-from procs import Meter, on_cpus, renice, tree
+from procs import Meter, on_cpus, renice_sessions, tree
 from tpm12 import KH_SRK, WELL_KNOWN, Socket, Tpm, sha1
 
 OWNER, KEY, DATA, AREA = (sha1(b) for b in (b"bench owner", b"bench key", b"bench data", b"bench area"))
@@ -128,7 +128,7 @@ class Ours:
         nice = os.getpriority(os.PRIO_PROCESS, 0)
         if nice:
             # The zygote has a session of its own.
-            renice(nice, tree(*self.pids()))
+            renice_sessions(nice, tree(*self.pids()))
 
     @property
     def unix(self):
