@@ -40,7 +40,7 @@ class Crowd:
         effort = bench.effort
         owned = max(effort.writers, effort.generators + 1)
         self.bench = bench
-        self.server, self.peers = Ours(bench.server_cpus), []
+        self.server, self.peers = Ours(bench.server_cpus, pool=effort.pool), []
         try:
             for k in range(max(*effort.guests, owned)):
                 self.add(k, k < owned)

@@ -106,11 +106,18 @@ class Kit:
         self.with_tpm(self.owned, fill)
 
 
-class Ours:
-    """A server on a store of its own, pinned."""
+def knows(option):
+    """Has this build of the server such an option?"""
+    return option in rig.run([rig.program("vtpm-server"), "--help"]).stdout
 
-    def __init__(self, cpus, *options, programs=None):
-        self.cpus, self.options, self.programs = cpus, options, programs
+
+class Ours:
+    """A server on a store of its own, pinned. pool: its key pool, if it has one, is waited for."""
+
+    def __init__(self, cpus, *options, programs=None, pool=False):
+        self.cpus, self.options, self.programs, self.pool = cpus, options, programs, pool
+        if pool and knows("--key-pool-wait"):
+            self.options += ("--key-pool-wait", "1")
         self.rig = rig.Rig()
         self.stopped = False
         self.tcp = "tcp:127.0.0.1:%d" % rig.free_port()
@@ -146,7 +153,8 @@ class Ours:
         return pool.get("level_2048", 0) >= pool.get("size_2048", 0)
 
     def wait_pool(self):
-        rig.wait_until(self.pool_filled, "the key pool is filled", 120)
+        if self.pool:
+            rig.wait_until(self.pool_filled, "the key pool is filled", 120)
 
     def bring(self, name, state):
         """An instance from a state of swtpm's."""

@@ -37,7 +37,7 @@ class PerInstance:
 
     # ---- create ----
     def create(self):
-        server, mine, theirs = Ours(self.bench.server_cpus), [], []
+        server, mine, theirs = Ours(self.bench.server_cpus, pool=self.effort.pool), [], []
         meter = server.meter(ended=True)
         server.wait_pool()
         before, client = meter.settle(), 0

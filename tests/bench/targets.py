@@ -69,7 +69,7 @@ class Targets:
         return Target("echo-" + way, echo.meter())
 
     def start_server(self, programs=None):
-        server = Ours(self.bench.server_cpus, programs=programs)
+        server = Ours(self.bench.server_cpus, programs=programs, pool=self.bench.effort.pool and not programs)
         self.closing.append(server)
         return server
 
