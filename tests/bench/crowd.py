@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many guests at once, ours all of one server and swtpm's with a process each: throughput and CPU of a cheap command, durable
-writes, and what the keys of some cost another one."""
+"""Many guests at once, ours all of one server and swtpm's with a process each: throughput and CPU of a cheap command,
+durable writes, and what the keys of some cost another one."""
 import statistics
 
 from commands import BY_NAME, generate_recipe, nv_recipe, simple_recipes
 from load import limit, quantile
 from peers import Ours
 from procs import Meter, task_cpu
-from table import Column, Table
+from table import Column, Table, us
 
 CHEAP_ONES = ["PcrRead", "Extend", "GetCapability", "OIAP/FlushSpecific"]
 
@@ -73,11 +73,11 @@ class Throughput:
         self.rows = [(n, name) for n in self.effort.guests for name in
                      (CHEAP_ONES if n == self.effort.many else CHEAP_ONES[:1])]
         self.table = Table("throughput", "Many guests at once, Unix socket; microseconds", [
-            Column("ours", "ours, /s"), Column("ours_cpu", "CPU", 1e6), Column("broker", "of it the broker", 1e6),
-            Column("ours_p50", "p50", 1e6), Column("ours_p99", "p99", 1e6), Column("swtpm", "swtpm, /s", optional=True),
-            Column("swtpm_cpu", "CPU", 1e6, optional=True), Column("swtpm_p50", "p50", 1e6, optional=True),
-            Column("swtpm_p99", "p99", 1e6, optional=True), Column("ratio", "CPU ours/swtpm", optional=True),
-            Column("limit", "echo+TLS, 1 guest, CPU", 1e6), Column("times", "our CPU/echo")],
+            Column("ours", "ours, /s"), us("ours_cpu", "CPU"), us("broker", "of it the broker"),
+            us("ours_p50", "p50"), us("ours_p99", "p99"), Column("swtpm", "swtpm, /s", optional=True),
+            us("swtpm_cpu", "CPU", True), us("swtpm_p50", "p50", True),
+            us("swtpm_p99", "p99", True), Column("ratio", "CPU ours/swtpm", optional=True),
+            us("limit", "echo+TLS, 1 guest, CPU"), Column("times", "our CPU/echo")],
             [self.row(*r) for r in self.rows], "command")
 
     @staticmethod
@@ -140,8 +140,9 @@ class Durable:
     def __init__(self, bench):
         self.bench, self.effort = bench, bench.effort
         self.table = Table("durable", "NV writes of 32 bytes; microseconds", [
-            Column("rate", "writes/s"), Column("p50", "p50", 1e6, optional=True), Column("p99", "p99", 1e6, optional=True),
-            Column("cpu", "server CPU", 1e6, optional=True), Column("client", "client CPU", 1e6, optional=True), Column("ratio", "rate / raw loop of one")],
+            Column("rate", "writes/s"), us("p50", "p50", True), us("p99", "p99", True),
+            us("cpu", "server CPU", True), us("client", "client CPU", True),
+            Column("ratio", "rate / raw loop of one")],
             [row for n in (1, self.effort.writers) for row in self.names(n)], "what, writers",
             "Raw loop: 4 KiB and fdatasync over and over, in a file of the same file system that does not grow.")
 
@@ -188,9 +189,10 @@ class Neighbours:
 
     def __init__(self, bench):
         self.bench, self.effort = bench, bench.effort
-        self.table = Table("neighbours", "Extend of one guest while %d others generate RSA-2048 keys; microseconds" % self.effort.generators, [
-            Column("alone_p50", "alone p50", 1e6), Column("alone", "p99", 1e6), Column("busy_p50", "with the others p50", 1e6),
-            Column("busy", "p99", 1e6), Column("keys", "keys/s of the others"), Column("ratio", "p99 with/alone")], ["ours", "swtpm"])
+        title = "Extend of one guest while %d others generate RSA-2048 keys; microseconds" % self.effort.generators
+        self.table = Table("neighbours", title, [
+            us("alone_p50", "alone p50"), us("alone", "p99"), us("busy_p50", "with the others p50"),
+            us("busy", "p99"), Column("keys", "keys/s of the others"), Column("ratio", "p99 with/alone")], ["ours", "swtpm"])
 
     def tables(self):
         return [self.table]

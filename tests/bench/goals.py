@@ -35,6 +35,13 @@ def private_goals():
                    60e-6, "us", 1e6)
 
 
+def memory_goals():
+    for row, kib in ((ACTIVE, 256), (IDLE, 64), (ABSENT, 1)):
+        yield Goal("memory, " + row, lambda get, r=row: get("memory", r, "ours"), kib * 1024, "KiB", 1 / 1024)
+        yield Goal("memory, %s, with the kernel's" % row, lambda get, r=row: get("memory", r, "ours") +
+                   get("memory", r, "ours_kernel"), kib * 1024, "KiB", 1 / 1024, optional=True)
+
+
 def goals(effort):
     many, writers = effort.many, effort.writers
     yield from private_goals()
@@ -51,11 +58,7 @@ def goals(effort):
     yield Goal("NV write, 1 writer, on disk: p50 / swtpm's", lambda get: get("unix", "NV write", "ratio"), 1.0)
     yield Goal("NV writes, %d guests / raw fdatasync loop" % writers,
                lambda get: get("durable", "ours, on disk, %d" % writers, "ratio"), 2.5, least=True)
-    for row, bound in ((ACTIVE, 256), (IDLE, 64), (ABSENT, 1)):
-        yield Goal("memory, " + row, lambda get, r=row: get("memory", r, "ours"), bound * 1024, "KiB", 1 / 1024)
-        yield Goal("memory, %s, with the kernel's" % row,
-                   lambda get, r=row: get("memory", r, "ours") + get("memory", r, "ours_kernel"), bound * 1024, "KiB", 1 / 1024,
-                   optional=True)
+    yield from memory_goals()
     yield Goal("Extend while the others generate keys: p99 / alone", lambda get: get("neighbours", "ours", "ratio"), 3.0)
 
 

@@ -5,7 +5,7 @@ import statistics
 from commands import CHEAP, COMMANDS, ECHO, GENERATE, OWN, PRIVATE, RSA
 from load import BareRsa, limit
 from peers import OWNER
-from table import Column, Table
+from table import Column, Table, us
 from targets import Targets, ratio
 from tpm12 import WELL_KNOWN, Tpm
 
@@ -21,11 +21,11 @@ class Latency:
         self.bare = None
         self.by_unix, self.by_tcp = way_table("unix", "a Unix socket"), way_table("tcp", "TCP")
         self.by_shim = Table("shim", "One guest through vtpm-shim, whose CPU is not in it; microseconds", [
-            Column("p50", "p50", 1e6), Column("p99", "p99", 1e6), Column("cpu", "server CPU", 1e6),
+            us("p50", "p50"), us("p99", "p99"), us("cpu", "server CPU"),
             Column("ratio", "p50 ours/swtpm")], [c.name for c in COMMANDS if c.kind != OWN], "command",
             "Between a guest's socket and the server, as a monitor has it; swtpm over a Unix socket.")
         self.by_portable = Table("portable", "One guest over a Unix socket, no libcrypto (mbedTLS alone); microseconds", [
-            Column("p50", "ours p50", 1e6), Column("cpu", "CPU", 1e6), Column("scpu", "swtpm's CPU", 1e6),
+            us("p50", "ours p50"), us("cpu", "CPU"), us("scpu", "swtpm's CPU"),
             Column("cpu_ratio", "CPU ours/swtpm")], [c.name for c in COMMANDS if c.kind == PRIVATE], "command")
 
     def tables(self):
@@ -145,9 +145,9 @@ class Latency:
 
 def way_table(name, title):
     return Table(name, "One guest over %s: ours with TLS-PSK, swtpm in the clear; microseconds" % title, [
-        Column("p50", "ours p50", 1e6), Column("p99", "p99", 1e6), Column("cpu", "CPU", 1e6),
-        Column("s50", "swtpm p50", 1e6), Column("s99", "p99", 1e6), Column("scpu", "CPU", 1e6),
+        us("p50", "ours p50"), us("p99", "p99"), us("cpu", "CPU"),
+        us("s50", "swtpm p50"), us("s99", "p99"), us("scpu", "CPU"),
         Column("ratio", "p50 ours/swtpm", optional=True), Column("cpu_ratio", "CPU ours/swtpm", optional=True),
-        Column("held", "limit", optional=True), Column("limit", "it takes", 1e6, optional=True),
-        Column("limit_cpu", "its CPU", 1e6, optional=True), Column("above", "our CPU above", 1e6, optional=True),
+        Column("held", "limit", optional=True), us("limit", "it takes", True),
+        us("limit_cpu", "its CPU", True), us("above", "our CPU above", True),
         Column("times", "our p50/limit", optional=True)], [c.name for c in COMMANDS] + ["echo"], "command")
