@@ -9,8 +9,6 @@ from tpm12 import ET_KEYHANDLE, KH_SRK, WELL_KNOWN, Tpm, pcr_selection
 CHEAP, PRIVATE, GENERATE, OWN = "cheap", "private", "generate", "own"
 AUTH_RESOURCE, KEY_RESOURCE = 2, 1
 PCR = 10
-# Prepared sessions of a TPM with 16, and keys of one with 20 slots.
-AT_ONCE = 8
 
 
 def u32(*numbers):

@@ -4,7 +4,8 @@
  *
  *   bench_limit echo ADDRESS [tls KEY]      answers each command of 14 bytes as TPM_PcrRead would, until it is killed;
  *                                           one connection at a time; with tls inside TLS-PSK, of any identity
- *   bench_limit rsa COUNT                   RSA-2048 private operations with CRT: nanoseconds of CPU of each
+ *   bench_limit rsa                         for each COUNT on standard input, so many RSA-2048 private operations with CRT of
+ *                                           one key: a line with the nanoseconds of CPU of each
  *   bench_limit fdatasync DIR MS [WRITERS]  4 KiB over and over in a file that is there already: operations and nanoseconds;
  *                                           with WRITERS: so many threads with a file each
  */
@@ -17,10 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/tls.h"
 #include "server/base/text.h"
 #include "server/crypto/crypto.h"
 #include "server/wire/cursor.h"
-#include "tests/bench/link.h"
+#include "tests/bench/sock.h"
 
 #ifdef VTPM_HAVE_LIBCRYPTO
 #include <openssl/evp.h>
@@ -187,14 +189,10 @@ static bool rsa_once(const uint8_t in[CR_RSA_MAX], uint8_t out[CR_RSA_MAX])
 
 #endif
 
-static int do_rsa(int argc, char **argv)
+static void rsa_turn(unsigned count)
 {
     uint8_t in[CR_RSA_MAX], out[CR_RSA_MAX];
-    unsigned count = (unsigned)atoi(argv[2]);
 
-    (void)argc;
-    if (!rsa_ready())
-        bench_fail("RSA", "no key");
     bench_random(NULL, in, sizeof in);
     in[0] = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -202,8 +200,20 @@ static int do_rsa(int argc, char **argv)
 
         if (!rsa_once(in, out))
             bench_fail("RSA", "the private operation failed");
-        printf("%llu\n", (unsigned long long)(cpu_ns() - begun));
+        printf(" %llu", (unsigned long long)(cpu_ns() - begun));
     }
+    puts("");
+    fflush(stdout);
+}
+
+static int do_rsa(void)
+{
+    char line[32];
+
+    if (!rsa_ready())
+        bench_fail("RSA", "no key");
+    while (fgets(line, sizeof line, stdin))
+        rsa_turn((unsigned)atoi(line));
     return 0;
 }
 
@@ -273,9 +283,9 @@ int main(int argc, char **argv)
 {
     if (argc >= 3 && !strcmp(argv[1], "echo"))
         return do_echo(argc, argv);
-    if (argc == 3 && !strcmp(argv[1], "rsa"))
-        return do_rsa(argc, argv);
+    if (argc == 2 && !strcmp(argv[1], "rsa"))
+        return do_rsa();
     if (argc >= 4 && !strcmp(argv[1], "fdatasync"))
         return do_fdatasync(argc, argv);
-    bench_fail("usage", "bench_limit echo ADDRESS [tls KEY] | rsa COUNT | fdatasync DIR MS [WRITERS]");
+    bench_fail("usage", "bench_limit echo ADDRESS [tls KEY] | rsa | fdatasync DIR MS [WRITERS]");
 }

@@ -9,6 +9,7 @@
 
 #include "proto/channel.h"
 #include "proto/message.h"
+#include "tests/bench/sock.h"
 
 #define LINK_MAX 4096 /* bytes of a command and of a response */
 
@@ -27,17 +28,6 @@ struct link {
     uint8_t stream[MESSAGE_STREAM];
     uint64_t n;
 };
-
-/* Ends the program. */
-void bench_fail(const char *what, const char *why) __attribute__((noreturn));
-uint64_t bench_now_ns(void);
-int bench_random(void *ctx, unsigned char *out, size_t len);
-/* A connected socket; address is "unix:PATH" or "tcp:IPV4:PORT". */
-int bench_connect(const char *address);
-/* Bound and listening. */
-int bench_listen(const char *address);
-/* All of it. False: the peer has gone. */
-bool bench_write(int fd, const uint8_t *bytes, size_t len);
 
 /* Connects; of LINK_VTPM also attaches and powers on. identity and key (64 hex digits) are borrowed; NULL for LINK_RAW. */
 void link_open(struct link *link, enum link_kind kind, const char *address, const char *identity, const char *key);

@@ -11,8 +11,8 @@
  *   send GROUP HEX                                      the first guest's; answered `answer NANOSECONDS HEX`
  *   run MS COUNT GUESTS NAME[+NAME...] [GUESTS NAME ...]
  *
- * Bytes, ordinals and handles are hexadecimal (`-`: no bytes). GUESTS: GROUP[@FIRST][:COUNT].
- * `run` ends after MS or when each guest of the first pair has sent COUNT commands (0: no end), and is answered with a line for each pair,
+ * Bytes, ordinals and handles are hexadecimal (`-`: no bytes). GUESTS: GROUP[@FIRST][:COUNT]. `run` ends after MS or when
+ * each guest of the first pair has sent COUNT commands (0: no end), and is answered with a line for each pair,
  * `ran COMMANDS NANOSECONDS CPU-NANOSECONDS SAMPLE...` (CPU: of this program; samples: nanoseconds of a command each).
  * Everything else is answered `ok`. What goes wrong ends the program, with the reason on standard error.
  */

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drives bench_load (load.c): groups of guests, what they send, and how long each command took."""
+import contextlib
 import os
+import statistics
 import subprocess
 
 import rig
 from tpm12 import ORD
 
-PROGRAM = os.path.join(rig.BIN, "../tests/bench_load")
-LIMIT = os.path.join(rig.BIN, "../tests/bench_limit")
+
+def tool(name):
+    """Of the build that is measured; an installed server, or another tree's, is measured with this tree's."""
+    places = [os.path.join(rig.BIN, "../tests"), os.path.join(os.path.dirname(__file__), "../../build/release/tests")]
+    return next((p for p in (os.path.join(place, name) for place in places) if os.path.exists(p)), name)
+
+
+PROGRAM, LIMIT = tool("bench_load"), tool("bench_limit")
 
 
 def quantile(samples, q):
@@ -36,11 +44,12 @@ class Load:
         os.sched_setaffinity(self.p.pid, cpus)
 
     def ask(self, *words, answers=1):
-        self.p.stdin.write(" ".join(str(w) for w in words) + "\n")
-        self.p.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.p.stdin.write(" ".join(str(w) for w in words) + "\n")
+            self.p.stdin.flush()
         lines = [self.p.stdout.readline() for _ in range(answers)]
         if not all(lines):
-            raise AssertionError("bench_load ended at %r: %s" % (" ".join(map(str, words))[:200], self.p.stderr.read()))
+            raise AssertionError("bench_load ended at %r: %s" % (" ".join(map(str, words[:2])), self.p.stderr.read()))
         return [line.strip() for line in lines]
 
     def open(self, group, kind, address, identity="", key=""):
@@ -79,16 +88,36 @@ class Load:
         return send
 
     def stop(self):
-        self.p.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.p.stdin.close()
         self.p.wait(30)
         self.p.stdout.close()
         self.p.stderr.close()
 
 
-def limit(*argv, cpus=None):
+def limit(*argv, cpus):
     """Numbers that bench_limit prints."""
     r = subprocess.run([LIMIT, *map(str, argv)], capture_output=True, text=True, timeout=120,
-                       preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None)
+                       preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     if r.returncode:
         raise AssertionError("bench_limit %s: %s" % (argv[0], r.stderr))
     return [int(n) for n in r.stdout.split()]
+
+
+class BareRsa:
+    """The private operation by itself, in a process that has its key already."""
+
+    def __init__(self, cpus):
+        self.p = subprocess.Popen([LIMIT, "rsa"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self.p.pid, cpus)
+
+    def seconds(self, count):
+        """CPU of one, the median of so many; the first ones, which find cold caches, left out."""
+        self.p.stdin.write("%d\n" % (count + 2))
+        self.p.stdin.flush()
+        return statistics.median(int(n) for n in self.p.stdout.readline().split()[2:]) / 1e9
+
+    def stop(self):
+        self.p.stdin.close()
+        self.p.wait(30)
+        self.p.stdout.close()

@@ -12,7 +12,7 @@ import time
 
 import load
 import rig
-from procs import Meter, on_cpus, renice, tree
+from procs import Meter, on_cpus, renice_sessions, tree
 from tpm12 import KH_SRK, WELL_KNOWN, Socket, Tpm, sha1
 
 OWNER, KEY, DATA, AREA = (sha1(b) for b in (b"bench owner", b"bench key", b"bench data", b"bench area"))
@@ -55,7 +55,8 @@ class Swtpm:
         return Meter(lambda: [self.p.p.pid])
 
     def stop(self):
-        self.p.stop()
+        if not self.p.out.closed:
+            self.p.stop()
 
 
 class Kit:
@@ -105,11 +106,18 @@ class Kit:
         self.with_tpm(self.owned, fill)
 
 
-class Ours:
-    """A server on a store of its own, pinned."""
+def knows(option):
+    """Has this build of the server such an option?"""
+    return option in rig.run([rig.program("vtpm-server"), "--help"]).stdout
 
-    def __init__(self, cpus, *options, programs=None):
-        self.cpus, self.options, self.programs = cpus, options, programs
+
+class Ours:
+    """A server on a store of its own, pinned. pool: its key pool, if it has one, is waited for."""
+
+    def __init__(self, cpus, *options, programs=None, pool=False):
+        self.cpus, self.options, self.programs, self.pool = cpus, options, programs, pool
+        if pool and knows("--key-pool-wait"):
+            self.options += ("--key-pool-wait", "1")
         self.rig = rig.Rig()
         self.stopped = False
         self.tcp = "tcp:127.0.0.1:%d" % rig.free_port()
@@ -127,7 +135,7 @@ class Ours:
         nice = os.getpriority(os.PRIO_PROCESS, 0)
         if nice:
             # The zygote has a session of its own.
-            renice(nice, tree(*self.pids()))
+            renice_sessions(nice, tree(*self.pids()))
 
     @property
     def unix(self):
@@ -145,7 +153,8 @@ class Ours:
         return pool.get("level_2048", 0) >= pool.get("size_2048", 0)
 
     def wait_pool(self):
-        rig.wait_until(self.pool_filled, "the key pool is filled", 120)
+        if self.pool:
+            rig.wait_until(self.pool_filled, "the key pool is filled", 120)
 
     def bring(self, name, state):
         """An instance from a state of swtpm's."""

@@ -3,7 +3,7 @@
 import html
 import math
 
-ROW, LEFT, WIDTH, TOP = 20, 330, 420, 60
+ROW, LEFT, WIDTH, TOP = 20, 300, 420, 60
 LEAST, MOST = 0.005, 20.0
 GOOD, BAD = "#2a7f62", "#b3541e"
 
@@ -17,7 +17,7 @@ def place(value):
 def bars(tables):
     """(label, ratio to swtpm)"""
     wanted = (("unix", "ratio", "p50"), ("unix", "cpu_ratio", "server CPU"), ("instance", "ratio", "time"),
-              ("throughput", "ratio", "server CPU"))
+              ("memory", "ratio", "memory"), ("throughput", "ratio", "server CPU"))
     for name, key, what in wanted:
         for t in tables:
             if t.name == name:

@@ -129,12 +129,20 @@ def on_cpus(cpus):
         os.sched_setaffinity(0, before)
 
 
-def renice(n, pids=("self",)):
-    """These processes and what they start; where the kernel shares time between sessions, their sessions as well."""
+def renice_sessions(n, pids):
+    """Where the kernel shares time between sessions, the niceness of a process counts within its session only. Niceness
+    that a process chose for itself stays."""
     for pid in pids:
-        os.setpriority(os.PRIO_PROCESS, 0 if pid == "self" else pid, n)
-        with contextlib.suppress(OSError), open("/proc/%s/autogroup" % pid, "w") as f:
+        with contextlib.suppress(OSError), open("/proc/%d/autogroup" % pid, "w") as f:
             f.write(str(n))
+
+
+def renice(n):
+    """This process, in a session of its own, and what it will start."""
+    with contextlib.suppress(OSError):
+        os.setsid()
+    os.setpriority(os.PRIO_PROCESS, 0, n)
+    renice_sessions(n, [os.getpid()])
 
 
 def spent(argv, cpus):

@@ -28,6 +28,11 @@ class Column:
         return plain(value * self.scale if isinstance(value, (int, float)) and not isinstance(value, bool) else value)
 
 
+def us(key, heading, optional=False):
+    """Microseconds."""
+    return Column(key, heading, 1e6, optional)
+
+
 class Table:
     """rows: the names that must be there when the run is over; figures: {name: {column's key: number}}."""
 
