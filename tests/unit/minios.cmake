@@ -15,5 +15,11 @@ if(VTPM_HAVE_XEN)
       ${here}/fake_server.c ${here}/fake_xen_world.c ${here}/fake_xen_memory.c
     LIBS vt_proto Threads::Threads)
   add_dependencies(test_minios_shim vtpm-stubdom-fake-xen)
+  # For tests/integration/test_minios.py.
+  add_executable(minios_world ${CMAKE_SOURCE_DIR}/tests/lib/minios_world.c ${here}/vchan_bridge.c ${here}/fake_server.c
+    ${here}/fake_xen_world.c ${here}/fake_xen_memory.c)
+  target_include_directories(minios_world PRIVATE ${here})
+  target_link_libraries(minios_world PRIVATE vt_proto vt_base PkgConfig::cmocka Threads::Threads)
+  set_target_properties(minios_world PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(test_minios_shim PRIVATE VTPM_STUBDOM="$<TARGET_FILE:vtpm-stubdom-fake-xen>")
 endif()
