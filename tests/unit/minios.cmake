@@ -3,6 +3,21 @@
 vtpm_test(test_minios_vchan LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_minios_vchan.c ${CMAKE_SOURCE_DIR}/shim-minios/vchan_client.c LIBS vt_base)
 
+# The image's C library, under names of its own.
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  set(libc ${CMAKE_SOURCE_DIR}/shim-minios/libc)
+  add_library(test_minios_libc_parts STATIC ${libc}/heap.c ${libc}/print.c ${libc}/string.c ${libc}/float.c)
+  target_link_libraries(test_minios_libc_parts PRIVATE vtpm_warnings)
+  target_include_directories(test_minios_libc_parts PRIVATE ${CMAKE_SOURCE_DIR})
+  target_include_directories(test_minios_libc_parts SYSTEM BEFORE PRIVATE ${libc}/include)
+  target_compile_options(test_minios_libc_parts PRIVATE -ffreestanding)
+  foreach(name malloc calloc realloc free abort snprintf vsnprintf memcpy memmove memset memcmp memchr strlen strnlen strcmp
+               strncmp strncpy strchr strpbrk strstr strspn strcspn)
+    target_compile_definitions(test_minios_libc_parts PRIVATE ${name}=mo_${name})
+  endforeach()
+  vtpm_test(test_minios_libc LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_minios_libc.c LIBS test_minios_libc_parts)
+endif()
+
 # Its program on Linux needs Xen's libraries, or a fake of them, for platform.h.
 if(VTPM_HAVE_XEN)
   set(here ${CMAKE_CURRENT_LIST_DIR})
