@@ -18,9 +18,14 @@ _Noreturn void abort(void)
 
 __attribute__((optimize("no-stack-protector"))) void vtpm_stubdom_thread(void *unused VT_UNUSED)
 {
+    struct heap_use use;
     uintptr_t guard;
+    int code;
 
     if (platform_entropy((uint8_t *)&guard, sizeof guard) == VT_OK)
         __stack_chk_guard = guard;
-    platform_end(stubdom_run());
+    code = stubdom_run();
+    use = heap_use();
+    vt_notice("stubdom: heap: at most %zu of %u bytes", use.most, HEAP_BYTES);
+    platform_end(code);
 }

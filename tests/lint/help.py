@@ -7,7 +7,7 @@ import sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 PAGES = {"vtpm-server": "vtpm-server.8", "vtpm-shim": "vtpm-shim.8", "vtpmctl": "vtpmctl.8"}
-SCRIPTS = {os.path.join(ROOT, "deploy/xen/vtpm-xl"): "vtpm-xl.8"}
+SCRIPTS = {os.path.join(ROOT, "deploy/xen", name): name + ".8" for name in ("vtpm-xl", "vtpm-stubdom")}
 OPTION = re.compile(r"--([a-z][a-z-]+)")
 
 bad = 0

@@ -147,7 +147,8 @@ static void serve(void)
     bool lives = connect_server();
 
     bridge.links += lives;
-    while (lives && !bridge.stop && !bridge.dead && page()[VCHAN_CLI_LIVE] == VCHAN_CONNECTED) {
+    /* A client that dies writes nothing: the hypervisor takes its mapping. */
+    while (lives && !bridge.stop && !bridge.dead && page()[VCHAN_CLI_LIVE] == VCHAN_CONNECTED && guest_mapped(BRIDGE_PAGE)) {
         lives = to_server() && from_server();
         usleep(TURN_US);
     }

@@ -24,7 +24,7 @@ SKIPPED = 77
 XEN_TOOLS = ("xl xenstored xenconsoled xen-init-dom0 libxl-save-helper lsevtchn xentop").split()
 XENSTORE_TOOLS = ["xenstore-" + verb for verb in "ls read write list watch chmod exists rm".split()]
 OURS = "vtpm-server vtpm-engine vtpm-shim vtpmctl".split()
-HELPERS = "agent tpmcmd forward hostile_front".split()
+HELPERS = "agent tpmcmd forward hostile_front stubdom".split()
 TROUSERS = ("tcsd tpm_takeownership tpm_sealdata tpm_unsealdata tpm_version tpm_getpubek").split()
 XEN_MODULES = "xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs".split()
 DOM0_MODULES = XEN_MODULES + "virtio_pci virtio_console virtio_blk ext4 crc32c_generic".split()
@@ -101,7 +101,7 @@ def dom0(trees, bin_dir, helper_dir, modules):
     tree.program("/usr/bin/swtpm", which("swtpm"))
     # Loaded by name at run time: tpm2-tss' way to /dev/tpmrm0.
     tree.library("/usr/lib/x86_64-linux-gnu/libtss2-tcti-device.so.0")
-    for name in "vtpm-xl",:
+    for name in "vtpm-xl", "vtpm-stubdom":
         path = os.path.join(ROOT, "deploy/xen", name)
         if os.path.exists(path):
             tree.file("/usr/bin/" + name, path, 0o755)
