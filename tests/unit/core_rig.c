@@ -10,7 +10,7 @@
 #include "server/core/instance/instance.h"
 #include "server/wire/cursor.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 120000
 
 /* ---- Loop ---- */
 
