@@ -65,7 +65,7 @@ struct engine_ops {
 int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg,
                  struct engine **engine) VT_USE_RESULT;
 
-/* The same for a key maker (server/sandbox/keymaker.h), which gets `limit_ms` for a request instead of the zygote's limit. */
+/* The same for a key maker (server/sandbox/keymaker.h), which gets `limit_ms` for a request, not the zygote's limit. */
 int engine_spawn_maker(struct zygote *zygote, const struct engine_ops *ops, void *arg, uint32_t limit_ms,
                        struct engine **engine) VT_USE_RESULT;
 

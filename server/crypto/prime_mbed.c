@@ -43,7 +43,8 @@ static int one(const struct cr_strong *strong, size_t len, bool *passes)
     int rc;
 
     each_number(&x, mbedtls_mpi_init);
-    if ((rc = mbedtls_mpi_read_binary(&x.n, strong->n, len)) || (rc = mbedtls_mpi_read_binary(&x.z, strong->base, len)) ||
+    if ((rc = mbedtls_mpi_read_binary(&x.n, strong->n, len)) ||
+        (rc = mbedtls_mpi_read_binary(&x.z, strong->base, len)) ||
         (rc = mbedtls_mpi_sub_int(&x.last, &x.n, 1)) || (rc = mbedtls_mpi_copy(&x.m, &x.last)))
         return mbed_err(rc);
     a = mbedtls_mpi_lsb(&x.m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One round of Miller-Rabin (FIPS 186-4, C.3.1) by libcrypto's exponentiation, two numbers at a time: on processors with
- * AVX-512 IFMA both together cost less than one. libcrypto's own BN_check_prime makes 64 rounds, where six do.
+ * One round of Miller-Rabin (FIPS 186-4, C.3.1) by libcrypto's exponentiation, two numbers at a time: on processors
+ * with AVX-512 IFMA both together cost less than one. libcrypto's own BN_check_prime makes 64 rounds, where six do.
  */
 #include <openssl/bn.h>
 #include <openssl/err.h>

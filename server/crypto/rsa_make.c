@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RSA keys by our own search for primes, on the fastest exponentiation that the back end has (docs/architecture.md, "Keys",
- * has the figures). As cr_rsa_generate: same generator state, same key, and in every back end.
+ * RSA keys by our own search for primes, on the fastest exponentiation that the back end has (docs/architecture.md,
+ * "Keys", has the figures). As cr_rsa_generate: same generator state, same key, and in every back end.
  *
- * A prime is looked for from a random odd start upwards, in a window from which the multiples of small primes are struck
- * out. What is left is filtered by one round of Miller-Rabin and confirmed by as many rounds, of random bases, as FIPS
- * 186-4 (C.3) wants. The start has two top bits set, so that n has all its bits and p, q >= sqrt(2) * 2^(bits / 2 - 1)
- * (186-5, A.1.3). The time taken tells how many candidates were tried, and nothing else.
+ * A prime is looked for from a random odd start upwards, in a window from which the multiples of small primes are
+ * struck out. What is left is filtered by one round of Miller-Rabin and confirmed by as many rounds, of random bases, as
+ * FIPS 186-4 (C.3) wants. The start has two top bits set, so that n has all its bits and p, q >= sqrt(2) *
+ * 2^(bits / 2 - 1) (186-5, A.1.3). The time taken tells how many candidates were tried, and nothing else.
  */
 #include "server/crypto/backend.h"
 #include "server/crypto/mbed.h"

@@ -36,7 +36,8 @@ static int ask_keys(int fd)
     uint8_t told[4096];
 
     for (;;)
-        if (say(fd, "\x00\x00\x00\x09\x34\x00\x00\x04\x00\x00\x01\x00\x01", 13) != VT_EFAIL || read(fd, told, sizeof told) <= 0)
+        if (say(fd, "\x00\x00\x00\x09\x34\x00\x00\x04\x00\x00\x01\x00\x01", 13) != VT_EFAIL ||
+            read(fd, told, sizeof told) <= 0)
             return VT_EIO;
 }
 

@@ -26,6 +26,7 @@ vtpm_test(test_sched LABELS unit SOURCES test_sched.c LIBS vt_sched)
 # The pool alone: loop and makers are the test's.
 vtpm_test(test_keypool LABELS unit
   SOURCES test_keypool.c ${core}/keypool/keypool.c ${core}/keypool/shelf.c ${core}/keypool/queue.c
+  ${core}/keypool/option.c
   LIBS vt_base vt_crypto vt_wire)
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)

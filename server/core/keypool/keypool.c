@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <sched.h>
-#include <stdio.h>
 
 #include "server/base/alloc.h"
 #include "server/base/log.h"
@@ -124,7 +123,8 @@ static void lost(struct maker *maker, const char *why)
     struct keypool *pool = maker->pool;
     struct keypool_wish *wish = maker->wish;
 
-    vt_log_with(VT_LOG_WARNING, VT_FIELDS(VT_NUMBER("deaths", pool->deaths + 1), VT_NUMBER("waiting", pool->queue.count)),
+    vt_log_with(VT_LOG_WARNING,
+                VT_FIELDS(VT_NUMBER("deaths", pool->deaths + 1), VT_NUMBER("waiting", pool->queue.count)),
                 "keys: a key maker is gone: %s", why);
     release(maker);
     maker->is_busy = false;
@@ -413,32 +413,6 @@ void keypool_facts(const struct keypool *pool, struct keypool_facts *facts)
 }
 
 /* ---- Life ---- */
-
-static int parse_count(unsigned *count, const char *text, size_t len, struct vt_why *why)
-{
-    char number[8];
-    uint64_t value;
-
-    snprintf(number, sizeof number, "%.*s", (int)VT_MIN(len, sizeof number - 1), text);
-    if (!vt_parse_u64(&value, number, KEYPOOL_MOST))
-        return vt_fail(why, VT_EUSAGE, "'%s' is not a number of keys from 0 to %d", number, KEYPOOL_MOST);
-    *count = (unsigned)value;
-    return VT_OK;
-}
-
-int keypool_parse(struct keypool_config *config, const char *text, struct vt_why *why)
-{
-    struct vt_why reason = {0};
-    size_t len = strcspn(text, ",");
-    int err = parse_count(&config->size[KEYPOOL_2048], text, len, &reason);
-
-    config->size[KEYPOOL_1024] = 0;
-    if (!err && text[len])
-        err = parse_count(&config->size[KEYPOOL_1024], text + len + 1, strlen(text + len + 1), &reason);
-    return err ? vt_fail(why, err, "--key-pool %.40s: %s; for instance: 16,4 (of 2048 and of 1024 bits), or 0", text,
-                         reason.text)
-               : VT_OK;
-}
 
 /* All but one: that one is for sandboxes and the broker. */
 static unsigned makers_by_processors(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The key pool: RSA keys that are ready when a guest or an administrator wants one, and the key makers (processes of the
- * zygote, server/sandbox/keymaker.h) that fill it and make what it has not. docs/architecture.md, "Keys". Loop thread.
+ * The key pool: RSA keys that are ready when a guest or an administrator wants one, and the key makers (processes of
+ * the zygote, server/sandbox/keymaker.h) that fill it and make what it has not. docs/architecture.md, "Keys". Loop thread.
  *
  * Invariants: a key is handed out once, to one, and is wiped here when it is; keys wait in locked memory only; no more
  * makers work at once than all processors but one (and one at least); who is waiting comes before the pool's own needs,
@@ -30,7 +30,8 @@ struct keypool_config {
 int keypool_parse(struct keypool_config *config, const char *text, struct vt_why *why) VT_USE_RESULT;
 
 /* Borrows zygote. Without locked memory it is off, and the log says so. VT_ENOMEM. Returns owned. */
-int keypool_new(struct keypool **pool, struct loop *loop, struct zygote *zygote, const struct keypool_config *config) VT_USE_RESULT;
+int keypool_new(struct keypool **pool, struct loop *loop, struct zygote *zygote,
+                const struct keypool_config *config) VT_USE_RESULT;
 /* Nothing is made any more but for who waits, or comes yet. */
 void keypool_stop(struct keypool *pool);
 /* Wipes. Nobody may be waiting. May be NULL. */
