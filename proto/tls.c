@@ -28,7 +28,9 @@
 /* One read of 64 KiB and the rest of a record fit. */
 #define INPUT_MAX  (96u * 1024)
 #define OUTPUT_MAX (96u * 1024)
-#define READ_CHUNK 1024
+#define READ_CHUNK 512
+/* Buffers this small stay when they are empty: a command and what TLS adds. */
+#define KEEP_MAX 256
 /* More than what a record adds to its plaintext: header 5, nonce at most 8, tag 16. */
 #define RECORD_OVERHEAD 64
 #define RECORD_MAX      (16u * 1024)
@@ -75,8 +77,8 @@ static int on_receive(void *ctx, unsigned char *bytes, size_t len)
         return MBEDTLS_ERR_SSL_WANT_READ;
     memcpy(bytes, vt_buf_bytes(&tls->in), n);
     vt_buf_drop(&tls->in, n);
-    /* Most connections are idle most of the time: they keep no buffer. */
-    if (!vt_buf_size(&tls->in))
+    /* Most connections are idle most of the time: they keep no large buffer. */
+    if (!vt_buf_size(&tls->in) && tls->in.cap > KEEP_MAX)
         vt_buf_free(&tls->in);
     return (int)n;
 }
@@ -339,6 +341,12 @@ static int read_error(struct tls *tls, int code)
     return tls->failed;
 }
 
+/* Nothing came, and nothing that came is left: the library would find the same, in ten times as long. */
+static bool is_drained(const struct tls *tls)
+{
+    return !vt_buf_size(&tls->in) && !mbedtls_ssl_check_pending(&tls->ssl);
+}
+
 /* One piece of a record; VT_ETOOBIG when `out` is full. */
 static int read_piece(struct tls *tls, struct vt_buf *out)
 {
@@ -346,6 +354,8 @@ static int read_piece(struct tls *tls, struct vt_buf *out)
     uint8_t *at;
     int err, code;
 
+    if (is_drained(tls))
+        return VT_EAGAIN;
     if (!room)
         return VT_ETOOBIG;
     err = vt_buf_reserve(out, room, &at);

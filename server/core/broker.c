@@ -391,6 +391,7 @@ int broker_start(struct broker **out, struct loop *loop, const struct broker_con
     vt_list_init(&broker->arrivals);
     vt_list_init(&broker->handoffs);
     vt_list_init(&broker->host_asked);
+    vt_buf_init(&broker->plain, RECORD_MAX);
     memcpy(broker->boot_id, config->boot_id, sizeof broker->boot_id);
     memcpy(broker->host_boot_id, config->boot_id, sizeof broker->host_boot_id);
     broker->idle_ms = (config->idle_s ? config->idle_s : DEFAULT_IDLE_S) * 1000ull;
@@ -474,6 +475,7 @@ void broker_free(struct broker *broker)
     zygote_free(broker->zygote);
     if (broker->runtime)
         runtime_close(broker->runtime);
+    vt_buf_free(&broker->plain);
     vt_vault_free(broker->vault);
     keys_free(broker->keys);
     loop_timer_free(broker->counter_timer);

@@ -4,6 +4,7 @@
 #define VTPM_CORE_BROKER_PRIV_H
 
 #include "db/db.h"
+#include "server/base/buf.h"
 #include "server/base/vault.h"
 #include "server/core/acts.h"
 #include "server/core/broker.h"
@@ -30,6 +31,7 @@ struct broker {
     int zygote_err;
     struct vt_why zygote_why;
     struct runtime_dir *runtime;
+    struct vt_buf plain;            /* a runtime record before it is sealed: wiped at once, the memory stays. Loop thread */
     struct registry instances;      /* struct instance */
     struct vt_list sessions;        /* struct session */
     size_t session_count;

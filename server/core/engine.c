@@ -20,6 +20,7 @@
 
 #define FRAME_BUFFER (4 + (size_t)SANDBOX_FRAME_MAX)
 #define PARTS_MAX 16
+#define GATHER_MAX 256
 /* From the first sign of an end until it is taken as complete. */
 #define END_MS 2000
 
@@ -246,7 +247,7 @@ static void take(struct engine *e, const uint8_t *bytes, size_t len)
 static void on_readable(struct engine *e)
 {
     struct zygote *z = e->zygote;
-    ssize_t n = read(e->fd, z->scratch, sizeof z->scratch);
+    ssize_t n = recv(e->fd, z->scratch, sizeof z->scratch, 0);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -288,11 +289,40 @@ static void on_events(void *arg, int events)
         on_readable(e);
 }
 
+/* A command's few parts are sooner copied than described to the kernel. False: they are longer. */
+static bool gather(uint8_t out[GATHER_MAX], size_t *len, const struct iovec *iov, size_t count)
+{
+    *len = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (iov[i].iov_len > GATHER_MAX - *len)
+            return false;
+        if (iov[i].iov_len)
+            memcpy(out + *len, iov[i].iov_base, iov[i].iov_len);
+        *len += iov[i].iov_len;
+    }
+    return true;
+}
+
+static ssize_t send_now(struct engine *e, struct iovec *iov, size_t count)
+{
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
+    uint8_t bytes[GATHER_MAX];
+    size_t len;
+    ssize_t n;
+
+    if (!gather(bytes, &len, iov, count)) {
+        vt_wipe(bytes, len);
+        return sendmsg(e->fd, &msg, MSG_NOSIGNAL);
+    }
+    n = send(e->fd, bytes, len, MSG_NOSIGNAL);
+    vt_wipe(bytes, len);
+    return n;
+}
+
 /* Sends what the socket takes; the rest waits in `out`. */
 static int send_parts(struct engine *e, struct iovec *iov, size_t count)
 {
-    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
-    ssize_t n = sendmsg(e->fd, &msg, MSG_NOSIGNAL);
+    ssize_t n = send_now(e, iov, count);
     size_t sent = n < 0 ? 0 : (size_t)n;
 
     if (n < 0 && errno != EAGAIN && errno != EINTR)

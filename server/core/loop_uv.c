@@ -19,6 +19,9 @@ struct loop {
  */
 struct loop_timer {
     uv_timer_t handle;
+    bool is_on;
+    uint64_t due;     /* in the loop's milliseconds, if is_on */
+    uint64_t rings;   /* when the handle does, if it is active */
     void (*fn)(void *arg);
     void *arg;
 };
@@ -81,10 +84,28 @@ uint64_t loop_now_us(void)
 
 /* ---- Timers ---- */
 
+static void on_timer(uv_timer_t *handle);
+
+static void ring_at(struct loop_timer *timer, uint64_t when)
+{
+    const uint64_t now = uv_now(timer->handle.loop);
+
+    timer->rings = when;
+    uv_timer_start(&timer->handle, on_timer, when > now ? when - now : 0, 0);
+}
+
+/* Perhaps for a time that was put off, or given up. */
 static void on_timer(uv_timer_t *handle)
 {
     struct loop_timer *timer = handle->data;
 
+    if (!timer->is_on)
+        return;
+    if (timer->due > uv_now(handle->loop)) {
+        ring_at(timer, timer->due);
+        return;
+    }
+    timer->is_on = false;
     timer->fn(timer->arg);
 }
 
@@ -107,16 +128,24 @@ int loop_timer_new(struct loop *loop, struct loop_timer **timer, void (*fn)(void
     return VT_OK;
 }
 
+/*
+ * Each command starts and stops two: how long its engine may take, and the instance's idle time. Almost none of them comes
+ * to its end, so the handle stays in libuv's heap where it is, and what was put off is seen when it rings.
+ */
 void loop_timer_start(struct loop_timer *timer, uint64_t delay_ms)
 {
     /* libuv counts from the begin of this turn of the loop, which may be long ago. */
     uv_update_time(timer->handle.loop);
-    uv_timer_start(&timer->handle, on_timer, delay_ms, 0);
+    timer->is_on = true;
+    timer->due = uv_now(timer->handle.loop);
+    timer->due = delay_ms > UINT64_MAX - timer->due ? UINT64_MAX : timer->due + delay_ms;
+    if (!uv_is_active((uv_handle_t *)&timer->handle) || timer->rings > timer->due)
+        ring_at(timer, timer->due);
 }
 
 void loop_timer_stop(struct loop_timer *timer)
 {
-    uv_timer_stop(&timer->handle);
+    timer->is_on = false;
 }
 
 void loop_timer_free(struct loop_timer *timer)

@@ -84,15 +84,22 @@ static void put_bytes(struct wr *w, const uint8_t *data, size_t len)
     wr_copy(w, data, len);
 }
 
-int record_encode(const struct record *record, uint8_t **out, size_t *len)
+static bool is_durable(const struct record *record)
 {
-    bool durable = record->base_seq == record->seq;
-    size_t permanent_len = durable ? record->permanent.len : 0;
-    size_t measures_len = durable && record->measures.len ? 4 + record->measures.len : 0;
-    size_t left = RECORD_MAX - HEAD_LEN - STRINGS_LEN - measures_len;
-    struct wr w;
+    return record->base_seq == record->seq;
+}
 
-    *out = NULL;
+/* With the length before them; only versions 2 and 3 have them at all. */
+static size_t measures_room(const struct record *record)
+{
+    return is_durable(record) && record->measures.len ? 4 + record->measures.len : 0;
+}
+
+int record_measure(const struct record *record, size_t *len)
+{
+    size_t permanent_len = is_durable(record) ? record->permanent.len : 0;
+    size_t left = RECORD_MAX - HEAD_LEN - STRINGS_LEN - measures_room(record);
+
     *len = 0;
     if (!record->seq || !record->base_seq || record->base_seq > record->seq)
         return VT_EUSAGE;
@@ -101,18 +108,38 @@ int record_encode(const struct record *record, uint8_t **out, size_t *len)
     if (record->response.len > left || record->volatile_state.len > left - record->response.len ||
         permanent_len > left - record->response.len - record->volatile_state.len)
         return VT_ETOOBIG;
-    *len = HEAD_LEN + STRINGS_LEN + record->response.len + record->volatile_state.len + permanent_len + measures_len;
-    *out = vt_calloc(1, *len);
-    if (!*out)
-        return VT_ENOMEM;
-    w = wr_to(*out, *len);
-    put_head(&w, record, version_of(record, measures_len));
+    *len = HEAD_LEN + STRINGS_LEN + record->response.len + record->volatile_state.len + permanent_len +
+           measures_room(record);
+    return VT_OK;
+}
+
+void record_write(const struct record *record, uint8_t *out, size_t len)
+{
+    const size_t measures = measures_room(record);
+    struct wr w = wr_to(out, len);
+
+    put_head(&w, record, version_of(record, measures));
     put_bytes(&w, record->response.data, record->response.len);
     put_bytes(&w, record->volatile_state.data, record->volatile_state.len);
-    put_bytes(&w, record->permanent.data, permanent_len);
-    if (measures_len)
+    put_bytes(&w, record->permanent.data, is_durable(record) ? record->permanent.len : 0);
+    if (measures)
         put_bytes(&w, record->measures.data, record->measures.len);
-    assert(!w.bad && w.len == *len);
+    assert(!w.bad && w.len == len);
+}
+
+int record_encode(const struct record *record, uint8_t **out, size_t *len)
+{
+    int err = record_measure(record, len);
+
+    *out = NULL;
+    if (err)
+        return err;
+    *out = vt_calloc(1, *len);
+    if (!*out) {
+        *len = 0;
+        return VT_ENOMEM;
+    }
+    record_write(record, *out, *len);
     return VT_OK;
 }
 

@@ -43,6 +43,9 @@ int record_set(struct vt_bytes *bytes, const void *data, size_t len) VT_USE_RESU
  * memory may keep those it builds on. VT_ETOOBIG above RECORD_MAX.
  */
 int record_encode(const struct record *record, uint8_t **out, size_t *len) VT_USE_RESULT;
+/* The same in two steps: how long it is, or why it cannot be; then the bytes, into just as much room. */
+int record_measure(const struct record *record, size_t *len) VT_USE_RESULT;
+void record_write(const struct record *record, uint8_t *out, size_t len);
 /* VT_EDAMAGED: does not parse to the last byte, contradicts itself, or is of a version of the future. */
 int record_decode(struct record *record, const uint8_t *in, size_t len, struct vt_why *why) VT_USE_RESULT;
 

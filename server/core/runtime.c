@@ -59,6 +59,8 @@ struct runtime_file {
     char name[VT_UUID_TEXT + 4];
     struct file_head *map;
     struct layout layout;
+    uint64_t newest_seq;    /* 0: no slot is well-formed */
+    size_t newest;          /* its number. Both as they were read when it was opened, or written since */
 };
 
 static size_t whole_pages(size_t size)
@@ -274,6 +276,8 @@ static void temporary_name(char out[VT_UUID_TEXT + 4], const char *name)
     memcpy(out + VT_UUID_TEXT - 1, ".new", 5);
 }
 
+static void find_newest(struct runtime_file *file);
+
 /* Gives the new file its name; from here on it is the one. */
 static int publish(struct runtime_file *file, const char *temporary, struct file_head *map, const struct layout *layout)
 {
@@ -287,6 +291,7 @@ static int publish(struct runtime_file *file, const char *temporary, struct file
         munmap(file->map, file_size(&file->layout));
     file->map = map;
     file->layout = *layout;
+    find_newest(file);
     return VT_OK;
 }
 
@@ -350,6 +355,7 @@ static int open_file(struct runtime_file *file)
         return err;
     }
     file->map = map;
+    find_newest(file);
     return VT_OK;
 }
 
@@ -430,24 +436,45 @@ size_t runtime_read(const struct runtime_file *file, struct runtime_slot slots[2
     return count + 1;
 }
 
+/* Where a slot of runtime_read lies. */
+static size_t slot_number(const struct runtime_file *file, const struct runtime_slot *slot)
+{
+    return slot->data == slot_data(file->map, &file->layout, 0) ? 0 : 1;
+}
+
+static void find_newest(struct runtime_file *file)
+{
+    struct runtime_slot slots[2];
+    const size_t count = runtime_read(file, slots);
+
+    file->newest_seq = count ? slots[0].seq : 0;
+    file->newest = count ? slot_number(file, &slots[0]) : 1;
+}
+
 static void slot_void(struct file_head *map, size_t k)
 {
     atomic_store_explicit(&map->slot[k].seq, 0, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-static void slot_put(struct file_head *map, const struct layout *layout, size_t k, const struct runtime_slot *slot)
+/* Its bytes are there. */
+static void slot_count(struct file_head *map, size_t k, const struct runtime_slot *slot)
 {
     struct slot_head *head = &map->slot[k];
 
-    slot_void(map, k);
-    if (slot->len)
-        memcpy(slot_data(map, layout, k), slot->data, slot->len);
     head->len = slot->len;
     memcpy(head->tag, slot->tag, sizeof head->tag);
     slot_check(head->check, k, slot->seq, slot->len, slot->tag);
     atomic_thread_fence(memory_order_seq_cst);
     atomic_store_explicit(&head->seq, slot->seq, memory_order_release);
+}
+
+static void slot_put(struct file_head *map, const struct layout *layout, size_t k, const struct runtime_slot *slot)
+{
+    slot_void(map, k);
+    if (slot->len)
+        memcpy(slot_data(map, layout, k), slot->data, slot->len);
+    slot_count(map, k, slot);
 }
 
 /* A bigger file with the newest record so far and this one. */
@@ -468,31 +495,49 @@ static int grow(struct runtime_file *file, const struct runtime_slot *newest, co
     return publish(file, temporary, map, &layout);
 }
 
-/* Where a slot of runtime_read lies. */
-static size_t slot_number(const struct runtime_file *file, const struct runtime_slot *slot)
+uint8_t *runtime_room(struct runtime_file *file, uint64_t seq, size_t len)
 {
-    return slot->data == slot_data(file->map, &file->layout, 0) ? 0 : 1;
+    const size_t target = 1 - file->newest;
+
+    if (!seq || seq < file->newest_seq || len > file->layout.capacity)
+        return NULL;
+    slot_void(file->map, target);
+    return slot_data(file->map, &file->layout, target);
+}
+
+void runtime_put(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], size_t len)
+{
+    const size_t target = 1 - file->newest;
+    struct runtime_slot slot = {.seq = seq, .len = len};
+
+    memcpy(slot.tag, tag, sizeof slot.tag);
+    slot_count(file->map, target, &slot);
+    /* Written once more under its number: the first one goes when the second one is there. */
+    if (file->newest_seq == seq)
+        slot_void(file->map, file->newest);
+    file->newest = target;
+    file->newest_seq = seq;
 }
 
 int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], const void *data, size_t len)
 {
     struct runtime_slot slots[2], slot = {.seq = seq, .data = data, .len = len};
-    size_t count = runtime_read(file, slots), target;
+    uint8_t *room;
 
     if (!seq)
         return VT_EUSAGE;
-    if (count && seq < slots[0].seq)
+    if (seq < file->newest_seq)
         return VT_ECONFLICT;
     if (len > CAPACITY_MAX)
         return VT_ETOOBIG;
-    memcpy(slot.tag, tag, sizeof slot.tag);
-    if (len > file->layout.capacity)
-        return grow(file, count ? &slots[0] : NULL, &slot);
-    target = count ? 1 - slot_number(file, &slots[0]) : 0;
-    slot_put(file->map, &file->layout, target, &slot);
-    /* Written once more under its number: the first one goes when the second one is there. */
-    if (count && slots[0].seq == seq)
-        slot_void(file->map, 1 - target);
+    room = runtime_room(file, seq, len);
+    if (!room) {
+        memcpy(slot.tag, tag, sizeof slot.tag);
+        return grow(file, runtime_read(file, slots) ? &slots[0] : NULL, &slot);
+    }
+    if (len)
+        memcpy(room, data, len);
+    runtime_put(file, seq, tag, len);
     return VT_OK;
 }
 
@@ -503,4 +548,5 @@ void runtime_drop(struct runtime_file *file, uint64_t seq)
     for (size_t k = 0; k < 2; k++)
         if (slot_get(file, k, &slot) && slot.seq == seq)
             slot_void(file->map, k);
+    find_newest(file);
 }

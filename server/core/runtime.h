@@ -34,6 +34,13 @@ int runtime_file_remove(struct runtime_dir *dir, const struct vt_uuid *uuid) VT_
  * be above that of the newest slot (VT_ECONFLICT); VT_ENOSPC and VT_EUNAVAILABLE (read-only) before anything is touched.
  */
 int runtime_write(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], const void *data, size_t len) VT_USE_RESULT;
+/*
+ * The same without a copy: the slot that is not the newest, void from here on, to be filled with len bytes (sealed ones:
+ * never plaintext, not even for a moment) and then counted by runtime_put. Without runtime_put nothing has happened. NULL:
+ * not so; runtime_write does it, or says why not.
+ */
+uint8_t *runtime_room(struct runtime_file *file, uint64_t seq, size_t len) VT_USE_RESULT;
+void runtime_put(struct runtime_file *file, uint64_t seq, const uint8_t tag[CR_GCM_TAG], size_t len);
 
 struct runtime_slot {
     uint64_t seq;

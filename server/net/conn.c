@@ -180,6 +180,12 @@ static void refuse(struct conn *c, int err, const struct vt_why *why)
                 why->text[0] ? why->text : vt_err_text(err));
 }
 
+/* What else the peer sends has to wait. */
+static bool is_busy(const struct conn *c)
+{
+    return c->state == CONN_OPEN && (c->stream.is_writing || !session_ready(c->session));
+}
+
 bool conn_is_idle(const struct conn *c)
 {
     return c->state == CONN_OPEN && channel_phase(c->ch) != CHANNEL_ATTACHED && session_ready(c->session);
@@ -206,15 +212,18 @@ static void pump(struct conn *c)
     c->in_pump = false;
     if (c->state != CONN_OPEN)
         return;
-    if (err && err != VT_EAGAIN) {
-        if (err == VT_ECLOSED)
-            conn_drop(c);
-        else
-            refuse(c, err, &why);
+    if (err == VT_ECLOSED || (err == VT_EAGAIN && c->at_end)) {
+        conn_drop(c);
         return;
     }
-    net_stream_read(&c->stream, err == VT_EAGAIN);
     file_by_phase(c);
+    if (err && err != VT_EAGAIN) {
+        refuse(c, err, &why);
+        return;
+    }
+    /* While something is under way it goes on reading: a peer that waits for its answer sends nothing (on_bytes). */
+    if (err == VT_EAGAIN)
+        net_stream_read(&c->stream, true);
     set_deadline(c);
 }
 
@@ -320,6 +329,11 @@ static void on_bytes(struct net_stream *stream, const uint8_t *bytes, size_t len
         refuse(c, err, &why);
         return;
     }
+    if (is_busy(c)) {
+        /* It sends ahead. This much is kept, and no more is read until pump has come to its end. */
+        net_stream_read(stream, false);
+        return;
+    }
     if (c->state == CONN_OPEN) {
         pump(c);
         return;
@@ -334,9 +348,15 @@ static void on_bytes(struct net_stream *stream, const uint8_t *bytes, size_t len
     handshake_submit(&c->all->pool, &c->job);
 }
 
+/* It may have closed its side alone, and still be waiting for the answer that is under way. */
 static void on_end(struct net_stream *stream)
 {
-    conn_drop(conn_of(stream));
+    struct conn *c = conn_of(stream);
+
+    if (is_busy(c))
+        c->at_end = true;
+    else
+        conn_drop(c);
 }
 
 static void on_sent(struct net_stream *stream)

@@ -48,6 +48,7 @@ struct conn {
     bool is_working; /* a worker has ch: hands off */
     bool in_pump;
     bool is_attached; /* as the list says in which it is */
+    bool at_end;       /* the peer sends no more; what is under way is answered first */
     bool said_goodbye; /* LINGERING: our side of the socket is shut */
     bool is_dead;      /* the stream's handles are closed */
     int handshake_err;

@@ -68,7 +68,7 @@ static int add_rules(scmp_filter_ctx ctx)
 #define LAST_CLOSED_BELOW 0
 
 /*
- * All that computing takes. getpid: libcrypto's fork detection. mremap: realloc of a large block. The
+ * All that computing takes. pselect6: the wait for a request. getpid: libcrypto's fork detection. mremap: realloc of a large block. The
  * clocks: fall-backs of the vDSO. rt_sigprocmask and gettid: abort() gets as far as tgkill, by which it is
  * recognised.
  */
@@ -77,7 +77,7 @@ static const int allowed[] = {
     SCMP_SYS(brk),           SCMP_SYS(madvise),      SCMP_SYS(futex),           SCMP_SYS(exit_group),
     SCMP_SYS(exit),          SCMP_SYS(getrandom),    SCMP_SYS(getpid),          SCMP_SYS(gettid),
     SCMP_SYS(rt_sigreturn),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall), SCMP_SYS(clock_gettime),
-    SCMP_SYS(gettimeofday),  SCMP_SYS(time),
+    SCMP_SYS(gettimeofday),  SCMP_SYS(time),         SCMP_SYS(pselect6),
 };
 
 static int add_rules(scmp_filter_ctx ctx)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "server/base/secret.h"
@@ -534,6 +536,22 @@ static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *
 }
 
 /*
+ * A read(2) that sleeps in a Unix socket wakes for its write side too: when the broker takes the last answer, twice for
+ * each command. A poll wakes for what it asked for. Why this one: poll(2) goes by RLIMIT_NOFILE, which is 0 here.
+ * Whatever it says, the read that follows decides.
+ */
+static void wait_for_request(int fd)
+{
+    fd_set set;
+
+    if (fd >= FD_SETSIZE)
+        return;
+    FD_ZERO(&set);
+    FD_SET(fd, &set);
+    (void)syscall(SYS_pselect6, fd + 1, &set, NULL, NULL, NULL, NULL);
+}
+
+/*
  * Reads until a whole frame is there. 0: closed in between two requests; -1: anything else that is no
  * request.
  */
@@ -541,6 +559,7 @@ static ssize_t receive(int fd)
 {
     size_t have = 0, want = HEADER;
 
+    wait_for_request(fd);
     while (have < want) {
         ssize_t n = read(fd, in + have, BUFFER - have);
 

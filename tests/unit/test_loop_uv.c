@@ -101,6 +101,36 @@ static void test_timer__stopped__does_not_fire(void **state)
     loop_timer_free(NULL);
 }
 
+/* The handle rings for the first time; what counts is the last start. */
+static void test_timer__stopped_and_started__fires_once_at_its_time(void **state)
+{
+    struct fix *f = *state;
+    uint64_t before = loop_now_us();
+
+    assert_int_equal(loop_timer_new(f->loop, &f->timer, count, f), VT_OK);
+    loop_timer_start(f->timer, 5);
+    loop_timer_stop(f->timer);
+    loop_timer_start(f->timer, 30);
+    uv_run(&f->uv, UV_RUN_DEFAULT);
+    assert_int_equal(f->fired, 1);
+    assert_true(loop_now_us() - before >= 29000);
+    loop_timer_free(f->timer);
+}
+
+/* Put forward: it does not wait for where the handle was. An hour would not end here. */
+static void test_timer__started_again_for_earlier__does_not_wait(void **state)
+{
+    struct fix *f = *state;
+
+    assert_int_equal(loop_timer_new(f->loop, &f->timer, count, f), VT_OK);
+    loop_timer_start(f->timer, UINT64_MAX);
+    loop_timer_start(f->timer, 3600000);
+    loop_timer_start(f->timer, 1);
+    uv_run(&f->uv, UV_RUN_DEFAULT);
+    assert_int_equal(f->fired, 1);
+    loop_timer_free(f->timer);
+}
+
 static void free_timer(void *arg)
 {
     struct fix *f = arg;
@@ -261,6 +291,8 @@ int main(void)
         TEST(test_timer__started_again__moves),
         TEST(test_timer__after_long_callback__counts_from_start),
         TEST(test_timer__stopped__does_not_fire),
+        TEST(test_timer__stopped_and_started__fires_once_at_its_time),
+        TEST(test_timer__started_again_for_earlier__does_not_wait),
         TEST(test_timer__freed_in_its_callback__is_safe),
         TEST(test_fd__peer_writes__reports_read_only_when_asked),
         TEST(test_fd__peer_closes__reports_read),

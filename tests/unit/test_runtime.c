@@ -169,6 +169,38 @@ static void test_runtime_write__lower_seq__is_refused_equal_replaces(void **stat
     runtime_file_close(file);
 }
 
+static void test_runtime_room__filled__counts_only_when_put(void **state)
+{
+    struct runtime_file *file = open_file(true);
+    struct runtime_slot slots[2];
+    uint8_t tag[CR_GCM_TAG] = {9}, *room;
+
+    (void)state;
+    assert_null(runtime_room(file, 0, 1));
+    room = runtime_room(file, 3, 5);
+    assert_non_null(room);
+    memcpy(room, "three", 5);
+    assert_int_equal(runtime_read(file, slots), 0);
+    runtime_put(file, 3, tag, 5);
+    assert_int_equal(runtime_read(file, slots), 1);
+    assert_memory_equal(slots[0].data, "three", 5);
+    assert_null(runtime_room(file, 2, 5));
+    /* Given up in the middle: the one before stands, and the same room is there again. */
+    room = runtime_room(file, 4, 4);
+    assert_non_null(room);
+    memset(room, 0xEE, 4);
+    assert_int_equal(runtime_read(file, slots), 1);
+    assert_int_equal(slots[0].seq, 3);
+    assert_ptr_equal(runtime_room(file, 4, 4), room);
+    memcpy(room, "four", 4);
+    runtime_put(file, 4, tag, 4);
+    assert_int_equal(runtime_read(file, slots), 2);
+    assert_int_equal(slots[0].seq, 4);
+    /* Too long for this file: runtime_write makes a bigger one. */
+    assert_null(runtime_room(file, 5, 100000));
+    runtime_file_close(file);
+}
+
 static void test_runtime_drop__newest__the_other_is_kept_by_the_next_write(void **state)
 {
     struct runtime_file *file = open_file(true);
@@ -508,6 +540,7 @@ int main(void)
         WITH_DIR(test_runtime__new_file__is_empty_and_private),
         WITH_DIR(test_runtime__writes__newest_first_and_survive_reopen),
         WITH_DIR(test_runtime_write__lower_seq__is_refused_equal_replaces),
+        WITH_DIR(test_runtime_room__filled__counts_only_when_put),
         WITH_DIR(test_runtime_drop__newest__the_other_is_kept_by_the_next_write),
         WITH_DIR(test_runtime_read__slot_header_changed__slot_is_void),
         WITH_DIR(test_runtime_file_open__not_one_of_ours__is_replaced_only_on_create),

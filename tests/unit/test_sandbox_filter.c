@@ -83,7 +83,7 @@ static struct ending try_call(long number, const long args[6])
 static const long allowed[] = {
     SYS_read,   SYS_write,  SYS_munmap, SYS_mremap, SYS_brk,          SYS_madvise,        SYS_futex,
     SYS_exit,   SYS_getpid, SYS_gettid, SYS_exit_group, SYS_getrandom, SYS_rt_sigreturn, SYS_rt_sigprocmask,
-    SYS_restart_syscall, SYS_clock_gettime, SYS_gettimeofday,
+    SYS_restart_syscall, SYS_clock_gettime, SYS_gettimeofday, SYS_pselect6,
 #ifdef SYS_time
     SYS_time,
 #endif

@@ -10,6 +10,7 @@
 #include "server/wire/cursor.h"
 
 #define UNKNOWN_MAX 3
+#define PLAIN_KEPT  (64u * 1024)
 
 static struct seal_name name_of(const struct broker *broker, const struct vt_uuid *uuid, enum seal_kind kind,
                                 uint64_t seq)
@@ -138,22 +139,54 @@ static void adopt(struct instance *i, bool durable)
     i->next = (struct record){0};
 }
 
-static int put_runtime(struct instance *i, const struct record *record)
+/* It is sealed where it will lie. What does not fit there is made apart, and the file grows. */
+static int seal_in_place(struct instance *i, const struct record *record, uint8_t *room, const uint8_t *plain, size_t len)
+{
+    struct seal_name name = name_of(i->broker, &i->node.uuid, SEAL_RUNTIME, record->seq);
+    uint8_t tag[CR_GCM_TAG];
+    int err = seal(i->key, &name, plain, len, room, tag);
+
+    if (!err)
+        runtime_put(i->runtime, record->seq, tag, len + SEAL_OVERHEAD);
+    return err;
+}
+
+static int grow_runtime(struct instance *i, const struct record *record)
 {
     uint8_t tag[CR_GCM_TAG];
     uint8_t *sealed;
     size_t len;
-    int err = VT_OK;
+    int err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
 
-    if (!i->runtime)
-        err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
-    if (err)
-        return err;
-    err = instance_seal_record(i->broker, &i->node.uuid, i->key, SEAL_RUNTIME, record, tag, &sealed, &len);
     if (err)
         return err;
     err = runtime_write(i->runtime, record->seq, tag, sealed, len);
     vt_free(sealed);
+    return err;
+}
+
+static int put_runtime(struct instance *i, const struct record *record)
+{
+    struct vt_buf *plain = &i->broker->plain;
+    uint8_t *at, *room;
+    size_t len;
+    int err = record_measure(record, &len);
+
+    if (!err && !i->runtime)
+        err = runtime_file_open(&i->runtime, i->broker->runtime, &i->node.uuid, true);
+    if (err)
+        return err;
+    room = runtime_room(i->runtime, record->seq, len + SEAL_OVERHEAD);
+    if (!room)
+        return grow_runtime(i, record);
+    err = vt_buf_reserve(plain, len, &at);
+    if (err)
+        return err;
+    record_write(record, at, len);
+    err = seal_in_place(i, record, room, at, len);
+    vt_wipe(at, len);
+    if (plain->cap > PLAIN_KEPT)
+        vt_buf_free(plain);
     return err;
 }
 
