@@ -58,7 +58,7 @@ struct runtime_file {
     struct runtime_dir *dir;
     char name[VT_UUID_TEXT + 4];
     struct file_head *map;
-    struct layout layout;   /* as checked; never read from the mapping again */
+    struct layout layout;
     uint64_t newest_seq;    /* 0: no slot is well-formed */
     size_t newest;          /* its number. Both as they were read when it was opened, or written since */
 };

@@ -216,6 +216,7 @@ static void pump(struct conn *c)
         conn_drop(c);
         return;
     }
+    file_by_phase(c);
     if (err && err != VT_EAGAIN) {
         refuse(c, err, &why);
         return;
@@ -223,7 +224,6 @@ static void pump(struct conn *c)
     /* While something is under way it goes on reading: a peer that waits for its answer sends nothing (on_bytes). */
     if (err == VT_EAGAIN)
         net_stream_read(&c->stream, true);
-    file_by_phase(c);
     set_deadline(c);
 }
 

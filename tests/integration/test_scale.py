@@ -5,7 +5,6 @@ of it, with figures: tests/scale/run."""
 import resource
 import threading
 
-import memory
 from crowd import Crowd, make_instances
 from rig import Rig, check, wait_until
 
@@ -15,8 +14,7 @@ EXTEND = bytes.fromhex("00c1000000220000001400000010" + "5a" * 20)
 
 
 def engines(rig):
-    zygote, = memory.children(rig.server.p.pid)
-    return len(memory.children(zygote))
+    return rig.ctl_json("status")["status"]["engines"]
 
 
 def coming(rig, crowd, witness, what, come):

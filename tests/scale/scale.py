@@ -71,6 +71,10 @@ class Scale:
 
     # ---- Memory ----
 
+    def engines(self):
+        """Of instances: other children of the zygote are not theirs."""
+        return self.rig.ctl_json("status")["status"]["engines"]
+
     def processes(self):
         broker = self.rig.server.p.pid
         zygote, = memory.children(broker)
@@ -78,7 +82,7 @@ class Scale:
 
     def sample(self):
         broker, zygote, sandboxes = self.processes()
-        return {"broker": memory.own(broker), "zygote": memory.own(zygote), "engines": len(sandboxes),
+        return {"broker": memory.own(broker), "zygote": memory.own(zygote), "engines": self.engines(),
                 "sandboxes": sum(memory.own(pid) for pid in sandboxes),
                 "runtime": memory.disk_in_memory(self.rig.run),
                 "all": self.group.used() if self.group.path else 0}
@@ -154,7 +158,7 @@ class Scale:
         self.density("active", at_few, few, at_many, self.args.guests, "<= 256")
         figure("everything, %d guests active: processes and runtime files" % self.args.guests,
                sum(at_many[k] for k in ("broker", "zygote", "sandboxes", "runtime")) / KIB / KIB, "MiB")
-        wait_until(lambda: not self.processes()[2], "idle engines leave", 120)
+        wait_until(lambda: not self.engines(), "idle engines leave", 120)
         time.sleep(SWEEP_S)
         idle = self.sample()
         self.density("paged out, connected", empty, 0, idle, self.args.guests, "<= 64")
@@ -216,7 +220,7 @@ class Scale:
 
     def after(self, empty):
         wait_until(lambda: self.rig.ctl_json("status")["status"]["channels"] == 0, "all have gone")
-        wait_until(lambda: not self.processes()[2], "engines leave", 120)
+        wait_until(lambda: not self.engines(), "engines leave", 120)
         time.sleep(SWEEP_S)
         gone = self.sample()
         figure("broker, all have gone: more than at its start", (gone["broker"] - empty["broker"]) / KIB, "KiB")

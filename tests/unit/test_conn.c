@@ -571,10 +571,32 @@ static void test_conn__disconnect_with_a_command_under_way__ends_the_session(voi
     UNTIL(rig, &c, rig->broker.messages == 3);
     client_end(&c);
     turns(rig, NULL, 20);
-    /* Nobody reads from it while the command runs: the answer finds out. */
+    /* That its end was seen changes nothing while the command runs. */
+    assert_int_equal(rig->broker.sessions_now, 1);
     fake_release(&rig->broker);
     UNTIL_ALONE(rig, counts_of(rig).connections == 0);
     assert_int_equal(rig->broker.sessions_now, 0);
+    rig_free(rig);
+}
+
+static void test_conn__half_closed_with_a_command_under_way__is_answered_first(void **state)
+{
+    struct rig *rig = rig_new(&test_limits);
+    struct client c;
+
+    (void)state;
+    client_attach(rig, &c);
+    rig->broker.hold = true;
+    say_execute(&c, 1, 1);
+    UNTIL(rig, &c, rig->broker.messages == 3);
+    assert_int_equal(shutdown(c.fd, SHUT_WR), 0);
+    turns(rig, &c, 20);
+    assert_int_equal(rig->broker.sessions_now, 1);
+    assert_false(c.is_ended);
+    fake_release(&rig->broker);
+    UNTIL(rig, &c, c.responses == 1 && c.is_ended);
+    UNTIL_ALONE(rig, counts_of(rig).connections == 0);
+    client_end(&c);
     rig_free(rig);
 }
 
@@ -1098,6 +1120,7 @@ int main(void)
         cmocka_unit_test(test_conn__oversized_frame__is_refused),
         cmocka_unit_test(test_conn__disconnect_at_each_point__leaves_nothing),
         cmocka_unit_test(test_conn__disconnect_with_a_command_under_way__ends_the_session),
+        cmocka_unit_test(test_conn__half_closed_with_a_command_under_way__is_answered_first),
         cmocka_unit_test(test_conn__command_under_way__stops_reading),
         cmocka_unit_test(test_conn__peer_that_does_not_read__is_closed),
         cmocka_unit_test(test_conn__answer_that_is_not_read__has_a_time_limit),
