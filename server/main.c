@@ -39,6 +39,7 @@ struct plan {
     struct keyslot_spec *keyslots;
     struct hwtpm_config hwtpm;
     struct anchor_config anchor;
+    struct keypool_config keypool;
     struct net_addr *listen;
     struct net_addr admin;
     struct role_policy policy;
@@ -119,6 +120,9 @@ static int plan_make(struct plan *plan, const struct config *config, struct vt_w
     plan->anchor.minutes = (uint32_t)config->anchor_minutes;
     if (!err && is_serving)
         err = hosttpm_parse(&plan->hwtpm, config->hwtpm, why);
+    if (!err && is_serving)
+        err = keypool_parse(&plan->keypool, config->key_pool, why);
+    plan->keypool.wait_ms = (uint32_t)(config->key_pool_wait_s * 1000);
     if (!err && is_serving)
         err = plan_addresses(plan, config, why);
     if (!err && is_serving)
@@ -354,6 +358,7 @@ static int start_broker(struct server *server, struct vt_why *why)
         .keyslot_count = config->keyslots.count,
         .idle_s = (uint32_t)config->idle_s,
         .request_limit_ms = (uint32_t)(config->request_s * 1000),
+        .keypool = server->plan->keypool,
         .listeners = server->listener_texts,
         .listener_count = config->listen.count,
     };

@@ -367,6 +367,8 @@ static int start_parts(struct broker *broker, const struct broker_config *config
     if (!err)
         err = start_zygote(broker, config, why);
     if (!err)
+        err = keypool_new(&broker->keypool, broker->loop, broker->zygote, &config->keypool);
+    if (!err)
         err = hosttpm_start(&broker->hosttpm, broker, config->hwtpm);
     return vt_fail(err ? why : NULL, err, "%s", vt_err_text(err));
 }
@@ -438,6 +440,7 @@ void broker_drain(struct broker *broker, void (*done)(void *arg), void *arg)
     broker->on_drained = done;
     broker->on_drained_arg = arg;
     db_check_cancel(broker->db);
+    keypool_stop(broker->keypool);
     broker_progress(broker);
 }
 
@@ -464,6 +467,7 @@ void broker_free(struct broker *broker)
         registry_each(&broker->instances, free_instance, NULL);
         registry_free(&broker->instances);
     }
+    keypool_free(broker->keypool);
     zygote_free(broker->zygote);
     if (broker->runtime)
         runtime_close(broker->runtime);

@@ -12,6 +12,7 @@
 #include "server/base/domain.h"
 #include "server/base/secret.h"
 #include "server/core/keyslot/keyslot.h"
+#include "server/core/keypool/keypool.h"
 #include "server/core/loop.h"
 
 struct anchor_config;
@@ -28,6 +29,7 @@ struct broker_config {
     size_t keyslot_count;
     uint32_t idle_s;                /* an engine without commands leaves after this; 0: default 60 */
     uint32_t request_limit_ms;      /* for an engine to do one request; 0: default 30 s */
+    struct keypool_config keypool;  /* zeros: none */
     uint8_t boot_id[16];
     char *const *listeners;         /* texts for `status`; borrowed, may be filled in later */
     size_t listener_count;

@@ -14,6 +14,7 @@
 #include "server/core/zygote.h"
 
 struct handoff_line;
+struct keypool;
 
 struct broker {
     struct loop *loop;
@@ -23,6 +24,7 @@ struct broker {
     struct keys *keys;
     struct vt_vault *vault;         /* instance keys; loop thread */
     struct zygote *zygote;
+    struct keypool *keypool;
     struct hosttpm *hosttpm;        /* NULL: none is used */
     struct anchor *anchor;          /* NULL only while starting */
     bool zygote_told;               /* the first zygote's self-tests are over, with zygote_err */

@@ -116,7 +116,7 @@ static void on_timer(void *arg)
         gone(e);
         return;
     }
-    set_why(e, "no answer within %u ms, killed (pid %d)", (unsigned)e->zygote->request_limit_ms, (int)e->pid);
+    set_why(e, "no answer within %u ms, killed (pid %d)", (unsigned)e->limit_ms, (int)e->pid);
     e->killed = !e->pid; /* it was never there */
     if (!e->pid && e->child_fd < 0)
         zygote_hangs(e->zygote);
@@ -341,7 +341,7 @@ int engine_request(struct engine *e, uint8_t type, const struct cr_slice *parts,
         return err;
     }
     e->busy = true;
-    loop_timer_start(e->timer, e->zygote->request_limit_ms);
+    loop_timer_start(e->timer, e->limit_ms);
     return VT_OK;
 }
 
@@ -374,7 +374,8 @@ static int make_sockets(struct engine *e)
     return fcntl(e->fd, F_SETFL, O_NONBLOCK) ? VT_EIO : VT_OK;
 }
 
-int engine_spawn(struct zygote *z, const struct engine_ops *ops, void *arg, struct engine **engine)
+static int spawn(struct zygote *z, uint32_t what, uint32_t limit_ms, const struct engine_ops *ops, void *arg,
+                 struct engine **engine)
 {
     struct engine *e = VT_NEW(struct engine);
     int err;
@@ -384,6 +385,8 @@ int engine_spawn(struct zygote *z, const struct engine_ops *ops, void *arg, stru
     e->zygote = z;
     e->ops = ops;
     e->arg = arg;
+    e->spawn = what;
+    e->limit_ms = limit_ms;
     e->fd = e->child_fd = -1;
     vt_list_init(&e->node);
     vt_list_init(&e->waiting);
@@ -405,6 +408,17 @@ int engine_spawn(struct zygote *z, const struct engine_ops *ops, void *arg, stru
     zygote_ask_spawn(z, e);
     *engine = e;
     return VT_OK;
+}
+
+int engine_spawn(struct zygote *z, const struct engine_ops *ops, void *arg, struct engine **engine)
+{
+    return spawn(z, SANDBOX_SPAWN, z->request_limit_ms, ops, arg, engine);
+}
+
+int engine_spawn_maker(struct zygote *z, const struct engine_ops *ops, void *arg, uint32_t limit_ms,
+                       struct engine **engine)
+{
+    return spawn(z, SANDBOX_SPAWN_MAKER, limit_ms, ops, arg, engine);
 }
 
 void engine_free(struct engine *e)

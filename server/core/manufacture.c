@@ -7,6 +7,8 @@
 #include "server/base/alloc.h"
 #include "server/base/log.h"
 #include "server/core/instance/instance.h"
+#include "server/core/keypool/keypool.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/sandbox.h"
 
@@ -14,6 +16,8 @@
 struct making {
     struct broker *broker;
     struct engine *engine;
+    struct keypool_wish *wish;  /* the engine waits for this key; NULL: it does not */
+    unsigned keys;              /* that it has asked for */
     struct manufactured made;
     struct db_instance row;
     struct vt_key *key;         /* the instance key, in the vault */
@@ -27,6 +31,7 @@ struct making {
 
 static void end(struct making *m, int err, const char *why)
 {
+    keypool_cancel(m->wish);
     engine_free(m->engine);
     vt_vault_give(m->broker->vault, m->key);
     m->done(m->arg, err, err ? NULL : &m->made, why);
@@ -120,6 +125,50 @@ static void store(struct making *m, const struct sandbox_state *state)
 
 /* ---- The engine ---- */
 
+static void tell_key(struct making *m, int err, const struct cr_rsa_key *key)
+{
+    uint8_t bytes[4 + SANDBOX_KEY_LEN_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct cr_slice part = CR_SLICE(bytes, 0);
+
+    wr_put32(&w, (uint32_t)err);
+    if (key)
+        sandbox_wr_key(&w, key);
+    part.len = w.len;
+    err = engine_request(m->engine, SANDBOX_KEY_IS, &part, 1);
+    vt_wipe(bytes, sizeof bytes);
+    /* One that is gone says so itself. */
+    if (err && err != VT_ECLOSED)
+        end(m, err, vt_err_text(err));
+}
+
+static void on_key(void *arg, int err, const struct cr_rsa_key *key)
+{
+    struct making *m = arg;
+
+    m->wish = NULL;
+    tell_key(m, err, key);
+}
+
+/* False: it may not ask, or this is no question. */
+static bool give_key(struct making *m, const uint8_t *payload, size_t len)
+{
+    static const struct vt_uuid administrators;
+    struct rd r = rd_from(payload, len);
+    CR_SECRET_RSA key;
+    unsigned bits;
+    uint32_t e;
+    int err;
+
+    if (m->keys == SANDBOX_KEYS_MAX || !sandbox_rd_key_ask(&r, &bits, &e))
+        return false;
+    m->keys++;
+    err = keypool_ask(m->broker->keypool, &administrators, bits, e, &key, on_key, m, &m->wish);
+    if (err != VT_EAGAIN)
+        tell_key(m, err, err ? NULL : &key);
+    return true;
+}
+
 /* What an engine says of hostile bytes is hostile, too: an error of ours, and text that can be shown. */
 static void end_refused(struct making *m, const uint8_t *payload, size_t len)
 {
@@ -146,7 +195,7 @@ static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len
         store(m, &state);
     else if (type == SANDBOX_FAILED && m->made.is_moved)
         end_refused(m, payload, len);
-    else
+    else if (type != SANDBOX_KEY || !give_key(m, payload, len))
         end(m, VT_EFAIL, "the engine could not make a TPM; the log has the reason");
 }
 

@@ -231,7 +231,7 @@ static void send_waiting(struct zygote *z)
         if (full)
             break;
         struct engine *e = VT_LIST_ENTRY(node, struct engine, waiting);
-        struct sandbox_control_msg msg = {.type = SANDBOX_SPAWN, .id = e->id, .syscall = -1};
+        struct sandbox_control_msg msg = {.type = e->spawn, .id = e->id, .syscall = -1};
         int err = send_msg(z, &msg, e->child_fd);
 
         full = err == VT_EAGAIN;

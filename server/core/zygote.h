@@ -65,6 +65,10 @@ struct engine_ops {
 int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg,
                  struct engine **engine) VT_USE_RESULT;
 
+/* The same for a key maker (server/sandbox/keymaker.h), which gets `limit_ms` for a request instead of the zygote's limit. */
+int engine_spawn_maker(struct zygote *zygote, const struct engine_ops *ops, void *arg, uint32_t limit_ms,
+                       struct engine **engine) VT_USE_RESULT;
+
 /*
  * One request (enum sandbox_request) whose payload is the parts one after another; borrows and copies what
  * does not fit into the socket now, wiping that copy. VT_ETOOBIG, VT_ENOMEM; VT_ECONFLICT: one is under

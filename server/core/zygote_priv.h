@@ -50,6 +50,8 @@ struct engine {
     const struct engine_ops *ops;
     void *arg;
     uint32_t id;
+    uint32_t spawn;         /* enum sandbox_control: what the zygote is asked for */
+    uint32_t limit_ms;      /* of a request */
     pid_t pid;              /* from SPAWNED to EXITED */
     int fd;
     int child_fd;           /* until SPAWN is sent */

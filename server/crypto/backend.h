@@ -18,6 +18,11 @@ struct cr_rsa_parts {
     uint8_t dq[CR_RSA_MAX / 2];
 };
 
+/* One round of Miller-Rabin: n odd and above 3, 1 < base < n - 1; big-endian. */
+struct cr_strong {
+    const uint8_t *n, *base;
+};
+
 struct cr_backend {
     /* Once per process, before the others; opens whatever it will need. */
     int (*init)(void);
@@ -37,6 +42,9 @@ struct cr_backend {
     int (*rsa_private)(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out);
     /* pub passed cr_rsa_pub_check and in < n. impl: what rsa_load kept of the same key, or NULL. */
     int (*rsa_public)(void *impl, const struct cr_rsa_pub *pub, const uint8_t *in, uint8_t *out);
+
+    /* Two rounds, of the same number or of two; len bytes each. */
+    int (*strong_probable)(const struct cr_strong strong[2], size_t len, bool passes[2]);
 };
 
 extern const struct cr_backend cr_backend_mbed;
@@ -58,6 +66,9 @@ int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa,
                      const struct cr_rsa_key *key) VT_USE_RESULT;
 int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa,
                      const struct cr_rsa_key *key) VT_USE_RESULT;
+/* cr_rsa_make by the back end given. */
+int cr_rsa_make_with(const struct cr_backend *backend, struct cr_rsa_key *key, unsigned bits, uint32_t e,
+                     struct cr_drbg *drbg) VT_USE_RESULT;
 /* VT_ECRYPTO unless the size is supported, n is odd with its top bit set, and e is odd and at least 3. */
 int cr_rsa_pub_check(const struct cr_rsa_pub *pub) VT_USE_RESULT;
 

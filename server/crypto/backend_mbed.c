@@ -3,6 +3,7 @@
 #include "server/base/alloc.h"
 #include "server/crypto/backend.h"
 #include "server/crypto/mbed.h"
+#include "server/crypto/prime.h"
 
 struct mbed_rsa {
     mbedtls_rsa_context ctx;
@@ -156,4 +157,5 @@ const struct cr_backend cr_backend_mbed = {
     .rsa_free = rsa_free,
     .rsa_private = rsa_private,
     .rsa_public = rsa_public,
+    .strong_probable = cr_strong_probable_mbed,
 };

@@ -13,6 +13,7 @@
 
 #include "server/base/alloc.h"
 #include "server/crypto/backend.h"
+#include "server/crypto/prime.h"
 
 /* Written by init only. */
 static EVP_CIPHER *aes_256_gcm;
@@ -289,4 +290,5 @@ const struct cr_backend cr_backend_ossl = {
     .rsa_free = rsa_free,
     .rsa_private = rsa_private,
     .rsa_public = rsa_public,
+    .strong_probable = cr_strong_probable_ossl,
 };

@@ -133,6 +133,13 @@ int cr_rsa_pub_from_pem(struct cr_rsa_pub *pub, const char *pem) VT_USE_RESULT;
 /* Primes from the generator given: same generator state, same key (mbedTLS; checked by FIPS 186-4's criteria on
  * |p - q| and on d). Takes tens to hundreds of milliseconds. */
 int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg) VT_USE_RESULT;
+/*
+ * The same by a faster search (rsa_make.c): other keys of the same generator, as good. For key makers; what a seed must
+ * bring back (fixtures, an engine that generates itself) is cr_rsa_generate's.
+ */
+int cr_rsa_make(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg) VT_USE_RESULT;
+/* Is there an RSA key of this kind here? What both of them refuse with VT_EUSAGE. */
+bool cr_rsa_size_fits(unsigned bits, uint32_t e) VT_USE_RESULT;
 /* n = p * q, sizes, and an e that is coprime to p - 1 and q - 1; VT_ECRYPTO if not. Cheap: whether p and q are primes
  * only an operation tells. */
 int cr_rsa_check(const struct cr_rsa_key *key) VT_USE_RESULT;

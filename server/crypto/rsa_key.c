@@ -44,6 +44,11 @@ static bool exponent_supported(uint32_t e)
     return e >= 3 && (e & 1);
 }
 
+bool cr_rsa_size_fits(unsigned bits, uint32_t e)
+{
+    return bits % 16 == 0 && size_supported(bits / 8) && exponent_supported(e);
+}
+
 int cr_rsa_pub_check(const struct cr_rsa_pub *pub)
 {
     if (!size_supported(pub->bytes) || !exponent_supported(pub->e))
@@ -328,7 +333,7 @@ int cr_rsa_generate(struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr
     int err;
 
     each_number(&x, mbedtls_mpi_init);
-    if (bits % 16 || !size_supported(bytes) || !exponent_supported(e))
+    if (!cr_rsa_size_fits(bits, e))
         return VT_EUSAGE;
     cr_rsa_key_wipe(key);
     err = mbed_err(set_u32(&x.e, e));

@@ -99,19 +99,28 @@ static json_t *json_measurement(const Vtpm__Measurement *one)
                      "size", (json_int_t)one->size, "label", one->label);
 }
 
+static json_t *json_key_pool(const Vtpm__Status *s)
+{
+    return json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I}", "size_2048", (json_int_t)s->key_pool_2048, "level_2048",
+                     (json_int_t)s->keys_2048, "size_1024", (json_int_t)s->key_pool_1024, "level_1024",
+                     (json_int_t)s->keys_1024, "made", (json_int_t)s->keys_made, "taken", (json_int_t)s->keys_taken,
+                     "ordered", (json_int_t)s->keys_ordered, "waiting", (json_int_t)s->keys_waiting, "makers",
+                     (json_int_t)s->key_makers);
+}
+
 static json_t *json_status(const Vtpm__Status *s)
 {
     json_t *listeners = json_array();
 
     for (size_t k = 0; k < s->n_listeners; k++)
         json_array_append_new(listeners, json_string(s->listeners[k]));
-    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:s s:o}", "version", s->version, "store_uuid",
+    return json_pack("{s:s s:s s:s s:s s:s s:I s:I s:I s:I s:I s:s s:s s:s s:s s:o s:o}", "version", s->version, "store_uuid",
                      s->store_uuid, "data_dir", s->data_dir, "runtime_dir", s->runtime_dir, "keyslot", s->keyslot,
                      "uptime_s", (json_int_t)s->uptime_s, "instances", (json_int_t)s->instances, "engines",
                      (json_int_t)s->engines, "channels", (json_int_t)s->channels, "commands", (json_int_t)s->commands,
                      "crypto", s->crypto, "protection", s->protection, "keyslot_warning", s->keyslot_warning, "host_tpm",
                      s->host_tpm, "listeners",
-                     listeners);
+                     listeners, "key_pool", json_key_pool(s));
 }
 
 static json_t *json_check(const Vtpm__Check *c)
@@ -267,6 +276,18 @@ void print_pcr_policy(const struct ctl *ctl, const char *pcrs, const char *polic
         printf("pcrs=%s policy=%s signature=%s\n", pcrs, policy, signature);
 }
 
+static void show_key_pool(const Vtpm__Status *s)
+{
+    if (!s->key_pool_2048 && !s->key_pool_1024) {
+        printf("key pool   none: engines make their keys themselves\n");
+        return;
+    }
+    printf("key pool   %llu of %llu RSA-2048, %llu of %llu RSA-1024; %llu made, %llu taken, %llu to order, %llu waiting\n",
+           (unsigned long long)s->keys_2048, (unsigned long long)s->key_pool_2048, (unsigned long long)s->keys_1024,
+           (unsigned long long)s->key_pool_1024, (unsigned long long)s->keys_made, (unsigned long long)s->keys_taken,
+           (unsigned long long)s->keys_ordered, (unsigned long long)s->keys_waiting);
+}
+
 void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
 {
     const Vtpm__Status *s = reply->status;
@@ -284,6 +305,7 @@ void print_status(const struct ctl *ctl, const Vtpm__AdminReply *reply)
         printf("listens    %s\n", s->listeners[k]);
     printf("instances  %llu, %llu with an engine, %llu channels, %llu commands\n", (unsigned long long)s->instances,
            (unsigned long long)s->engines, (unsigned long long)s->channels, (unsigned long long)s->commands);
+    show_key_pool(s);
     printf("host TPM   %s\nprotection %s\n", s->host_tpm, s->protection);
 }
 

@@ -65,6 +65,10 @@ static const struct row {
      "a peer must have shown its key after this (default 10)"},
     {"request-timeout", KIND_SECONDS, AT(request_s), IN_FILE, "SECONDS",
      "an engine that works on one command for longer is\nended (default 30)"},
+    {"key-pool", KIND_TEXT, AT(key_pool), IN_FILE, "N[,M]",
+     "so many RSA keys of 2048 and of 1024 bits are kept\nready (default " CONFIG_DEFAULT_KEY_POOL "); 0: each engine makes its own"},
+    {"key-pool-wait", KIND_SECONDS, AT(key_pool_wait_s), IN_FILE, "SECONDS",
+     "the key pool is filled so long after the start\n(default 20)"},
     {"log-level", KIND_WORD, AT(log_level), IN_FILE | IN_INIT, "LEVEL",
      "error, warning, notice, info (default) or debug"},
     {"log-format", KIND_WORD, AT(log_format), IN_FILE | IN_INIT, "FORMAT",
@@ -314,6 +318,8 @@ static int set_defaults(struct config *config, struct vt_why *why)
         err = set_text(&config->hwtpm, "auto", why);
     if (!err && !config->anchor)
         err = set_text(&config->anchor, "auto", why);
+    if (!err && !config->key_pool)
+        err = set_text(&config->key_pool, CONFIG_DEFAULT_KEY_POOL, why);
     if (!err && !config->keyslots.count && !config->init)
         err = add_text(&config->keyslots, CONFIG_DEFAULT_KEYSLOT, why);
     return err;
@@ -346,6 +352,7 @@ int config_load(struct config *config, int argc, char *const *argv, const char *
         .idle_s = CONFIG_DEFAULT_IDLE_S,
         .handshake_s = CONFIG_DEFAULT_HANDSHAKE_S,
         .request_s = CONFIG_DEFAULT_REQUEST_S,
+        .key_pool_wait_s = CONFIG_DEFAULT_KEY_POOL_WAIT_S,
         .anchor_minutes = CONFIG_DEFAULT_ANCHOR_MINUTES,
         .log_level = VT_LOG_INFO,
     };

@@ -23,6 +23,13 @@
 #define CONFIG_DEFAULT_HANDSHAKE_S 10
 #define CONFIG_DEFAULT_REQUEST_S 30
 #define CONFIG_DEFAULT_ANCHOR_MINUTES 10
+/*
+ * 16 guests that are made or take ownership at once need not wait, and it is full again after half a second of one
+ * processor; keys of 1024 bits are for the few who ask for them. 8 KiB of locked memory.
+ */
+#define CONFIG_DEFAULT_KEY_POOL "16,4"
+/* Later than most short lives of a server, and soon enough for the first guest after a boot of the host. */
+#define CONFIG_DEFAULT_KEY_POOL_WAIT_S 20
 #define CONFIG_OPTIONS_MAX    32
 
 struct config_list {
@@ -35,9 +42,9 @@ struct config {
     bool accept_rollback; /* likewise */
     bool help, version, check_config, allow_root;
     char *file, *from, *data_dir, *runtime_dir, *admin, *user, *admin_group, *monitor_group, *engine, *hwtpm;
-    char *anchor;
+    char *anchor, *key_pool;
     struct config_list keyslots, listen;
-    uint64_t idle_s, handshake_s, request_s;
+    uint64_t idle_s, handshake_s, request_s, key_pool_wait_s;
     uint64_t anchor_minutes;
     uint64_t log_level; /* enum vt_log_level */
     uint64_t log_format; /* enum logsink_format */

@@ -31,6 +31,21 @@ static int allocate(void)
     }
 }
 
+static int ask_keys(int fd)
+{
+    uint8_t told[4096];
+
+    for (;;)
+        if (say(fd, "\x00\x00\x00\x09\x34\x00\x00\x04\x00\x00\x01\x00\x01", 13) != VT_EFAIL || read(fd, told, sizeof told) <= 0)
+            return VT_EIO;
+}
+
+static int take_and_leave(int fd)
+{
+    (void)say(fd, "\x00\x00\x00\x09\x34\x00\x00\x08\x00\x00\x01\x00\x01", 13);
+    _exit(7);
+}
+
 static int crash(void)
 {
     volatile uintptr_t address = 8;
@@ -101,6 +116,14 @@ int sandbox_misbehave(int fd, uint8_t what)
         return syscall(SYS_execve, "/bin/true", NULL, NULL) < 0 ? VT_EIO : VT_EFAIL;
     case DEED_CRYPTO:
         return crypto();
+    case DEED_ASK_KEYS:
+        return ask_keys(fd);
+    case DEED_ASK_NO_KEY:
+        return say(fd, "\x00\x00\x00\x09\x34\x00\x00\x08\x01\x00\x00\x00\x02", 13) == VT_EFAIL ? spin() : VT_EIO;
+    case DEED_ASK_SHORT:
+        return say(fd, "\x00\x00\x00\x05\x34\x00\x00\x08\x00", 9) == VT_EFAIL ? spin() : VT_EIO;
+    case DEED_TAKE_AND_LEAVE:
+        return take_and_leave(fd);
     default:
         return VT_EUSAGE;
     }

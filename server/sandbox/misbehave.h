@@ -26,6 +26,10 @@ enum sandbox_deed {
     DEED_CRYPTO,        /* no misdeed: all self-tests, to show that the filter lets every primitive work */
     DEED_CONNECT,
     DEED_EXECUTE,
+    DEED_ASK_KEYS,      /* one after the other, without end */
+    DEED_ASK_NO_KEY,    /* for a key that does not exist */
+    DEED_ASK_SHORT,     /* and for none at all */
+    DEED_TAKE_AND_LEAVE, /* asks for a key and does not wait for it */
 };
 
 /*

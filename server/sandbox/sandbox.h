@@ -3,10 +3,10 @@
  * What the broker and its engine processes say to each other. Three processes, two sockets:
  *
  *   broker --control--> zygote (vtpm-engine --zygote, descriptor 3, SOCK_SEQPACKET)
- *      SPAWN {id} + one descriptor by SCM_RIGHTS  ->  SPAWNED {id, pid} | SPAWN_FAILED {id, errno}
+ *      SPAWN or SPAWN_MAKER {id} + one descriptor by SCM_RIGHTS  ->  SPAWNED {id, pid} | SPAWN_FAILED {id, errno}
  *      KILL {id}  (nothing, then EXITED)
  *      (unasked) EXITED {id, pid, wait status, system call the filter stopped or -1, its name}
- *   broker <--instance socket (SOCK_STREAM)--> sandbox: one request, one reply, in turn.
+ *   broker <--instance socket (SOCK_STREAM)--> sandbox or key maker: one request, one reply, in turn.
  *
  * Frames on the instance socket: 4-byte big-endian length of what follows, one byte type, payload. Integers are
  * big-endian. The broker bounds what a sandbox sends (it ran guest bytes): SANDBOX_FRAME_MAX, checked before
@@ -27,6 +27,7 @@ enum sandbox_control {
     SANDBOX_EXITED = 4,
     SANDBOX_READY = 5,      /* zygote, once, after its self-tests: {ok u32, text of backend or of what failed} */
     SANDBOX_KILL = 6,       /* broker: {id}; by the parent, so never a process that took the pid over */
+    SANDBOX_SPAWN_MAKER = 50, /* as SPAWN: a key maker (keymaker.h) */
 };
 
 /* Fixed layout on the control socket (same machine, same build). */
@@ -68,6 +69,10 @@ enum sandbox_request {
     SANDBOX_SWTPM = 40,
     /* The answer to EVIDENCE, while EXECUTE waits for it: {err i32, evidence}. Nothing but this may come then. */
     SANDBOX_EVIDENCE_IS = 23,
+    /* The answer to KEY, while EXECUTE, MANUFACTURE or SWTPM waits for it: {err i32, key (keys.h)}; err: no key follows. */
+    SANDBOX_KEY_IS = 50,
+    /* To a key maker, and nothing else: {seed[48], bits u32, e u32} -> KEY_MADE */
+    SANDBOX_KEY_MAKE = 51,
 };
 
 enum sandbox_reply {
@@ -84,6 +89,13 @@ enum sandbox_reply {
      * answers with EVIDENCE_IS, however long that takes; the STATE of the EXECUTE follows.
      */
     SANDBOX_EVIDENCE = 66,
+    /*
+     * In the middle of an EXECUTE, a MANUFACTURE or an SWTPM, SANDBOX_KEYS_MAX times at most: {bits u32, e u32}. KEY_IS
+     * follows, however long that takes.
+     */
+    SANDBOX_KEY = 52,
+    /* A key maker's: {err i32, key}; err: no key follows. */
+    SANDBOX_KEY_MADE = 53,
 };
 
 /* ---- Inside the engine process (server/sandbox) ---- */

@@ -10,9 +10,11 @@
 
 #include "server/base/secret.h"
 #include "server/engine/tpm.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/misbehave.h"
 #include "server/sandbox/sandbox.h"
+#include "server/sandbox/stream.h"
 #include "server/wire/certificate.h"
 
 #define PAGE 4096
@@ -43,10 +45,11 @@ struct serve {
 
 enum { BOTH = TPM_DIRTY_PERMANENT | TPM_DIRTY_VOLATILE };
 
+static int ask_key(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg);
 static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len);
 
 /* ctx: the one struct serve of this process. */
-static struct tpm_ops ops = {.evidence = ask_evidence};
+static struct tpm_ops ops = {.rsa_generate = ask_key, .evidence = ask_evidence};
 
 static int expect_end(const struct rd *r, struct vt_why *why)
 {
@@ -450,21 +453,6 @@ static void put_failed(struct wr *w, int err, const struct vt_why *why)
     wr_copy(w, why->text, strlen(why->text));
 }
 
-static bool send_all(int fd, const uint8_t *bytes, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 static void scrub(uint8_t *buffer, size_t used)
 {
     vt_wipe(buffer, used);
@@ -495,28 +483,13 @@ static bool turn(struct serve *s, size_t len, int *status)
     out[4] = err ? SANDBOX_FAILED : SANDBOX_STATE;
     for (int i = 0; i < 4; i++)
         out[i] = (uint8_t)((w.len - 4) >> (24 - 8 * i));
-    sent = send_all(s->fd, out, w.len);
+    sent = sandbox_write_all(s->fd, out, w.len);
     scrub(out, VT_MAX(w.len, RESPONSE_AT + s->response_len));
     *status = err ? EXIT_REFUSED : EXIT_IO;
     return !err && sent;
 }
 
-/* ---- Evidence: asked for in the middle of an EXECUTE, whose bytes stay in `in` ---- */
-
-static bool read_exactly(int fd, uint8_t *to, size_t len)
-{
-    while (len) {
-        ssize_t n = read(fd, to, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        to += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
+/* ---- Evidence and keys: asked for in the middle of a request, whose bytes stay in `in` ---- */
 
 static bool send_ask(int fd, const struct tpm_evidence_ask *ask)
 {
@@ -526,7 +499,7 @@ static bool send_ask(int fd, const struct tpm_evidence_ask *ask)
     wr_put32(&w, 1 + SANDBOX_ASK_LEN);
     wr_put8(&w, SANDBOX_EVIDENCE);
     sandbox_wr_ask(&w, ask);
-    return !w.bad && send_all(fd, frame, w.len);
+    return !w.bad && sandbox_write_all(fd, frame, w.len);
 }
 
 static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *evidence, size_t *len)
@@ -536,11 +509,18 @@ static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *
     const size_t room = *len;
     int err;
 
-    if (!send_ask(s->fd, ask) || !read_exactly(s->fd, head, sizeof head))
+    if (!send_ask(s->fd, ask) || !sandbox_read_all(s->fd, head, sizeof head))
         return VT_ECLOSED;
     if (!sandbox_rd_told(head, room, &err, len))
         return VT_EPROTO;
-    return read_exactly(s->fd, evidence, *len) ? err : VT_ECLOSED;
+    return sandbox_read_all(s->fd, evidence, *len) ? err : VT_ECLOSED;
+}
+
+static int ask_key(void *ctx, struct cr_rsa_key *key, unsigned bits, uint32_t e, struct cr_drbg *drbg)
+{
+    const struct serve *s = ctx;
+
+    return sandbox_ask_key(s->fd, key, bits, e, drbg);
 }
 
 /*

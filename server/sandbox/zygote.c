@@ -22,6 +22,7 @@
 #include "server/base/list.h"
 #include "server/crypto/crypto.h"
 #include "server/sandbox/confine.h"
+#include "server/sandbox/keymaker.h"
 #include "server/sandbox/sandbox.h"
 
 #define PAGE 4096
@@ -142,7 +143,7 @@ static struct child *child_new(uint32_t id)
     return child;
 }
 
-static void run_child(const struct zygote *z, const struct child *child, int fd)
+static void run_child(const struct zygote *z, const struct child *child, int fd, bool is_maker)
 {
     sigset_t none;
     int err;
@@ -153,11 +154,13 @@ static void run_child(const struct zygote *z, const struct child *child, int fd)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != z->pid)
         _exit(1);
     sandbox_report_to(child->refused_plus_1);
+    if (is_maker)
+        keymaker_lower_priority();
     err = sandbox_confine(fd, NULL);
-    _exit(err ? 1 : sandbox_serve(fd));
+    _exit(err ? 1 : is_maker ? keymaker_serve(fd) : sandbox_serve(fd));
 }
 
-static int spawn(struct zygote *z, uint32_t id, int fd)
+static int spawn(struct zygote *z, uint32_t id, int fd, bool is_maker)
 {
     struct sandbox_control_msg msg = {.type = SANDBOX_SPAWNED, .id = id, .syscall = -1};
     struct child *child = child_new(id);
@@ -169,7 +172,7 @@ static int spawn(struct zygote *z, uint32_t id, int fd)
     }
     child->pid = fork();
     if (child->pid == 0)
-        run_child(z, child, fd);
+        run_child(z, child, fd, is_maker);
     if (child->pid < 0) {
         msg.type = SANDBOX_SPAWN_FAILED;
         msg.status = errno;
@@ -263,8 +266,8 @@ static int receive(struct zygote *z)
     fd = passed_fd(&hdr);
     if (n != sizeof msg || hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         err = VT_EPROTO;
-    else if (msg.type == SANDBOX_SPAWN && fd >= 0)
-        err = spawn(z, msg.id, fd);
+    else if ((msg.type == SANDBOX_SPAWN || msg.type == SANDBOX_SPAWN_MAKER) && fd >= 0)
+        err = spawn(z, msg.id, fd, msg.type == SANDBOX_SPAWN_MAKER);
     else if (msg.type == SANDBOX_KILL && fd < 0)
         kill_child(z, msg.id);
     else

@@ -285,6 +285,38 @@ static void scenario_certificate(void *arg)
         fail_msg("call %ld failed: two events", count_nth());
 }
 
+/* Executed once, with a key or told that there is none; or not at all, and then when the guest comes back. */
+static void scenario_key(void *arg)
+{
+    struct world *w = arg;
+    struct seen seen = {0};
+    bool acted;
+    int err;
+
+    fresh_instance(w);
+    peer_open(&w->rig, &w->peer, w->identity);
+    if (peer_attach(&w->peer, NULL) || peer_power_on(&w->peer, VTPM__STARTUP__STARTUP_CLEAR, guest, &acted))
+        fail_msg("call %ld is not counted, and no power on", count_nth());
+    fake.key_err = 0;
+    count_begin();
+    err = peer_execute(&w->peer, 1, FAKE_KEY, &seen);
+    (void)count_end();
+    if (fake.key_err && fake.key_err != VT_EUNAVAILABLE)
+        fail_msg("call %ld failed: the engine is told %d", count_nth(), fake.key_err);
+    if (err || w->peer.closed)
+        come_back(w);
+    if (err)
+        peer_expect(&w->peer, 1, FAKE_KEY, 1, 1);
+    else if (seen.rc || seen.volatile_count != 1 || seen.permanent_count != 1)
+        fail_msg("call %ld failed: rc %x, counters %u and %u", count_nth(), seen.rc, (unsigned)seen.volatile_count,
+                 (unsigned)seen.permanent_count);
+    peer_expect(&w->peer, 2, FAKE_KEY, 2, 2);
+    if (fake.key_err)
+        fail_msg("call %ld failed: and then there is no key: %d", count_nth(), fake.key_err);
+    peer_close(&w->peer);
+    not_broken(w);
+}
+
 static void scenario_create(void *arg)
 {
     struct world *w = arg;
@@ -494,6 +526,21 @@ static void test_core__each_fault_in_a_certificate__there_or_not(void **state)
     rig_free(&w.rig);
 }
 
+static void test_core__each_fault_where_a_key_is_made__with_it_or_without(void **state)
+{
+    static struct world w;
+
+    (void)state;
+    memset(&w, 0, sizeof w);
+    rig_dirs(&w.rig);
+    w.rig.config.keypool = (struct keypool_config){.size = {1, 0}, .wait_ms = 1000000, .makers = 1};
+    rig_start(&w.rig);
+    fake.key_bits = 512;
+    each_kind("key", scenario_key, &w);
+    assert_true(count_down("key, memory", FAULT_ALLOC, scenario_key, &w) > 3);
+    rig_free(&w.rig);
+}
+
 static void test_core__each_fault_in_an_export__here_or_gone(void **state)
 {
     static struct world w;
@@ -534,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_core__each_fault_in_a_measured_start__extended_once),
         cmocka_unit_test(test_core__each_fault_where_the_host_is_asked__with_it_or_not_at_all),
         cmocka_unit_test(test_core__each_fault_in_create__all_or_nothing),
+        cmocka_unit_test(test_core__each_fault_where_a_key_is_made__with_it_or_without),
         cmocka_unit_test(test_core__each_fault_in_an_export__here_or_gone),
         cmocka_unit_test(test_core__each_fault_in_an_import__all_or_nothing),
         cmocka_unit_test(test_core__each_fault_in_a_certificate__there_or_not),

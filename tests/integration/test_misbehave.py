@@ -31,6 +31,10 @@ DEEDS = {
     "announces a reply without end": (11, r"its reply is not one frame", True),
     "answers twice": (12, r"its reply is not one frame", True),
     "answers nothing": (13, r"its reply is not one frame", True),
+    "asks for keys without end": (18, r"asks for a key that it may not have", True),
+    "asks for a key that does not exist": (19, r"asks for a key that it may not have", True),
+    "asks for half a key": (20, r"asks for a key that it may not have", True),
+    "asks for a key and leaves": (21, r"exit status 7", True),
 }
 
 

@@ -8,7 +8,7 @@ target_link_libraries(test_core PUBLIC vt_base vt_crypto vt_wire vt_proto vt_pro
   PkgConfig::uv PkgConfig::sqlite PkgConfig::cmocka Threads::Threads)
 
 set(core_subjects power record crash store admin keyslots life stop kill runtime_dir slow outside_kill binding measure ekcert
-  anchor evidence hostpcrs)
+  anchor evidence hostpcrs keypool)
 if(VTPM_TEST_HOOKS)
   list(APPEND core_subjects memory revoke move handoff)
 endif()
@@ -21,6 +21,10 @@ endforeach()
 foreach(function hwtpm_run hwtpm_pcr_read)
   target_link_options(test_core_hostpcrs PRIVATE LINKER:--wrap=${function})
 endforeach()
+# The pool alone: loop and makers are the test's.
+vtpm_test(test_keypool LABELS unit
+  SOURCES test_keypool.c ${core}/keypool/keypool.c ${core}/keypool/shelf.c ${core}/keypool/queue.c
+  LIBS vt_base vt_crypto vt_wire)
 vtpm_test(test_bundle LABELS unit SOURCES test_bundle.c LIBS test_core)
 vtpm_test(test_profile LABELS unit SOURCES test_profile.c ${core}/profile.c LIBS vt_profile vt_proto_admin)
 vtpm_test(test_enrol LABELS unit SOURCES test_enrol.c ${core}/evidence/enrol.c LIBS vt_base vt_crypto vt_wire)

@@ -6,6 +6,7 @@
 
 #include "server/base/list.h"
 #include "server/core/zygote.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/sandbox.h"
 
@@ -34,7 +35,8 @@ struct engine {
     void *arg;
     pid_t pid;
     struct loop_timer *timer;
-    bool is_busy, is_gone, dies, killed;
+    bool is_busy, is_gone, dies, killed, is_maker;
+    uint8_t suspended; /* the request in whose middle it asked for a key */
     uint8_t *request;
     uint8_t type;
     size_t len;
@@ -47,6 +49,7 @@ void fake_reset(void)
 {
     memset(&fake, 0, sizeof fake);
     fake.grown = VOLATILE_MIN;
+    fake.key_bits = 2048;
 }
 
 /* ---- The TPM ---- */
@@ -339,6 +342,73 @@ static int swtpm(struct engine *e, struct rd *r, struct answer *a)
     return VT_OK;
 }
 
+static bool wants_key(const struct engine *e)
+{
+    struct rd r = rd_from(e->request, e->len);
+
+    if (e->type == SANDBOX_MANUFACTURE)
+        return fake.ek_asks && e->request[e->len - 1];
+    rd_take(&r, 1 + 8 + 4 + 6);
+    return e->type == SANDBOX_EXECUTE && rd_get32(&r) == FAKE_KEY;
+}
+
+static void ask_key(struct engine *e)
+{
+    uint8_t bytes[SANDBOX_KEY_ASK_LEN];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    fake.key_asked++;
+    e->suspended = e->type == SANDBOX_KEY_IS ? e->suspended : e->type;
+    wr_put32(&w, fake.key_bits);
+    wr_put32(&w, 65537);
+    if (fake.key_deaths) {
+        fake.key_deaths--;
+        e->dies = true;
+        loop_timer_start(e->timer, 5);
+    }
+    e->ops->on_reply(e->arg, SANDBOX_KEY, bytes, sizeof bytes);
+}
+
+static void key_told(struct engine *e, struct rd *r, struct answer *a)
+{
+    struct cr_rsa_key key;
+    uint32_t rc;
+
+    fake.key_err = (int32_t)rd_get32(r);
+    if (!fake.key_err) {
+        if (!sandbox_rd_key(r, &key, fake.key_bits, 65537))
+            abort();
+        fake.key_told++;
+        fake.key_first = key.pub.n[1];
+    }
+    if (e->suspended == SANDBOX_MANUFACTURE) {
+        e->tpm = (struct fake_tpm){.volatile_len = VOLATILE_MIN, .has_ek = true};
+        return;
+    }
+    a->dirty = run(&e->tpm, FAKE_BUMP_BOTH, &rc);
+    respond(a, &e->tpm, rc);
+    fake.executed++;
+}
+
+/* The second byte of its modulus counts. */
+static void make_key(struct engine *e)
+{
+    struct rd r = rd_from(e->request, e->len);
+    struct cr_rsa_key key = {.pub = {.n = {0x80, (uint8_t)++fake.made}}};
+    uint8_t bytes[4 + SANDBOX_KEY_LEN_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    unsigned bits;
+
+    rd_take(&r, CR_DRBG_SEED);
+    if (!sandbox_rd_key_ask(&r, &bits, &key.pub.e))
+        abort();
+    key.pub.bytes = (uint16_t)(bits / 8);
+    key.pub.n[key.pub.bytes - 1] = 1;
+    wr_put32(&w, VT_OK);
+    sandbox_wr_key(&w, &key);
+    e->ops->on_reply(e->arg, SANDBOX_KEY_MADE, bytes, w.len);
+}
+
 static void serve(struct engine *e)
 {
     struct rd r = rd_from(e->request, e->len);
@@ -349,7 +419,17 @@ static void serve(struct engine *e)
         ask_evidence(e);
         return;
     }
+    if (wants_key(e) || (e->type == SANDBOX_KEY_IS && fake.key_twice)) {
+        ask_key(e);
+        return;
+    }
     switch (e->type) {
+    case SANDBOX_KEY_IS:
+        key_told(e, &r, &a);
+        break;
+    case SANDBOX_KEY_MAKE:
+        make_key(e);
+        return;
     case SANDBOX_EVIDENCE_IS:
         told(e, &r);
         return;
@@ -404,7 +484,10 @@ static void gone(struct engine *e, const char *why)
     assert(!e->is_gone);
     e->is_gone = true;
     e->is_busy = false;
-    fake.alive--;
+    if (e->is_maker)
+        fake.makers--;
+    else
+        fake.alive--;
     e->ops->on_gone(e->arg, why);
 }
 
@@ -428,7 +511,17 @@ static void on_timer(void *arg)
 {
     struct engine *e = arg;
 
-    if (fake.kills) {
+    if (e->is_maker && fake.makers_wait && e->is_busy && !e->dies) {
+        loop_timer_start(e->timer, 1);
+        return;
+    }
+    if (e->is_maker && fake.maker_deaths) {
+        fake.maker_deaths--;
+        e->killed = true;
+        gone(e, "signal 9");
+        return;
+    }
+    if (fake.kills && !e->is_maker) {
         fake.kills--;
         e->killed = true;
         gone(e, "signal 9");
@@ -443,7 +536,7 @@ static void on_timer(void *arg)
     serve(e);
 }
 
-int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg, struct engine **out)
+static int spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg, struct engine **out, bool is_maker)
 {
     struct engine *e;
     int err = fake.spawn_err;
@@ -462,10 +555,24 @@ int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg,
     e->arg = arg;
     e->pid = (pid_t)(1000 + ++fake.spawned);
     e->tpm.volatile_len = VOLATILE_MIN;
-    fake.alive++;
+    e->is_maker = is_maker;
+    fake.alive += !is_maker;
+    fake.makers += is_maker;
     vt_list_add(&engines, &e->node);
     *out = e;
     return VT_OK;
+}
+
+int engine_spawn(struct zygote *zygote, const struct engine_ops *ops, void *arg, struct engine **out)
+{
+    return spawn(zygote, ops, arg, out, false);
+}
+
+int engine_spawn_maker(struct zygote *zygote, const struct engine_ops *ops, void *arg, uint32_t limit_ms,
+                       struct engine **out)
+{
+    (void)limit_ms;
+    return spawn(zygote, ops, arg, out, true);
 }
 
 int engine_request(struct engine *e, uint8_t type, const struct cr_slice *parts, size_t count)
@@ -492,7 +599,7 @@ int engine_request(struct engine *e, uint8_t type, const struct cr_slice *parts,
     }
     e->type = type;
     e->is_busy = true;
-    loop_timer_start(e->timer, fake.delay_ms);
+    loop_timer_start(e->timer, e->is_maker ? 0 : fake.delay_ms);
     return VT_OK;
 }
 
@@ -521,7 +628,9 @@ void engine_free(struct engine *e)
 {
     if (!e)
         return;
-    if (!e->is_gone)
+    if (!e->is_gone && e->is_maker)
+        fake.makers--;
+    else if (!e->is_gone)
         fake.alive--;
     vt_list_remove(&e->node);
     loop_timer_free(e->timer);
@@ -534,7 +643,7 @@ void fake_kill_idle(void)
     VT_LIST_EACH(&engines, at)
     {
         struct engine *e = VT_LIST_ENTRY(at, struct engine, node);
-        if (!e->is_busy && !e->is_gone)
+        if (!e->is_busy && !e->is_gone && !e->is_maker)
             gone(e, "killed while idle");
     }
 }
@@ -544,7 +653,7 @@ void fake_speak_unasked(void)
     VT_LIST_EACH(&engines, at)
     {
         struct engine *e = VT_LIST_ENTRY(at, struct engine, node);
-        if (!e->is_busy && !e->is_gone)
+        if (!e->is_busy && !e->is_gone && !e->is_maker)
             e->ops->on_reply(e->arg, SANDBOX_STATE, NULL, 0);
     }
 }

@@ -20,6 +20,7 @@ enum fake_ordinal {
     FAKE_DIE = 0x1006,  /* always kills the engine */
     FAKE_MAKE_EK = 0x1007,
     FAKE_WITNESS = 0x1008, /* asks for evidence first; then as FAKE_READ */
+    FAKE_KEY = 0x1009,     /* asks for a key first; then as FAKE_BUMP_BOTH */
 };
 #define FAKE_RESPONSE 26
 
@@ -54,6 +55,12 @@ struct fake {
     uint8_t ask_host;   /* which PCRs of the host it asks for */
     bool asks_twice;
     unsigned witness_deaths; /* so many engines die right after they have asked */
+    unsigned key_bits;       /* which FAKE_KEY asks for, with the exponent 65537 */
+    bool key_twice;
+    unsigned key_deaths;     /* so many engines die right after they have asked */
+    bool ek_asks;            /* MANUFACTURE with an EK asks for a key, too */
+    bool makers_wait;        /* key makers do not answer until this is false, and something turns the loop */
+    unsigned maker_deaths;   /* so many of their next requests kill them */
     bool refuse_thaw; /* FAILED(VT_EDAMAGED) */
     bool has_state;   /* TPM_Startup(ST_STATE) finds what was saved */
 
@@ -65,6 +72,10 @@ struct fake {
     unsigned asked;        /* for evidence */
     int told_err;          /* by the last EVIDENCE_IS */
     size_t told_len;
+    unsigned key_asked, key_told; /* by engines, and the answers with a key */
+    int key_err;                  /* of the last answer */
+    uint8_t key_first;            /* and a byte of its modulus, which counts the keys that were made */
+    unsigned makers, made;        /* processes; keys */
 };
 extern struct fake fake;
 

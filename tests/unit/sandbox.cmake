@@ -3,6 +3,8 @@
 add_library(sandbox_with_double STATIC
   ${CMAKE_SOURCE_DIR}/server/sandbox/zygote.c ${CMAKE_SOURCE_DIR}/server/sandbox/confine.c
   ${CMAKE_SOURCE_DIR}/server/sandbox/serve.c ${CMAKE_SOURCE_DIR}/server/sandbox/misbehave.c
+  ${CMAKE_SOURCE_DIR}/server/sandbox/ask_key.c ${CMAKE_SOURCE_DIR}/server/sandbox/keymaker.c
+  ${CMAKE_SOURCE_DIR}/server/sandbox/stream.c
   ${CMAKE_CURRENT_SOURCE_DIR}/fake_engine.c)
 target_compile_definitions(sandbox_with_double PUBLIC VTPM_TEST_HOOKS=1)
 target_link_libraries(sandbox_with_double PUBLIC vt_profile vt_wire vt_crypto vt_base PkgConfig::seccomp)
@@ -34,9 +36,15 @@ vtpm_test(test_sandbox_serve LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_serve.c
   LIBS sandbox_with_double)
 
+# The sandbox's side of a key, with a broker that lies.
+vtpm_test(test_ask_key LABELS unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_ask_key.c ${CMAKE_SOURCE_DIR}/server/sandbox/ask_key.c
+  ${CMAKE_SOURCE_DIR}/server/sandbox/stream.c
+  LIBS vt_crypto vt_wire vt_base)
+
 vtpm_test(test_sandbox_real LABELS integration
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sandbox_real.c ${CMAKE_CURRENT_LIST_DIR}/sandbox_fixture.c
   ${CMAKE_CURRENT_LIST_DIR}/make_certificate.c ${broker_side}
-  LIBS vt_profile vt_wire vt_base PkgConfig::uv)
+  LIBS vt_profile vt_crypto vt_wire vt_base PkgConfig::uv)
 add_dependencies(test_sandbox_real vtpm-engine)
 target_compile_definitions(test_sandbox_real PRIVATE ENGINE_PATH="$<TARGET_FILE:vtpm-engine>")

@@ -86,10 +86,27 @@ void sb_start(struct sb *sb, uint32_t limit_ms)
     assert_true(sb_until(sb, &sb->ready, 1, 30000));
 }
 
+static void give_key(struct box *box)
+{
+    uint8_t bytes[4 + SANDBOX_KEY_LEN_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+
+    wr_put32(&w, box->key ? VT_OK : (uint32_t)VT_EUNAVAILABLE);
+    if (box->key)
+        sandbox_wr_key(&w, box->key);
+    box->keys++;
+    box_send(box, SANDBOX_KEY_IS, bytes, w.len);
+}
+
 static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len)
 {
     struct box *box = arg;
 
+    if (type == SANDBOX_KEY) {
+        assert_int_equal(len, SANDBOX_KEY_ASK_LEN);
+        give_key(box);
+        return;
+    }
     box->replies++;
     box->type = type;
     box->len = len;
@@ -119,6 +136,16 @@ struct box *box_new(struct sb *sb)
     assert_non_null(box);
     vt_list_add(&sb->boxes, &box->node);
     assert_int_equal(engine_spawn(sb->zygote, &ops, box, &box->engine), VT_OK);
+    return box;
+}
+
+struct box *box_new_maker(struct sb *sb)
+{
+    struct box *box = calloc(1, sizeof *box);
+
+    assert_non_null(box);
+    vt_list_add(&sb->boxes, &box->node);
+    assert_int_equal(engine_spawn_maker(sb->zygote, &ops, box, 60000, &box->engine), VT_OK);
     return box;
 }
 

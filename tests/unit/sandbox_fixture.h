@@ -11,6 +11,7 @@
 
 #include "server/base/list.h"
 #include "server/core/zygote.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 #include "server/sandbox/misbehave.h"
 #include "server/sandbox/sandbox.h"
@@ -38,6 +39,8 @@ struct box {
     size_t len;
     struct sandbox_state state;
     bool is_state;
+    int keys;                       /* that it has asked for */
+    const struct cr_rsa_key *key;   /* it is given this one; NULL: it is told that there is none */
     char why[256];
 };
 
@@ -53,6 +56,8 @@ bool sb_until(struct sb *sb, const int *what, int least, unsigned ms);
 void sb_run_for(struct sb *sb, unsigned ms);
 
 struct box *box_new(struct sb *sb);
+/* A key maker. */
+struct box *box_new_maker(struct sb *sb);
 void box_free(struct box *box);
 /* Makes a request and waits for its answer, or for the end. */
 void box_ask(struct sb *sb, struct box *box, uint8_t type, const void *payload, size_t len);

@@ -27,12 +27,12 @@ static void write_conf_bytes(const char *bytes, size_t len)
 static int load(struct config *config, struct vt_why *why, const char *default_file, const char *line)
 {
     char copy[1024];
-    char *argv[32] = {(char *)(uintptr_t) "vtpm-server"};
+    char *argv[48] = {(char *)(uintptr_t) "vtpm-server"};
     int argc = 1;
 
     *why = (struct vt_why){0};
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *word = strtok(copy, " "); word && argc < 31; word = strtok(NULL, " "))
+    for (char *word = strtok(copy, " "); word && argc < 47; word = strtok(NULL, " "))
         argv[argc++] = word;
     return config_load(config, argc, argv, default_file, why);
 }
@@ -95,7 +95,7 @@ static void test_config__all_options__are_taken(void **state)
         load(&config, &why, NULL,
              "--data-dir /d --runtime-dir=/r --keyslot keyfile:/a --keyslot=auto --listen tcp:[::1]:0 "
              "--listen unix:/s --admin unix:/x --admin-group g --monitor-group m --user u --allow-root "
-             "--engine /e --idle-timeout 7 --handshake-timeout 3 --request-timeout 4 --log-level debug --check-config"),
+             "--engine /e --idle-timeout 7 --handshake-timeout 3 --request-timeout 4 --key-pool 3,2 --key-pool-wait 9 --log-level debug --check-config"),
         VT_OK);
     assert_string_equal(config.data_dir, "/d");
     assert_string_equal(config.runtime_dir, "/r");
@@ -105,6 +105,8 @@ static void test_config__all_options__are_taken(void **state)
     assert_int_equal(config.listen.count, 2);
     assert_string_equal(config.listen.items[1], "unix:/s");
     assert_string_equal(config.admin, "unix:/x");
+    assert_string_equal(config.key_pool, "3,2");
+    assert_int_equal(config.key_pool_wait_s, 9);
     assert_string_equal(config.admin_group, "g");
     assert_string_equal(config.monitor_group, "m");
     assert_string_equal(config.user, "u");

@@ -3,7 +3,9 @@
  * The real vtpm-engine behind the real filter: manufacture, power, commands, and a second life from frozen
  * bytes.
  */
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "tests/unit/make_certificate.h"
 #include "tests/unit/sandbox_fixture.h"
@@ -301,6 +303,112 @@ static void test_real__a_measurement_fails__no_power_on(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sb_setup, sb_teardown)
 
+static void test_real__ek_from_the_broker__is_the_key_that_was_given(void **state)
+{
+    struct sb *sb = *state;
+    struct cr_rsa_key key;
+    struct sandbox_ek_public ek;
+    struct cr_drbg drbg;
+    struct box *box;
+    uint8_t seed[CR_DRBG_SEED] = {9};
+
+    cr_drbg_init(&drbg, seed, NULL, 0);
+    assert_int_equal(cr_init(), VT_OK);
+    assert_int_equal(cr_rsa_make(&key, 2048, 65537, &drbg), VT_OK);
+    sb_start(sb, 0);
+    box = box_new(sb);
+    box->key = &key;
+    box_manufacture(sb, box, 0, true);
+    assert_true(box->is_state && box->state.has_ek);
+    assert_int_equal(box->keys, 1);
+    ek = read_ek(sb, box);
+    assert_int_equal(ek.modulus.len, 256);
+    assert_memory_equal(ek.modulus.data, key.pub.n, 256);
+    box_free(box);
+    /* One that is no key is not taken: n is another product. */
+    key.pub.n[100] ^= 1;
+    box = box_new(sb);
+    box->key = &key;
+    box_manufacture(sb, box, 0, true);
+    assert_true(box->is_state && box->state.has_ek);
+    ek = read_ek(sb, box);
+    assert_memory_not_equal(ek.modulus.data, key.pub.n, 256);
+    box_free(box);
+}
+
+static struct cr_rsa_key ask_maker(struct sb *sb, struct box *box, uint8_t seed, unsigned bits, uint32_t e)
+{
+    uint8_t bytes[CR_DRBG_SEED + SANDBOX_KEY_ASK_LEN] = {seed};
+    struct wr w = wr_to(bytes + CR_DRBG_SEED, SANDBOX_KEY_ASK_LEN);
+    struct cr_rsa_key key;
+    struct rd r;
+
+    wr_put32(&w, bits);
+    wr_put32(&w, e);
+    box_ask(sb, box, SANDBOX_KEY_MAKE, bytes, sizeof bytes);
+    r = rd_from(box->payload, box->len);
+    assert_int_equal(box->type, SANDBOX_KEY_MADE);
+    assert_int_equal(rd_get32(&r), VT_OK);
+    assert_true(sandbox_rd_key(&r, &key, bits, e));
+    return key;
+}
+
+static int nice_of(pid_t pid)
+{
+    return getpriority(PRIO_PROCESS, (id_t)pid);
+}
+
+static void test_maker__asked__keys_of_every_kind_behind_the_filter(void **state)
+{
+    struct sb *sb = *state;
+    struct cr_rsa_key one, two;
+    struct cr_rsa *rsa;
+    struct box *box;
+
+    sb_start(sb, 0);
+    assert_int_equal(cr_init(), VT_OK);
+    box = box_new_maker(sb);
+    one = ask_maker(sb, box, 1, 2048, 65537);
+    assert_int_equal(cr_rsa_load(&rsa, &one), VT_OK);
+    cr_rsa_free(rsa);
+    two = ask_maker(sb, box, 2, 2048, 65537);
+    assert_memory_not_equal(one.pub.n, two.pub.n, 256);
+    one = ask_maker(sb, box, 1, 1024, 3);
+    assert_int_equal(cr_rsa_load(&rsa, &one), VT_OK);
+    cr_rsa_free(rsa);
+    (void)ask_maker(sb, box, 1, 512, 0x10001);
+    assert_int_equal(nice_of(box_pid(sb, box)), VT_MIN(nice_of(0) + 10, 19));
+    assert_int_equal(sched_getscheduler(box_pid(sb, box)), SCHED_BATCH);
+    box_free(box);
+}
+
+static void test_maker__asked_for_what_does_not_exist__says_so(void **state)
+{
+    static const uint32_t wrong[][2] = {{0, 65537}, {4096, 65537}, {2048, 2}, {1025, 65537}, {0xffffffff, 0xffffffff}};
+    struct sb *sb = *state;
+    struct box *box;
+
+    sb_start(sb, 0);
+    box = box_new_maker(sb);
+    for (size_t i = 0; i < VT_COUNT(wrong); i++) {
+        uint8_t bytes[CR_DRBG_SEED + SANDBOX_KEY_ASK_LEN] = {0};
+        struct wr w = wr_to(bytes + CR_DRBG_SEED, SANDBOX_KEY_ASK_LEN);
+        struct rd r;
+
+        wr_put32(&w, wrong[i][0]);
+        wr_put32(&w, wrong[i][1]);
+        box_ask(sb, box, SANDBOX_KEY_MAKE, bytes, sizeof bytes);
+        r = rd_from(box->payload, box->len);
+        assert_int_equal((int32_t)rd_get32(&r), VT_EUSAGE);
+        assert_true(rd_done(&r));
+    }
+    /* And no request of a sandbox means anything to it. */
+    box_send(box, SANDBOX_POWER_OFF, box->payload, CR_DRBG_SEED + SANDBOX_KEY_ASK_LEN);
+    box_wait_gone(sb, box);
+    assert_non_null(strstr(box->why, "exit status 4"));
+    box_free(box);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +417,9 @@ int main(void)
         TEST(test_real__pcr__survives_its_process),
         TEST(test_real__random__depends_on_the_entropy_given),
         TEST(test_real__manufacture_with_ek__works_under_the_filter),
+        TEST(test_real__ek_from_the_broker__is_the_key_that_was_given),
+        TEST(test_maker__asked__keys_of_every_kind_behind_the_filter),
+        TEST(test_maker__asked_for_what_does_not_exist__says_so),
         TEST(test_real__measured_start__pcrs_hold_the_digests),
         TEST(test_real__a_measurement_fails__no_power_on),
         TEST(test_real__damaged_state__refused_with_a_reason),

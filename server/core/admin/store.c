@@ -189,6 +189,22 @@ static void count_engine(void *arg, struct registry_node *node)
     census->engines += instance_engine_pid(instance_of_node(node)) != 0;
 }
 
+static void put_keypool(Vtpm__Status *status, const struct keypool *pool)
+{
+    struct keypool_facts facts;
+
+    keypool_facts(pool, &facts);
+    status->key_pool_2048 = facts.size[KEYPOOL_2048];
+    status->keys_2048 = facts.level[KEYPOOL_2048];
+    status->key_pool_1024 = facts.size[KEYPOOL_1024];
+    status->keys_1024 = facts.level[KEYPOOL_1024];
+    status->keys_made = facts.made;
+    status->keys_taken = facts.taken;
+    status->keys_ordered = facts.ordered;
+    status->keys_waiting = facts.waiting;
+    status->key_makers = facts.makers;
+}
+
 void admin_status(struct admin_call *call)
 {
     struct broker *broker = call->broker;
@@ -222,6 +238,7 @@ void admin_status(struct admin_call *call)
     status.crypto = crypto;
     anchor_status(broker->anchor, protection);
     status.protection = protection;
+    put_keypool(&status, broker->keypool);
     reply.status = &status;
     admin_reply(call, &reply);
 }

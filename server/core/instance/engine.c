@@ -39,6 +39,7 @@ static void back_to_record(struct instance *i, const char *why)
                           VT_NUMBER("attempt", job->crashes + job->kills + 1)),
                 "instance: engine gone: %s", why);
     job->is_witnessed = false;
+    job->keys = 0;
     record_free(&i->next);
     instance_drop_engine(i);
     i->step = STEP_IDLE;
@@ -73,7 +74,8 @@ static void crashed(struct instance *i, const char *why)
 static void on_gone(void *arg, const char *why)
 {
     struct instance *i = arg;
-    bool waited = i->step == STEP_THAWING || i->step == STEP_RUNNING || i->step == STEP_WITNESSING;
+    bool waited = i->step == STEP_THAWING || i->step == STEP_RUNNING || i->step == STEP_WITNESSING ||
+                  i->step == STEP_KEYING;
 
     if (waited && engine_was_killed(i->engine)) {
         killed(i, why);
@@ -202,6 +204,9 @@ static void on_reply(void *arg, uint8_t type, const uint8_t *payload, size_t len
     } else if (type == SANDBOX_EVIDENCE && i->step == STEP_RUNNING) {
         if (!instance_wants_evidence(i, payload, len))
             crashed(i, "it asks for evidence that it may not have");
+    } else if (type == SANDBOX_KEY && i->step == STEP_RUNNING) {
+        if (!instance_wants_key(i, payload, len))
+            crashed(i, "it asks for a key that it may not have");
     } else if (type == SANDBOX_FAILED) {
         on_failed(i, payload, len);
     } else if (type != SANDBOX_STATE || !sandbox_rd_state(&reply, payload, len)) {
@@ -320,6 +325,20 @@ void instance_tell_evidence(struct instance *i, int err, const uint8_t *evidence
 
     be32(code, (uint32_t)err);
     request(i, STEP_RUNNING, SANDBOX_EVIDENCE_IS, parts, VT_COUNT(parts));
+}
+
+void instance_tell_key(struct instance *i, int err, const struct cr_rsa_key *key)
+{
+    uint8_t code[4], bytes[SANDBOX_KEY_LEN_MAX];
+    struct wr w = wr_to(bytes, sizeof bytes);
+    struct cr_slice parts[] = {CR_SLICE(code, sizeof code), CR_SLICE(bytes, 0)};
+
+    be32(code, (uint32_t)err);
+    if (key)
+        sandbox_wr_key(&w, key);
+    parts[1].len = w.len;
+    request(i, STEP_RUNNING, SANDBOX_KEY_IS, parts, VT_COUNT(parts));
+    vt_wipe(bytes, sizeof bytes);
 }
 
 static int start_engine(struct instance *i)

@@ -101,6 +101,8 @@ int instance_find(struct broker *broker, const struct vt_uuid *uuid, struct inst
 
 void instance_drop_engine(struct instance *i)
 {
+    keypool_cancel(i->wish);
+    i->wish = NULL;
     engine_free(i->engine);
     i->engine = NULL;
     i->is_thawed = false;

@@ -4,6 +4,8 @@
 #define VTPM_CORE_INSTANCE_PRIV_H
 
 #include "server/core/instance/instance.h"
+#include "server/core/keypool/keypool.h"
+#include "server/sandbox/keys.h"
 #include "server/sandbox/messages.h"
 
 /* To a peer: where and why is for the log. */
@@ -18,6 +20,7 @@ enum instance_step {
     STEP_THAWING,       /* engine: state */
     STEP_RUNNING,       /* engine: the job */
     STEP_WITNESSING,    /* the host's TPM: the job's engine waits for evidence */
+    STEP_KEYING,        /* the key makers: the job's engine waits for a key */
     STEP_COMMITTING     /* store: the job's record */
 };
 
@@ -28,6 +31,7 @@ struct job {
     unsigned crashes;               /* engines that died of it */
     unsigned kills;                 /* engines that were killed under it, from outside */
     bool is_witnessed;              /* its engine has asked for evidence */
+    unsigned keys;                  /* that its engine has asked for */
     struct hwtpm_pcrs *host;        /* POWER_ON: what the host's PCRs held; NULL: not read (yet). Owned */
     unsigned unknown;               /* commits of unknown outcome */
     uint64_t unknown_seq;           /* seq of the last of them; 0: none */
@@ -67,6 +71,7 @@ struct instance {
     char domain[65];                /* as the inventory has it */
     struct act_limit attaches, refusals, quotes;
     uint64_t witness;               /* WITNESSING, READING_HOST: which of the broker's questions */
+    struct keypool_wish *wish;      /* KEYING; else NULL */
     uint64_t uncounted;
     int64_t last_seen;
 };
@@ -105,6 +110,13 @@ void instance_tell_evidence(struct instance *i, int err, const uint8_t *evidence
 #define EVIDENCE_WINDOW_S 60u
 /* The engine has asked, and gets an answer now or later; false: it may not, or this is no question. */
 bool instance_wants_evidence(struct instance *i, const uint8_t *payload, size_t len) VT_USE_RESULT;
+
+/* The answer to its engine's KEY; the job runs on. key: NULL with an err. */
+void instance_tell_key(struct instance *i, int err, const struct cr_rsa_key *key);
+
+/* key.c */
+/* The engine has asked, and gets an answer now or later; false: it may not, or this is no question. */
+bool instance_wants_key(struct instance *i, const uint8_t *payload, size_t len) VT_USE_RESULT;
 
 /* measure.c */
 void instance_measures(const struct instance *i, struct measures *out);
