@@ -64,11 +64,11 @@ int cr_rsa_parts_of(struct cr_rsa_parts *parts, const struct cr_rsa_key *key) VT
 /* cr_rsa_load and cr_rsa_open into the back end given. */
 int cr_rsa_load_with(const struct cr_backend *backend, struct cr_rsa **rsa,
                      const struct cr_rsa_key *key) VT_USE_RESULT;
+int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa,
+                     const struct cr_rsa_key *key) VT_USE_RESULT;
 /* cr_rsa_make by the back end given. */
 int cr_rsa_make_with(const struct cr_backend *backend, struct cr_rsa_key *key, unsigned bits, uint32_t e,
                      struct cr_drbg *drbg) VT_USE_RESULT;
-int cr_rsa_open_with(const struct cr_backend *backend, struct cr_rsa **rsa,
-                     const struct cr_rsa_key *key) VT_USE_RESULT;
 /* VT_ECRYPTO unless the size is supported, n is odd with its top bit set, and e is odd and at least 3. */
 int cr_rsa_pub_check(const struct cr_rsa_pub *pub) VT_USE_RESULT;
 
