@@ -231,7 +231,7 @@ static void test_log__long__is_folded_behind_the_answers(void **state)
         usleep(1000);
 }
 
-/* Some 370 frames stand there: a quiet moment is used, with one more sync; then the file is written from its beginning. */
+/* Some 370 frames stand there: a quiet moment is used, with one more sync; then the file is written from its start. */
 static void test_log__quiet__is_folded_and_begins_anew(void **state)
 {
     uint64_t seq = 1;
