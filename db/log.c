@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The care of the log file, between two batches: folding it into the database, keeping room in it, erasing it. SQLite
- * would fold within a COMMIT; here it is done after the answers have left, in a quiet moment, or when the log has grown
- * long. A log that was folded whole is written again from its beginning, so that its file does not grow and a sync has no
- * new size to write down.
+ * The care of the log file, between two batches: folding it into the database, keeping room in it, erasing it.
+ * SQLite would fold within a COMMIT; here it is done after the answers have left, in a quiet moment, or when the log
+ * has grown long. A log that was folded whole is written again from its beginning, so that its file does not grow and
+ * a sync has no new size to write down.
  */
 #include "db/sqlite_priv.h"
 

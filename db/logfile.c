@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between SQLite's writing connection and its log file. SQLite writes each frame in two pieces, a header of 24 bytes and
- * a page; here they are gathered, and go out in one write when SQLite syncs, reads, or writes elsewhere. Nobody is told of
- * a transaction before that: with synchronous=FULL a COMMIT syncs first, and readers learn of its frames after. All else,
- * and all other files, are passed on to SQLite's own VFS (whichever is the default when a file is opened).
+ * Between SQLite's writing connection and its log file. SQLite writes each frame in two pieces, a header of 24 bytes
+ * and a page; here they are gathered, and go out in one write when SQLite syncs, reads, or writes elsewhere. Nobody is
+ * told of a transaction before that: with synchronous=FULL a COMMIT syncs first, and readers learn of its frames after.
+ * All else, and all other files, are passed on to SQLite's own VFS (whichever is the default when a file is opened).
  */
 #include "db/sqlite_priv.h"
 

@@ -144,8 +144,8 @@ bool log_wants_quiet(const struct db *db);
 /* Between two batches; quiet: nobody has asked for anything for a while. */
 void log_tend(struct db *db, bool quiet);
 /*
- * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A reader can be in
- * the way: nobody waits for it, it is tried again with a later batch.
+ * A deleted key must not survive in the log file: everything into the database, and the log to length 0. A reader can
+ * be in the way: nobody waits for it, it is tried again with a later batch.
  */
 void log_erase(struct db *db, int64_t now);
 

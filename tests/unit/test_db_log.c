@@ -110,7 +110,7 @@ static void test_batch__some_fail_half_way__take_only_themselves_back(void **sta
     assert_int_equal(fx_bind(&fx, 2, "name:one-too-many"), VT_ECONFLICT);
 }
 
-/* Done again from the beginning, a request gives the same: the epochs and the slot's id of a batch with a failure in it. */
+/* Done again from the beginning, a request gives the same: epochs and a slot's id of a batch with a failure in it. */
 static void test_batch__done_again__what_requests_return_is_the_same(void **state)
 {
     const struct vt_uuid uuid = fx_uuid(1);
@@ -231,7 +231,7 @@ static void test_log__long__is_folded_behind_the_answers(void **state)
         usleep(1000);
 }
 
-/* Some 370 frames stand there: a quiet moment is used, which is one more sync, and the file is written from its beginning. */
+/* Some 370 frames stand there: a quiet moment is used, with one more sync; then the file is written from its start. */
 static void test_log__quiet__is_folded_and_begins_anew(void **state)
 {
     uint64_t seq = 1;
