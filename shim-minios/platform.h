@@ -48,7 +48,10 @@ bool platform_pending(uint32_t port) VT_USE_RESULT;
 
 /* Does not jump. */
 uint64_t platform_now_ms(void);
-/* Returns at until_ms, or when an event has come that platform_pending or platform_event tells of, or for no reason. */
+/*
+ * Returns at until_ms, or when an event has come that platform_pending or platform_event tells of, or for no reason. To be
+ * called in each turn, with 0 if there is more to do at once: what is below us may have no other time of its own.
+ */
 void platform_wait(uint64_t until_ms);
 /* The toolstack wants this domain to end. */
 bool platform_stopping(void) VT_USE_RESULT;

@@ -270,8 +270,11 @@ void platform_wait(uint64_t until_ms)
 {
     s_time_t deadline = until_ms > INT64_MAX / 1000000 ? INT64_MAX : (s_time_t)(until_ms * 1000000);
 
-    /* The others have a turn, however busy we are. */
+    /* The others have a turn, however busy we are: xenstore's thread, and the one that hears of a shutdown. */
     schedule();
+    /* To Mini-OS a deadline of 0 is none. */
+    if (until_ms <= platform_now_ms())
+        return;
     wait_event_deadline(xenbus_watch_queue, has_event(), deadline);
 }
 
