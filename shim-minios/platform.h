@@ -24,6 +24,8 @@ struct platform_node {
 };
 /* All of them or none, and only while `guard` exists: VT_ENOTFOUND. VT_EIO; VT_EAGAIN: others write there all the time. */
 int platform_write(const char *guard, const struct platform_node *nodes, size_t count) VT_USE_RESULT;
+/* The node and everything below it. */
+void platform_remove(const char *path);
 /* VT_EPERM: this domain is not told of that. */
 int platform_watch(const char *path, const char *token) VT_USE_RESULT;
 void platform_unwatch(const char *path, const char *token);

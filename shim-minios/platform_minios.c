@@ -126,6 +126,11 @@ int platform_write(const char *guard, const struct platform_node *nodes, size_t 
     return err;
 }
 
+void platform_remove(const char *path)
+{
+    (void)error_of(xenbus_rm(XBT_NIL, path));
+}
+
 int platform_watch(const char *path, const char *token)
 {
     return error_of(xenbus_watch_path_token(XBT_NIL, path, token, &watched)) ? VT_EPERM : VT_OK;
