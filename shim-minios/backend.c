@@ -47,9 +47,30 @@ static bool domain_gone(void *ctx VT_UNUSED, uint32_t domid)
     return platform_domain_gone(domid);
 }
 
+/*
+ * A device that the toolstack took away and that has come to its end: libxl waits until the back end's domain, if that is not
+ * its own, has removed the node (what `xl devd` does in a driver domain).
+ */
+static void remove_if_left(const struct backend *backend, uint32_t domid, uint32_t devid)
+{
+    char back[XENPATHS_MAX], path[XENPATHS_NODE_MAX], text[8];
+
+    xenpaths_back(back, backend->base, domid, devid);
+    snprintf(path, sizeof path, "%s/online", back);
+    if (platform_read(path, text, sizeof text) || strcmp(text, "0") != 0)
+        return;
+    snprintf(path, sizeof path, "%s/state", back);
+    if (platform_read(path, text, sizeof text) == VT_OK && xenback_state(text) == XENBUS_CLOSED)
+        platform_remove(back);
+}
+
 static void tell(void *ctx, const struct xenstore_device *device)
 {
-    xendevices_told(((struct backend *)ctx)->devices, device);
+    struct backend *backend = ctx;
+
+    xendevices_told(backend->devices, device);
+    if (!device->online && device->back == XENBUS_CLOSED)
+        remove_if_left(backend, device->domid, device->devid);
 }
 
 static const struct xenrecords_ops records_ops = {
@@ -238,8 +259,10 @@ static void look_again(struct backend *backend, uint64_t now, uint64_t *wake_ms)
 
 static void drop_forgotten(struct backend *backend)
 {
-    for (unsigned i = 0; i < backend->forgotten_count; i++)
+    for (unsigned i = 0; i < backend->forgotten_count; i++) {
+        remove_if_left(backend, backend->forgotten[i].domid, backend->forgotten[i].devid);
         records_forget(&backend->records, backend->forgotten[i].domid, backend->forgotten[i].devid);
+    }
     backend->forgotten_count = 0;
 }
 

@@ -24,6 +24,8 @@ struct platform_node {
 };
 /* All of them or none, and only while `guard` exists: VT_ENOTFOUND. VT_EIO; VT_EAGAIN: others write there all the time. */
 int platform_write(const char *guard, const struct platform_node *nodes, size_t count) VT_USE_RESULT;
+/* The node and everything below it. */
+void platform_remove(const char *path);
 /* VT_EPERM: this domain is not told of that. */
 int platform_watch(const char *path, const char *token) VT_USE_RESULT;
 void platform_unwatch(const char *path, const char *token);
@@ -48,7 +50,10 @@ bool platform_pending(uint32_t port) VT_USE_RESULT;
 
 /* Does not jump. */
 uint64_t platform_now_ms(void);
-/* Returns at until_ms, or when an event has come that platform_pending or platform_event tells of, or for no reason. */
+/*
+ * Returns at until_ms, or when an event has come that platform_pending or platform_event tells of, or for no reason. To be
+ * called in each turn, with 0 if there is more to do at once: what is below us may have no other time of its own.
+ */
 void platform_wait(uint64_t until_ms);
 /* The toolstack wants this domain to end. */
 bool platform_stopping(void) VT_USE_RESULT;

@@ -126,6 +126,11 @@ int platform_write(const char *guard, const struct platform_node *nodes, size_t 
     return err;
 }
 
+void platform_remove(const char *path)
+{
+    (void)error_of(xenbus_rm(XBT_NIL, path));
+}
+
 int platform_watch(const char *path, const char *token)
 {
     return error_of(xenbus_watch_path_token(XBT_NIL, path, token, &watched)) ? VT_EPERM : VT_OK;
@@ -270,8 +275,11 @@ void platform_wait(uint64_t until_ms)
 {
     s_time_t deadline = until_ms > INT64_MAX / 1000000 ? INT64_MAX : (s_time_t)(until_ms * 1000000);
 
-    /* The others have a turn, however busy we are. */
+    /* The others have a turn, however busy we are: xenstore's thread, and the one that hears of a shutdown. */
     schedule();
+    /* To Mini-OS a deadline of 0 is none. */
+    if (until_ms <= platform_now_ms())
+        return;
     wait_event_deadline(xenbus_watch_queue, has_event(), deadline);
 }
 

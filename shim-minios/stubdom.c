@@ -14,8 +14,9 @@ static void run(struct backend *backend)
     while (!platform_stopping()) {
         uint64_t wake_ms = platform_now_ms() + LOOK_MS;
 
-        if (!backend_turn(backend, &wake_ms))
-            platform_wait(wake_ms);
+        if (backend_turn(backend, &wake_ms))
+            wake_ms = 0;
+        platform_wait(wake_ms);
     }
 }
 

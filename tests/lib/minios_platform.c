@@ -95,6 +95,11 @@ int platform_write(const char *guard, const struct platform_node *nodes, size_t 
     return err;
 }
 
+void platform_remove(const char *path)
+{
+    (void)!xs_rm(xs, XBT_NULL, path);
+}
+
 int platform_watch(const char *path, const char *token)
 {
     return xs_watch(xs, path, token) ? VT_OK : VT_EPERM;

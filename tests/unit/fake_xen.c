@@ -180,6 +180,16 @@ bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t VT_UNUSED, bool 
     return true;
 }
 
+bool xs_rm(struct xs_handle *h, xs_transaction_t t VT_UNUSED, const char *path)
+{
+    if (!answers(h))
+        return false;
+    fake_xen_lock(xen);
+    fake_xen_remove(xen, path);
+    fake_xen_unlock(xen);
+    return true;
+}
+
 bool xs_watch(struct xs_handle *h, const char *path, const char *token)
 {
     if (!answers(h))

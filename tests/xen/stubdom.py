@@ -46,5 +46,5 @@ class Pair(Host):
         self.wait("a new domain after the reboot", "d=$(xl domid web) && [ $d -gt %d ]" % before, 60)
         self.wait_guest("web")
 
-    def console(self):
+    def console_text(self):
         return self.run("cat /var/log/xen/guest-web-vtpm.log")[1]

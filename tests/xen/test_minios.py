@@ -86,7 +86,7 @@ def stubdom_dies(h, config, web):
 
 def says_its_size(h):
     h.ok("xl destroy web; vtpm-stubdom stop web-vtpm", 90)
-    used = re.search(r"heap: at most (\d+) of (\d+) bytes", h.console())
+    used = re.search(r"heap: at most (\d+) of (\d+) bytes", h.console_text())
     check(used and int(used.group(1)) < int(used.group(2)), "stub domain shut down in order: %s" % (used and used.group(0)))
     say("image: %d bytes" % os.path.getsize(IMAGE))
 
