@@ -103,6 +103,14 @@ class Host(Bed):
     def start_shim(self, upstream=LISTEN):
         self.start("shim", SHIM + " --upstream " + upstream, "vtpm-shim: ready", 30)
 
+    def measure(self, guest, uuid, count, backend="0"):
+        """{command: (median, 99th percentile)} in ms, in a guest without a device, through whatever serves that back end."""
+        self.ok("xl vtpm-attach %s backend=%s uuid=%s" % (guest, backend, uuid), 60)
+        self.wait("/dev/tpm0 in " + guest, "agent ask %s 20 'test -c /dev/tpm0'" % guest, 60)
+        lines = self.guest_ok(guest, "tpmcmd bench %d" % count, 120).splitlines()
+        self.ok("xl vtpm-detach %s 0" % guest, 60)
+        return {name: (float(median), float(worst)) for name, median, worst in (line.split() for line in lines)}
+
     def ctl(self, *argv, admin=ADMIN):
         return self.ok(" ".join(map(shlex.quote, ("vtpmctl", "--admin", admin) + argv)), 60)
 

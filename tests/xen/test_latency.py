@@ -12,18 +12,9 @@ COUNT = 200
 SWTPM = "/tmp/swtpm"
 
 
-def measure(h, uuid):
-    """{command: (median, 99th percentile)} in ms through whatever serves the back end now."""
-    h.ok("xl vtpm-attach g backend=0 uuid=%s" % uuid, 60)
-    h.wait("/dev/tpm0 in g", "agent ask g 20 'test -c /dev/tpm0'", 60)
-    lines = h.guest_ok("g", "tpmcmd bench %d" % COUNT, 120).splitlines()
-    h.ok("xl vtpm-detach g 0", 60)
-    return {name: (float(median), float(worst)) for name, median, worst in (line.split() for line in lines)}
-
-
 def through_ours(h, uuid):
     h.start_shim()
-    figures = measure(h, uuid)
+    figures = h.measure("g", uuid, COUNT)
     h.stop("shim")
     return figures
 
@@ -33,7 +24,7 @@ def through_forwarder(h, uuid):
             "not-need-init,startup-clear" % (SWTPM, SWTPM))
     h.wait("swtpm", "test -S %s/socket" % SWTPM)
     h.start("forward", "forward %d 0 %s/socket" % (h.domid("g"), SWTPM))
-    figures = measure(h, uuid)
+    figures = h.measure("g", uuid, COUNT)
     h.wait("the forwarder ends", "! pidof forward")
     h.run("kill $(cat /run/vtpm/swtpm.pid); rm -f %s/socket" % SWTPM)
     return figures

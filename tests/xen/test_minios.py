@@ -5,6 +5,7 @@ import base64
 import gzip
 import os
 import re
+import statistics
 import sys
 
 from bed import SKIPPED, check, say
@@ -14,6 +15,7 @@ from stubdom import Pair
 IMAGE = os.environ.get("VTPM_MINIOS_IMAGE")
 SECRET = "nobody must read this"
 PCR = extended(ZERO, b"\x11" * 20)
+ROUNDS, COUNT = 2, 100
 KERNEL = "/root/vtpm-stubdom"
 
 if not IMAGE or not os.path.exists(IMAGE):
@@ -84,6 +86,20 @@ def stubdom_dies(h, config, web):
     check(h.pcr("web", 10) == PCR, "stub domain destroyed, another one started, device attached again: PCR 10 kept")
 
 
+def compares(h, web):
+    """The stub domain and dom0's shim, in turns, in the one guest. Figures are printed, not judged."""
+    h.ok("xl vtpm-detach web 0", 60)
+    h.start_shim()
+    runs = {"stub domain": [], "vtpm-shim in dom0": []}
+    for _ in range(ROUNDS):
+        runs["stub domain"].append(h.measure("web", web, COUNT, "web-vtpm"))
+        runs["vtpm-shim in dom0"].append(h.measure("web", web, COUNT))
+    for name, rounds in runs.items():
+        for command in rounds[0]:
+            median = statistics.mean(r[command][0] for r in rounds)
+            say("%s: %s p50 %.1f ms, %.0f a second" % (name, command, median, 1000 / median))
+
+
 def says_its_size(h):
     h.ok("xl destroy web; vtpm-stubdom stop web-vtpm", 90)
     used = re.search(r"heap: at most (\d+) of (\d+) bytes", h.console_text())
@@ -104,5 +120,6 @@ with Pair() as h:
     server_dies(h, t)
     reboots(h, t)
     stubdom_dies(h, config, web)
+    compares(h, web)
     says_its_size(h)
 print("minios: all seen to hold")
