@@ -37,7 +37,10 @@ static char *const *environment(void)
 #endif
 }
 
-/* A session of its own: a terminal's Ctrl-C is for the broker, which then drains with its engines alive. */
+/*
+ * A process group of its own: a terminal's Ctrl-C is for the broker, which then drains with its engines alive. No session of its
+ * own: the kernel's autogroups would weigh all engines and key makers together as much as the broker, whatever their niceness.
+ */
 static int set_attributes(posix_spawnattr_t *attr)
 {
     sigset_t none, all;
@@ -47,7 +50,7 @@ static int set_attributes(posix_spawnattr_t *attr)
     if (posix_spawnattr_setsigmask(attr, &none) || posix_spawnattr_setsigdefault(attr, &all))
         return -1;
     return posix_spawnattr_setflags(attr,
-                                    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+                                    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
 static int execute(const char *path, int control, pid_t *pid)
