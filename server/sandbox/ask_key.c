@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/sandbox/keys.h"
+#include "server/sandbox/messages.h"
 #include "server/sandbox/stream.h"
 
 #define ASK (4 + 1 + SANDBOX_KEY_ASK_LEN)
-#define TOLD_HEAD (4 + 1 + 4) /* length, type, err */
 
 static bool send_ask(int fd, unsigned bits, uint32_t e)
 {
@@ -15,25 +15,6 @@ static bool send_ask(int fd, unsigned bits, uint32_t e)
     wr_put32(&w, bits);
     wr_put32(&w, e);
     return sandbox_write_all(fd, frame, w.len);
-}
-
-/* *err: what the broker says of it; *len: bytes of a key that follow. */
-static int read_head(int fd, int *err, size_t *len)
-{
-    uint8_t head[TOLD_HEAD] = {0};
-    struct rd r = rd_from(head, sizeof head);
-    size_t frame;
-    uint8_t type;
-
-    if (!sandbox_read_all(fd, head, sizeof head))
-        return VT_ECLOSED;
-    frame = rd_get32(&r);
-    type = rd_get8(&r);
-    *err = (int32_t)rd_get32(&r);
-    if (type != SANDBOX_KEY_IS || frame < TOLD_HEAD - 4 || frame > TOLD_HEAD - 4 + SANDBOX_KEY_LEN_MAX)
-        return VT_EPROTO;
-    *len = frame - (TOLD_HEAD - 4);
-    return VT_OK;
 }
 
 /* A key of somebody else's making is believed as little as one from a blob. */
@@ -50,14 +31,15 @@ static bool is_sound(const struct cr_rsa_key *key)
 /* *has_key: it is there and sound. */
 static int take_key(int fd, struct cr_rsa_key *key, unsigned bits, uint32_t e, bool *has_key)
 {
-    uint8_t bytes[SANDBOX_KEY_LEN_MAX];
+    uint8_t head[SANDBOX_TOLD_HEAD] = {0}, bytes[SANDBOX_KEY_LEN_MAX];
     struct rd r;
     size_t len = 0;
-    int told = VT_OK;
-    int err = read_head(fd, &told, &len);
+    int told = VT_OK, err = VT_OK;
 
-    if (err)
-        return err;
+    if (!sandbox_read_all(fd, head, sizeof head))
+        return VT_ECLOSED;
+    if (!sandbox_rd_told(head, SANDBOX_KEY_IS, sizeof bytes, &told, &len))
+        return VT_EPROTO;
     if (!sandbox_read_all(fd, bytes, len))
         err = VT_ECLOSED;
     r = rd_from(bytes, len);

@@ -113,11 +113,12 @@ static inline bool sandbox_rd_ask(struct tpm_evidence_ask *ask, const void *payl
 }
 
 /*
- * The frame of SANDBOX_EVIDENCE_IS up to the evidence: {length, type, err}. False: it is none, or its evidence is longer
- * than `room`; else *len bytes of evidence follow.
+ * The frame of what was asked for in the middle of a request (SANDBOX_EVIDENCE_IS, SANDBOX_KEY_IS), up to its bytes: {length,
+ * type, err}. False: it is none of this type, or its bytes are more than `room`; else *len of them follow.
  */
 #define SANDBOX_TOLD_HEAD 9
-static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], size_t room, int *err, size_t *len)
+static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], uint8_t wanted, size_t room, int *err,
+                                   size_t *len)
 {
     struct rd r = rd_from(head, SANDBOX_TOLD_HEAD);
     const size_t frame = rd_get32(&r);
@@ -125,7 +126,7 @@ static inline bool sandbox_rd_told(const uint8_t head[SANDBOX_TOLD_HEAD], size_t
 
     *err = (int32_t)rd_get32(&r);
     *len = frame < 5 ? 0 : frame - 5;
-    return type == SANDBOX_EVIDENCE_IS && frame >= 5 && *len <= room;
+    return type == wanted && frame >= 5 && *len <= room;
 }
 
 /* ---- SANDBOX_SWTPM ---- */

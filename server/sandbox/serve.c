@@ -513,7 +513,7 @@ static int ask_evidence(void *ctx, const struct tpm_evidence_ask *ask, uint8_t *
 
     if (!send_ask(s->fd, ask) || !sandbox_read_all(s->fd, head, sizeof head))
         return VT_ECLOSED;
-    if (!sandbox_rd_told(head, room, &err, len))
+    if (!sandbox_rd_told(head, SANDBOX_EVIDENCE_IS, room, &err, len))
         return VT_EPROTO;
     return sandbox_read_all(s->fd, evidence, *len) ? err : VT_ECLOSED;
 }

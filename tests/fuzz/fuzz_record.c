@@ -116,7 +116,7 @@ static void fuzz_evidence(const uint8_t *bytes, size_t len)
         sandbox_wr_ask(&w, &ask);
         FUZZ_CHECK(!w.bad && w.len == len && !memcmp(again, bytes, len));
     }
-    if (len >= SANDBOX_TOLD_HEAD && sandbox_rd_told(bytes, TPM_EVIDENCE_MAX, &err, &told))
+    if (len >= SANDBOX_TOLD_HEAD && sandbox_rd_told(bytes, SANDBOX_EVIDENCE_IS, TPM_EVIDENCE_MAX, &err, &told))
         FUZZ_CHECK(bytes[4] == SANDBOX_EVIDENCE_IS && told <= TPM_EVIDENCE_MAX);
 }
 
