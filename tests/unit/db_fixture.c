@@ -129,6 +129,23 @@ void fx_remove(struct fixture *fx)
     pthread_mutex_destroy(&fx->gate);
 }
 
+void fx_expect_whole(struct fixture *fx)
+{
+    struct db_check check;
+
+    assert_int_equal(db_check(fx->db, &check), VT_OK);
+    if (!check.mac_ok || !check.chain_ok || !check.structure_ok)
+        fail_msg("%s", check.text);
+}
+
+void fx_end(struct fixture *fx)
+{
+    fx_expect_whole(fx);
+    fx_close(fx);
+    fx_open(fx);
+    fx_remove(fx);
+}
+
 static sqlite3 *foreign(const struct fixture *fx)
 {
     char path[128];

@@ -37,6 +37,10 @@ void fx_open_fails(struct fixture *fx, int err, struct vt_why *why);
 void fx_close(struct fixture *fx);
 /* Closes and removes everything. */
 void fx_remove(struct fixture *fx);
+/* MAC, event chain and structure verify; asserts. */
+void fx_expect_whole(struct fixture *fx);
+/* Whatever a test did, the store is whole, then and when it is opened again; then fx_remove. */
+void fx_end(struct fixture *fx);
 void fx_path(const struct fixture *fx, const char *name, char *out, size_t size);
 
 /* Another program's connection: no checks, no foreign keys. */

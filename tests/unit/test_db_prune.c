@@ -46,15 +46,6 @@ static int64_t number(const char *sql)
     return strtoll(text, NULL, 10);
 }
 
-static void expect_whole(void)
-{
-    struct db_check check;
-
-    assert_int_equal(db_check(fx.db, &check), VT_OK);
-    if (!check.mac_ok || !check.chain_ok || !check.structure_ok)
-        fail_msg("%s", check.text);
-}
-
 static void test_prune__many_events__newest_stay_and_verify(void **state)
 {
     struct db_check check;
@@ -66,7 +57,7 @@ static void test_prune__many_events__newest_stay_and_verify(void **state)
         newest = number("SELECT max(id) FROM event");
         assert_in_range(number("SELECT count(*) FROM event"), KEEP, KEEP + KEEP / 8);
         assert_int_equal(number("SELECT last FROM checkpoint"), newest - number("SELECT count(*) FROM event"));
-        expect_whole();
+        fx_expect_whole(&fx);
         fx_close(&fx);
         fx_open(&fx);
     }
@@ -81,7 +72,7 @@ static void test_prune__few_events__no_checkpoint(void **state)
     (void)state;
     add(KEEP - 2);
     assert_int_equal(number("SELECT count(*) FROM checkpoint"), 0);
-    expect_whole();
+    fx_expect_whole(&fx);
 }
 
 static int count_event(void *ctx, const struct db_event *event)
@@ -122,10 +113,10 @@ static void test_prune__long_history__goes_in_portions(void **state)
     fx_open(&fx);
     add(1);
     assert_int_equal(number("SELECT last FROM checkpoint"), DB_PRUNE_MAX);
-    expect_whole();
+    fx_expect_whole(&fx);
     add(3);
     assert_in_range(number("SELECT count(*) FROM event"), KEEP, KEEP + KEEP / 8);
-    expect_whole();
+    fx_expect_whole(&fx);
 }
 
 /* Without the key: each ends in "damaged" at the next start. */
@@ -193,7 +184,7 @@ static void test_version_1__opened__is_migrated(void **state)
     assert_int_equal(number("PRAGMA user_version"), db_steps[db_step_count - 1].version);
     add(40);
     assert_int_equal(number("SELECT count(*) FROM checkpoint"), 1);
-    expect_whole();
+    fx_expect_whole(&fx);
 }
 
 int main(void)
